@@ -1,0 +1,130 @@
+//! `oauth4os engine setup` and `oauth4os engine check`.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use oauth4os_config::{Config, Engine};
+use oauth4os_engine::check::{Check, ClientScopes, Severity};
+use oauth4os_engine::setup;
+use oauth4os_engine::{AdminCredentials, EngineClient, Identities, Naming, SecurityConfig};
+use oauth4os_policy::{Clusters, ScopeSet};
+use oauth4os_tokens::clock::{Clock, SystemClock};
+use oauth4os_tokens::keys::{Algorithm, KeySet, SigningKey};
+use secrecy::SecretString;
+
+use crate::Failure;
+use crate::arguments::{Admin, SetupAction};
+use crate::state;
+
+/// The environment variable of the administrator's password.
+const PASSWORD: &str = "OAUTH4OS_ENGINE_PASSWORD";
+
+/// Shows, makes or takes away what the engine's security configuration needs.
+pub(crate) fn setup(config: &Config, action: &SetupAction, admin: &Admin) -> Result<ExitCode, Failure> {
+    in_runtime(async {
+        let keys = internal_keys(config).await?;
+        let desired = security_config(config, &keys)?;
+        if action.print {
+            print!("{}", setup::instructions(&desired));
+            return Ok(ExitCode::SUCCESS);
+        }
+        let Some(engine) = admin_client(&config.upstream.engine, admin)? else {
+            return Err("give `--admin-cert` and `--admin-key`, or `--admin-user`; `--print` shows what to do without".into());
+        };
+        let plan = if action.remove {
+            setup::plan_removal(&engine, desired.naming()).await?
+        } else {
+            setup::plan(&engine, &desired).await?
+        };
+        print!("{plan}");
+        if plan.is_empty() {
+            return Ok(ExitCode::SUCCESS);
+        }
+        if action.apply || action.remove {
+            setup::apply(&engine, &plan).await?;
+            println!("done");
+        } else {
+            println!("nothing was changed; `--apply` makes these changes");
+        }
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// Proves that the engine enforces what tokens say.
+pub(crate) fn check(config: &Config, admin: &Admin) -> Result<ExitCode, Failure> {
+    in_runtime(async {
+        let keys = internal_keys(config).await?;
+        let desired = security_config(config, &keys)?;
+        let engine = EngineClient::plain(&config.upstream.engine)?;
+        let admin = admin_client(&config.upstream.engine, admin)?;
+        let identities = identities(config, &keys);
+        let mut clients = Vec::new();
+        for client in &config.clients {
+            clients.push(ClientScopes {
+                client: client.id.clone(),
+                scopes: ScopeSet::collect(&client.scopes, &Clusters::default())?,
+            });
+        }
+        let check = Check {
+            engine: &engine,
+            admin: admin.as_ref(),
+            identities: &identities,
+            desired: &desired,
+            clients: &clients,
+            clock: &SystemClock,
+        };
+        let stranger = SigningKey::generate(Algorithm::Rs256)?;
+        let report = check.run(&stranger).await;
+        print!("{report}");
+        Ok(if report.worst() == Severity::Failure { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    })
+}
+
+/// Makes the identities the engine is handed.
+pub(crate) fn identities(config: &Config, keys: &KeySet) -> Identities {
+    Identities::new(
+        Naming::default(),
+        config.issuer.clone(),
+        Arc::clone(keys.active()),
+        config.tokens.internal_lifetime.as_duration(),
+    )
+}
+
+fn security_config(config: &Config, keys: &KeySet) -> Result<SecurityConfig, Failure> {
+    let public = keys.verifying().iter().map(AsRef::as_ref);
+    Ok(SecurityConfig::new(Naming::default(), &config.issuer, public)?)
+}
+
+async fn internal_keys(config: &Config) -> Result<KeySet, Failure> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    Ok(state::internal_keys(&config.state, clock).await?)
+}
+
+fn admin_client(engine: &Engine, admin: &Admin) -> Result<Option<EngineClient>, Failure> {
+    let credentials = if let (Some(certificate), Some(key)) = (&admin.admin_cert, &admin.admin_key) {
+        AdminCredentials::Certificate {
+            certificate: certificate.clone(),
+            key: key.clone(),
+        }
+    } else if let Some(user) = &admin.admin_user {
+        AdminCredentials::Password {
+            user: user.clone(),
+            password: password(admin)?,
+        }
+    } else {
+        return Ok(None);
+    };
+    Ok(Some(EngineClient::admin(engine, &credentials)?))
+}
+
+fn password(admin: &Admin) -> Result<SecretString, Failure> {
+    let text = match &admin.admin_password_file {
+        Some(path) => std::fs::read_to_string(path).map_err(|error| format!("cannot read `{}`: {error}", path.display()))?,
+        None => std::env::var(PASSWORD).map_err(|_| format!("give the administrator's password in `--admin-password-file` or {PASSWORD}"))?,
+    };
+    Ok(SecretString::from(text.trim_end_matches(['\r', '\n'])))
+}
+
+fn in_runtime<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+}

@@ -1,0 +1,162 @@
+//! The life of the serving process: open the state, build the parts, serve, drain, close.
+
+use std::sync::Arc;
+
+use oauth4os_config::{Audit as AuditConfig, Config};
+use oauth4os_engine::EngineClient;
+use oauth4os_oauth::{
+    Authority, ClientAddress, ClientDirectory, Parts, RequestId, RevocationSink, Settings, ensure_first_admin, is_own_path, router,
+};
+use oauth4os_policy::Clusters;
+use oauth4os_proxy::{ControlPlane, Gateway, Revocations, Setup};
+use oauth4os_store::{KeyUse, RevokedToken, Store, signing_keys};
+use oauth4os_telemetry::audit::{Audit, AuditWriter};
+use oauth4os_telemetry::metrics::Metrics;
+use oauth4os_tokens::clock::{Clock, SystemClock};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::monitor::{self, EngineWatch};
+use crate::{Failure, engine, first_admin, parts, state, tls};
+
+/// Threads of the control plane: enough that a slow disk or a slow login holds up nobody else.
+const CONTROL_THREADS: usize = 2;
+
+/// Serves until SIGTERM or SIGINT.
+pub(crate) fn run(config: Config) -> Result<(), Failure> {
+    let control = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(CONTROL_THREADS)
+        .thread_name("control")
+        .enable_all()
+        .build()?;
+    let (audit, audit_writer) = open_audit(&config.audit)?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let store: Arc<dyn Store> = Arc::new(control.block_on(state::open(&config.state, Arc::clone(&clock)))?);
+    let gateway = start(&config, &control, Arc::clone(&store), clock, audit)?;
+    tracing::info!(address = %gateway.address(), issuer = config.issuer, workers = config.workers, "serving");
+
+    let reason = control.block_on(until_told_to_stop())?;
+    tracing::info!(reason, "stopping: no new connections, requests that are under way go on");
+    gateway.stop();
+    control.block_on(store.close())?;
+    audit_writer.close();
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn open_audit(config: &AuditConfig) -> Result<(Audit, AuditWriter), Failure> {
+    Ok(match config {
+        AuditConfig::File(path) => Audit::to_file(path)?,
+        AuditConfig::Stdout {} => Audit::to_stdout(),
+    })
+}
+
+/// Builds all parts and starts the data plane.
+fn start(
+    config: &Config,
+    control: &Runtime,
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    audit: Audit,
+) -> Result<Gateway, Failure> {
+    let policies = parts::policies(config)?;
+    let server_tls = tls::server(&config.tls)?;
+    let engine_tls = tls::engine(config.upstream.engine.ca.as_deref())?;
+    let metrics = Arc::new(Metrics::new());
+    let engine_watch = Arc::new(EngineWatch::new());
+    let revocations = Arc::new(Revocations::default());
+
+    let (authority, internal_keys) = control.block_on(async {
+        if let Some(admin) = ensure_first_admin(store.as_ref(), clock.as_ref(), &config.clients).await? {
+            let path = first_admin::show(&admin, &config.state.directory)?;
+            tracing::info!(path = %path.display(), "first start: the administrator's credential is in this file; keep it safe and delete the file");
+        }
+        let now = clock.now();
+        let internal_keys = signing_keys(store.as_ref(), KeyUse::Internal, now).await?;
+        let clients = ClientDirectory::load(&config.clients, Clusters::default(), Arc::clone(&store), Arc::clone(&clock)).await?;
+        // Before the first request: a token that was revoked stays revoked over a restart.
+        revocations.revoke(revoked(&store.revoked_tokens().await?), now);
+        let authority = Authority::new(Parts {
+            settings: Settings {
+                issuer: config.issuer.clone(),
+                audience: config.audience().to_owned(),
+                token_lifetime: config.tokens.lifetime.as_duration(),
+                clusters: Clusters::default(),
+            },
+            keys: signing_keys(store.as_ref(), KeyUse::Access, now).await?,
+            store: Arc::clone(&store),
+            clients: Arc::new(clients),
+            clock: Arc::clone(&clock),
+            audit: audit.clone(),
+            metrics: Arc::clone(&metrics),
+            revocations: Arc::new(Sink {
+                revocations: Arc::clone(&revocations),
+                clock: Arc::clone(&clock),
+            }),
+            readiness: Arc::clone(&engine_watch) as _,
+        })?;
+        Ok::<_, Failure>((Arc::new(authority), internal_keys))
+    })?;
+
+    let engine_client = EngineClient::plain(&config.upstream.engine)?;
+    let watch = Arc::clone(&engine_watch);
+    control.spawn(async move { watch.run(engine_client).await });
+    if let Some(address) = config.metrics.listen {
+        control
+            .block_on(monitor::listen(address, Arc::clone(&metrics), audit.clone(), engine_watch))
+            .map_err(|error| format!("cannot listen on `{address}` for metrics: {error}; change `metrics.listen`"))?;
+    }
+
+    let snapshot = parts::snapshot(config, authority.clients(), authority.verifier(), &policies);
+    let gateway = Gateway::start(Setup {
+        listen: config.listen,
+        workers: config.workers,
+        issuer: config.issuer.clone(),
+        limits: config.limits.clone(),
+        server_tls,
+        engine: config.upstream.engine.clone(),
+        engine_tls,
+        identities: engine::identities(config, &internal_keys),
+        snapshot,
+        revocations,
+        control: ControlPlane::new(
+            router(authority),
+            control.handle().clone(),
+            is_own_path,
+            Box::new(|extensions, origin| {
+                extensions.insert(ClientAddress(origin.address));
+                extensions.insert(RequestId(origin.request_id));
+            }),
+        ),
+        metrics,
+        audit,
+        clock,
+    })?;
+    Ok(gateway)
+}
+
+async fn until_told_to_stop() -> std::io::Result<&'static str> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    })
+}
+
+/// Takes what the control plane revokes out of use on the data plane.
+#[derive(Debug)]
+struct Sink {
+    revocations: Arc<Revocations>,
+    clock: Arc<dyn Clock>,
+}
+
+impl RevocationSink for Sink {
+    fn revoked(&self, tokens: &[RevokedToken]) {
+        self.revocations.revoke(revoked(tokens), self.clock.now());
+    }
+}
+
+fn revoked(tokens: &[RevokedToken]) -> Vec<(String, oauth4os_tokens::clock::UnixTime)> {
+    tokens.iter().map(|token| (token.id.clone(), token.expires_at)).collect()
+}

@@ -1,0 +1,170 @@
+//! Bodies that name indices: how each operation's body is read, and what it adds to the targets.
+//!
+//! A body that is inspected must be JSON in UTF-8, uncompressed ([`check_content`](crate::check_content)).
+
+pub mod bulk;
+pub mod content;
+pub mod msearch;
+
+mod definition;
+pub(crate) mod handles;
+mod lines;
+mod mget;
+mod search;
+
+use crate::error::BodyError;
+use crate::expression;
+use crate::operation::{Action, Class};
+
+/// Deepest nesting of objects and arrays. The engine's limit is higher (1000 in 3.x); queries that people write stay
+/// far below this.
+pub const MAX_DEPTH: usize = 128;
+
+/// How the body of an operation must be inspected before it may pass.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Body {
+    /// It names no index. It passes unread, or the operation has none.
+    Opaque,
+    /// Action and source lines: [`BulkScanner`](crate::BulkScanner).
+    Bulk {
+        /// The index of actions that name none.
+        default_index: Option<String>,
+        /// A pipeline is named for the whole request.
+        pipeline: bool,
+    },
+    /// Header and query lines: [`MsearchScanner`](crate::MsearchScanner).
+    Msearch {
+        /// The targets of headers that name none. Never empty.
+        default: Vec<String>,
+    },
+    /// `docs` or `ids`.
+    Mget {
+        /// The index of documents that name none.
+        default_index: Option<String>,
+    },
+    /// A search: the query, and possibly a point in time instead of an index.
+    Search,
+    /// A query without a point in time.
+    Query,
+    /// Definition of an alias, whose body may name other indices and another alias.
+    Alias,
+    /// Definition of an index, whose body may name aliases.
+    Create,
+    /// Scroll or point-in-time ids.
+    Handles,
+}
+
+/// What a body adds to what method and URL say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Inspection {
+    /// Each must be permitted, beside the operation's own targets.
+    pub targets: Vec<BodyTarget>,
+    /// Point-in-time ids, or scroll ids. If there is one, the operation's own targets are replaced by
+    /// [`Targets::Handle`](crate::Targets::Handle): the engine refuses an index beside it.
+    pub pits: Vec<String>,
+    /// The body reaches hidden indices: a target begins with a dot, or a header expands wildcards to hidden ones.
+    pub hidden: bool,
+}
+
+/// An index expression in a body, with the right it needs.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct BodyTarget {
+    /// The permission class.
+    pub class: Class,
+    /// The Cedar action.
+    pub action: Action,
+    /// The index expression, decoded.
+    pub index: String,
+}
+
+impl Inspection {
+    /// Adds a target once.
+    fn add(&mut self, class: Class, action: Action, index: &str) -> Result<(), BodyError> {
+        if !expression::is_clean(index) {
+            return Err(BodyError::IndexName(index.to_owned()));
+        }
+        let index = if index == "_all" { "*" } else { index };
+        self.hidden |= expression::is_hidden(index);
+        if !self
+            .targets
+            .iter()
+            .any(|known| known.class == class && known.action == action && known.index == index)
+        {
+            self.targets.push(BodyTarget {
+                class,
+                action,
+                index: index.to_owned(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Adds a comma-separated list, as the engine splits it. Empty means all indices.
+    fn add_list(&mut self, class: Class, action: Action, list: &str) -> Result<(), BodyError> {
+        if list.is_empty() {
+            return self.add(class, action, "*");
+        }
+        list.split(',')
+            .try_for_each(|index| self.add(class, action, index))
+    }
+}
+
+impl Body {
+    /// Whether the body must be inspected at all.
+    #[must_use]
+    pub const fn is_inspected(&self) -> bool {
+        !matches!(self, Self::Opaque)
+    }
+
+    /// Whether the body is read line by line with a scanner, in constant memory.
+    #[must_use]
+    pub const fn is_streamed(&self) -> bool {
+        matches!(self, Self::Bulk { .. } | Self::Msearch { .. })
+    }
+
+    /// Inspects a whole body. An empty one adds nothing, as long as the operation takes that.
+    ///
+    /// # Errors
+    /// The body cannot be read, or not in one way only. It must not be forwarded.
+    pub fn inspect(&self, body: &[u8]) -> Result<Inspection, BodyError> {
+        let mut found = Inspection::default();
+        match self {
+            Self::Opaque => {}
+            Self::Bulk {
+                default_index,
+                pipeline,
+            } => {
+                let mut scanner = bulk::BulkScanner::new(default_index.as_deref(), *pipeline);
+                scanner.feed(body, |item| found.add(item.class, item.action, item.index))?;
+                scanner.finish()?;
+            }
+            Self::Msearch { default } => {
+                let mut scanner = msearch::MsearchScanner::new(default.clone(), body.len());
+                scanner.feed(body, |item| {
+                    found.hidden |= item.hidden;
+                    item.targets
+                        .iter()
+                        .try_for_each(|index| found.add(Class::Search, Action::Search, index))?;
+                    item.body
+                        .targets
+                        .iter()
+                        .try_for_each(|t| found.add(t.class, t.action, &t.index))?;
+                    found.pits.extend(item.body.pits.iter().cloned());
+                    Ok::<(), BodyError>(())
+                })?;
+                scanner.finish()?;
+            }
+            _ if body.is_empty() => {}
+            Self::Mget { default_index } => {
+                mget::inspect(body, default_index.as_deref(), &mut found)?
+            }
+            Self::Search => search::inspect(body, true, &mut found)?,
+            Self::Query => search::inspect(body, false, &mut found)?,
+            Self::Alias => definition::inspect_alias(body, &mut found)?,
+            Self::Handles => handles::inspect(body, &mut found)?,
+            Self::Create => definition::inspect_create(body, &mut found)?,
+        }
+        Ok(found)
+    }
+}

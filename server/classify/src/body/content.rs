@@ -1,0 +1,48 @@
+//! Whether the engine would read a body as the JSON that we inspect.
+
+use crate::error::BodyError;
+
+/// Checks `Content-Type` and `Content-Encoding` of a body that will be inspected. Header values as sent; a header
+/// that is there twice must be refused before.
+///
+/// The engine reads `application/json`, `application/x-ndjson` and `application/vnd.opensearch+json` as JSON, and
+/// SMILE, CBOR and YAML by their own types; a body without a type it refuses. It ignores the character set and
+/// detects UTF-16 and UTF-32 by itself, so that only UTF-8 can be inspected.
+///
+/// # Errors
+/// [`BodyError::ContentType`], [`BodyError::ContentEncoding`]. Both fit status 415.
+pub fn check_content(
+    content_type: Option<&str>,
+    content_encoding: Option<&str>,
+) -> Result<(), BodyError> {
+    if let Some(encoding) = content_encoding
+        && !encoding.trim().eq_ignore_ascii_case("identity")
+    {
+        return Err(BodyError::ContentEncoding(encoding.to_owned()));
+    }
+    let value = content_type.unwrap_or_default();
+    let mut parts = value.split(';');
+    let media_type = parts.next().unwrap_or_default().trim();
+    let is_json = [
+        "application/json",
+        "application/x-ndjson",
+        "application/vnd.opensearch+json",
+    ]
+    .iter()
+    .any(|known| media_type.eq_ignore_ascii_case(known));
+    let is_utf8 = parts.all(|parameter| {
+        let Some((name, value)) = parameter.split_once('=') else {
+            return parameter.trim().is_empty();
+        };
+        if !name.trim().eq_ignore_ascii_case("charset") {
+            return true;
+        }
+        let value = value.trim().trim_matches('"');
+        value.eq_ignore_ascii_case("utf-8") || value.eq_ignore_ascii_case("utf8")
+    });
+    if is_json && is_utf8 {
+        Ok(())
+    } else {
+        Err(BodyError::ContentType(value.to_owned()))
+    }
+}

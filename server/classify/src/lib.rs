@@ -1,0 +1,28 @@
+//! What a request to OpenSearch does, and to which indices: pure, without I/O.
+//!
+//! [`classify`] reads method and raw request target exactly as the engine's router does and answers with an
+//! [`Operation`]: its name, the permission class it needs, the index expressions it touches. Where only the body says
+//! what is touched, [`Operation::body`] says how it must be inspected: [`Body::inspect`] for bodies that are held in
+//! memory, [`BulkScanner`] and [`MsearchScanner`] for bodies that are streamed.
+//!
+//! Everything here fails closed: what is unknown, malformed or could be read in two ways is an error.
+
+pub mod body;
+
+mod error;
+mod expression;
+mod generated;
+mod json;
+mod operation;
+mod query;
+mod route;
+mod table;
+mod target;
+
+pub use body::bulk::{BulkItem, BulkScanner};
+pub use body::content::check_content;
+pub use body::msearch::{MsearchItem, MsearchScanner};
+pub use body::{Body, BodyTarget, Inspection};
+pub use error::{BodyError, ClassifyError};
+pub use operation::{Action, Class, Operation, Targets};
+pub use route::classify;

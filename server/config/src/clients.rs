@@ -1,0 +1,143 @@
+//! Clients that are managed in the configuration file.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use schemars::JsonSchema;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+
+use crate::problem::Problems;
+use crate::secret::{Secret, SecretHash};
+use crate::units::Span;
+
+/// Shorter secrets can be guessed from their hash.
+const MIN_SECRET_LENGTH: usize = 32;
+
+/// A machine, agent or application that gets tokens with an id and a secret of its own.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClientConfig {
+    /// The `client_id`: letters, digits, `.`, `_`, `-`; at most 128.
+    pub id: String,
+
+    /// What people call it; shown in lists.
+    #[serde(default)]
+    pub name: Option<String>,
+
+    /// `machine` (Cedar type `Client`) or `agent` (Cedar type `Agent`).
+    #[serde(default)]
+    pub kind: ClientKind,
+
+    /// The secret itself, from the environment or a file; random, at least 32 characters.
+    #[serde(default)]
+    pub secret: Option<Secret>,
+
+    /// Instead of `secret`: its SHA-256.
+    #[serde(default)]
+    pub secret_hash: Option<SecretHash>,
+
+    /// The scopes the client may ask for, for example `read:logs-*`.
+    pub scopes: Vec<String>,
+
+    /// Groups for Cedar: `principal in Group::"agents"`.
+    #[serde(default)]
+    pub groups: BTreeSet<String>,
+
+    /// Free labels, shown in lists and audit events.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+
+    /// How long this client's tokens are valid. Default: `tokens.lifetime`.
+    #[serde(default)]
+    pub token_lifetime: Option<Span>,
+
+    /// What this client may send. Default: `limits.per_client`.
+    #[serde(default)]
+    pub rate_limit: Option<RateLimit>,
+
+    /// The value of `secret`.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub secret_value: Option<SecretString>,
+}
+
+/// What a client is; decides its Cedar type.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ClientKind {
+    /// An AI agent.
+    Agent,
+    /// A service, job, shipper or application.
+    #[default]
+    Machine,
+}
+
+/// A token bucket: it holds `burst` requests and is filled at `requests_per_second`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RateLimit {
+    /// Requests in one second, on average.
+    pub requests_per_second: u32,
+    /// Requests at once.
+    pub burst: u32,
+}
+
+impl RateLimit {
+    pub(crate) fn check(self, key: &str, problems: &mut Problems) {
+        if self.requests_per_second == 0 || self.burst == 0 {
+            problems.add(key, "a limit of zero lets nothing through; give at least 1, or take the client away");
+        }
+    }
+}
+
+impl ClientConfig {
+    pub(crate) fn resolve(
+        &mut self,
+        base: &Path,
+        env: &dyn Fn(&str) -> Option<String>,
+        problems: &mut Problems,
+    ) {
+        let key = format!("clients `{}`: secret", self.id);
+        self.secret_value = self.secret.as_ref().and_then(|secret| secret.fetch(&key, base, env, problems));
+    }
+
+    fn check(&self, problems: &mut Problems) {
+        let key = format!("clients `{}`", self.id);
+        let id_is_plain = self.id.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'));
+        if self.id.is_empty() || self.id.len() > 128 || !id_is_plain {
+            problems.add(&key, "an id has 1 to 128 letters, digits, `.`, `_` or `-`");
+        }
+        match (&self.secret, &self.secret_hash) {
+            (None, None) => problems.add(&key, "give `secret` or `secret_hash`; a client without one cannot prove who it is"),
+            (Some(_), Some(_)) => problems.add(&key, "give `secret` or `secret_hash`, not both"),
+            _ => {}
+        }
+        if let Some(secret) = &self.secret_value
+            && secret.expose_secret().chars().count() < MIN_SECRET_LENGTH
+        {
+            problems.add(&key, format!("the secret is shorter than {MIN_SECRET_LENGTH} characters; make a random one, for example with `openssl rand -hex 32`"));
+        }
+        if self.scopes.is_empty() {
+            problems.add(&key, "give at least one scope; a client without scopes can ask for nothing");
+        }
+        if let Some(lifetime) = self.token_lifetime
+            && !(Span::seconds(60)..=Span::seconds(86_400)).contains(&lifetime)
+        {
+            problems.add(&key, "`token_lifetime` is from `60s` to `24h`");
+        }
+        if let Some(limit) = self.rate_limit {
+            limit.check(&format!("{key}: rate_limit"), problems);
+        }
+    }
+}
+
+pub(crate) fn check_all(clients: &[ClientConfig], problems: &mut Problems) {
+    let mut seen = BTreeSet::new();
+    for client in clients {
+        if !seen.insert(client.id.as_str()) {
+            problems.add(format!("clients `{}`", client.id), "this id is used twice");
+        }
+        client.check(problems);
+    }
+}

@@ -1,0 +1,183 @@
+//! The configuration file: types, strict parsing, checks, JSON schema.
+//!
+//! A [`Config`] is made in one step by [`Config::load`]: read, parse (an unknown key is an error with its line), resolve
+//! paths and secrets, check. Whatever comes out can be run; whatever is unsafe or contradictory is refused here, with a
+//! sentence that says what to do. Nothing else in the gateway reads the environment or the file.
+//!
+//! To add a key: put the field with its documentation into the section's module (the documentation becomes the JSON
+//! schema's description), check it in that section's `check`, show it in `oauth4os.example.yaml` at the root of the
+//! repository (a test loads it), and run `cargo xtask generate`.
+
+mod clients;
+mod limits;
+mod policies;
+mod problem;
+mod secret;
+mod server;
+mod state;
+mod tokens;
+mod units;
+mod upstream;
+
+use std::path::{Path, PathBuf};
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+pub use clients::{ClientConfig, ClientKind, RateLimit};
+pub use limits::Limits;
+pub use policies::Policies;
+pub use problem::{ConfigError, Problems};
+pub use secret::{Secret, SecretHash};
+pub use server::{Audit, Log, LogFormat, Metrics, Tls};
+pub use state::State;
+pub use tokens::Tokens;
+pub use units::{ByteSize, Span};
+pub use upstream::{ConnectionPool, Driver, Engine, Origin, Upstream};
+
+/// Everything the gateway needs to know to run, as written in `oauth4os.yaml`.
+///
+/// Relative paths are relative to the folder of the file.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Address and port to listen on, for example `0.0.0.0:8443`. Always TLS.
+    #[schemars(with = "String")]
+    pub listen: std::net::SocketAddr,
+
+    /// The address clients know the gateway by, for example `https://gateway.example.com`: the `iss` of every token
+    /// and the base of every endpoint in the metadata. `https`, without query, fragment or final slash (RFC 8414 section 2).
+    pub issuer: String,
+
+    /// Certificate and key of the listener.
+    pub tls: Tls,
+
+    /// Where the gateway keeps its keys, clients and issued tokens.
+    pub state: State,
+
+    /// What stands behind the gateway.
+    pub upstream: Upstream,
+
+    /// Lifetimes and audience of the tokens the gateway issues.
+    #[serde(default)]
+    pub tokens: Tokens,
+
+    /// Clients that are managed in this file. Clients made at run time live in the state directory instead; an id may
+    /// be used only once.
+    #[serde(default)]
+    pub clients: Vec<ClientConfig>,
+
+    /// Cedar policies. Without any, the scope of a token alone decides.
+    #[serde(default)]
+    pub policies: Policies,
+
+    /// What one client, one connection, one request may take.
+    #[serde(default)]
+    pub limits: Limits,
+
+    /// Where audit events are written: one JSON line for each decision.
+    pub audit: Audit,
+
+    /// Prometheus metrics, health and readiness on a listener of their own.
+    #[serde(default)]
+    pub metrics: Metrics,
+
+    /// The gateway's own log (standard error).
+    #[serde(default)]
+    pub log: Log,
+
+    /// Threads that serve requests, each with a listener of its own on the same port (1 to 256). Default: one for each core.
+    #[serde(default = "default_workers")]
+    pub workers: usize,
+}
+
+fn default_workers() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+impl Config {
+    /// Reads, resolves and checks the file.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is not what the schema says, or asks for something unsafe; all problems found are
+    /// in the error, one sentence each.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        let base = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+            _ => PathBuf::from("."),
+        };
+        Self::parse(&text, &base, &|name| std::env::var(name).ok())
+    }
+
+    /// As [`Config::load`], from text: `base` is the folder relative paths start from, `env` the environment.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn parse(
+        text: &str,
+        base: &Path,
+        env: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, ConfigError> {
+        // Without the usual excerpt of the text around an error: a secret may stand there.
+        let options = serde_saphyr::options! { with_snippet: false };
+        let mut config: Self = serde_saphyr::from_str_with_options(text, options).map_err(|error| ConfigError::Syntax {
+            message: error.to_string(),
+        })?;
+        let mut problems = Problems::default();
+        config.resolve(base, env, &mut problems);
+        config.check(&mut problems);
+        problems.into_result().map(|()| config)
+    }
+
+    /// The JSON schema of the file (draft 2020-12), as checked in at `docs/reference/config.schema.json`.
+    #[must_use]
+    pub fn schema() -> serde_json::Value {
+        schemars::schema_for!(Self).into()
+    }
+
+    fn resolve(
+        &mut self,
+        base: &Path,
+        env: &dyn Fn(&str) -> Option<String>,
+        problems: &mut Problems,
+    ) {
+        self.tls.resolve(base);
+        self.state.resolve(base, env, problems);
+        self.upstream.resolve(base);
+        self.policies.resolve(base);
+        self.audit.resolve(base);
+        for client in &mut self.clients {
+            client.resolve(base, env, problems);
+        }
+    }
+
+    fn check(&self, problems: &mut Problems) {
+        server::check_issuer(&self.issuer, problems);
+        if self.workers == 0 || self.workers > 256 {
+            problems.add("workers", "give a number from 1 to 256");
+        }
+        self.tls.check(problems);
+        self.upstream.check(problems);
+        self.tokens.check(problems);
+        clients::check_all(&self.clients, problems);
+        self.policies.check(problems);
+        self.limits.check(problems);
+        self.metrics.check(problems);
+        if self.metrics.listen == Some(self.listen) {
+            problems.add("metrics.listen", "is the address of `listen`; give metrics a port of its own");
+        }
+    }
+
+    /// The audience of access tokens: `tokens.audience`, or the issuer.
+    #[must_use]
+    pub fn audience(&self) -> &str {
+        self.tokens.audience.as_deref().unwrap_or(&self.issuer)
+    }
+}
+
+#[cfg(test)]
+mod tests;

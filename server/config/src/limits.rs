@@ -1,0 +1,91 @@
+//! What one client, one connection, one request may take.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::clients::RateLimit;
+use crate::problem::Problems;
+use crate::units::{ByteSize, Span};
+
+/// Limits; each has a default that fits the engine's own.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Requests a client may send, over all its tokens. A client may have its own (`clients[].rate_limit`).
+    pub per_client: RateLimit,
+    /// Request line and headers together. The engine itself takes 16 KiB.
+    pub head: ByteSize,
+    /// Header fields in one request.
+    pub headers: usize,
+    /// Longest request line. The engine itself takes 4096 bytes.
+    pub request_line: ByteSize,
+    /// Largest body; the engine's default is 100 MiB, so larger ones only help where `http.max_content_length` was raised.
+    pub body: ByteSize,
+    /// Largest body of a search that has to be read as a whole before it can be decided.
+    pub inspected_body: ByteSize,
+    /// Connections at once, over all workers; more are closed at once.
+    pub connections: usize,
+    /// From the first byte of a request to the end of its head.
+    pub head_timeout: Span,
+    /// From one piece of a body to the next, both ways.
+    pub body_timeout: Span,
+    /// How long a connection may be kept open without a request.
+    pub idle_timeout: Span,
+    /// How long requests that are under way may go on when the gateway is told to stop.
+    pub drain_timeout: Span,
+    /// Verified tokens each worker keeps ready.
+    pub token_cache: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            per_client: RateLimit {
+                requests_per_second: 10_000,
+                burst: 20_000,
+            },
+            head: ByteSize::kib(16),
+            headers: 100,
+            request_line: ByteSize::kib(4),
+            body: ByteSize::mib(1024),
+            inspected_body: ByteSize::mib(8),
+            connections: 20_000,
+            head_timeout: Span::seconds(10),
+            body_timeout: Span::seconds(60),
+            idle_timeout: Span::seconds(90),
+            drain_timeout: Span::seconds(30),
+            token_cache: 16_384,
+        }
+    }
+}
+
+impl Limits {
+    pub(crate) fn check(&self, problems: &mut Problems) {
+        self.per_client.check("limits.per_client", problems);
+        let head = ByteSize::kib(1)..=ByteSize::kib(64);
+        if !head.contains(&self.head) {
+            problems.add("limits.head", "give a size from `1KiB` to `64KiB`");
+        }
+        if self.request_line > self.head {
+            problems.add("limits.request_line", "is larger than `limits.head`, which it is a part of");
+        }
+        if !(8..=256).contains(&self.headers) {
+            problems.add("limits.headers", "give a number from 8 to 256");
+        }
+        if self.inspected_body > ByteSize::mib(64) {
+            problems.add("limits.inspected_body", "is held in memory for each request; give at most `64MiB`");
+        }
+        if self.connections == 0 || self.token_cache == 0 {
+            problems.add("limits", "`connections` and `token_cache` are at least 1");
+        }
+        for (key, span) in [
+            ("limits.head_timeout", self.head_timeout),
+            ("limits.body_timeout", self.body_timeout),
+            ("limits.idle_timeout", self.idle_timeout),
+        ] {
+            if span < Span::seconds(1) {
+                problems.add(key, "give at least `1s`");
+            }
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! The process itself: listener, audit, metrics, log.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::problem::Problems;
+
+/// Certificate and key of the listener (PEM).
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// The certificate chain, leaf first.
+    pub certificate: PathBuf,
+    /// The private key: PKCS#8, PKCS#1 or SEC1.
+    pub key: PathBuf,
+}
+
+impl Tls {
+    pub(crate) fn resolve(&mut self, base: &Path) {
+        self.certificate = base.join(&self.certificate);
+        self.key = base.join(&self.key);
+    }
+
+    pub(crate) fn check(&self, problems: &mut Problems) {
+        for (key, path) in [("tls.certificate", &self.certificate), ("tls.key", &self.key)] {
+            if !path.is_file() {
+                problems.add(key, format!("there is no file `{}`", path.display()));
+            }
+        }
+    }
+}
+
+/// Where audit events go.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub enum Audit {
+    /// A file that lines are appended to; it is made with mode 0600 when missing.
+    File(PathBuf),
+    /// Standard output, and nothing else is written there.
+    Stdout {},
+}
+
+impl Audit {
+    pub(crate) fn resolve(&mut self, base: &Path) {
+        if let Self::File(path) = self {
+            *path = base.join(&*path);
+        }
+    }
+}
+
+/// Prometheus metrics, `/healthz` and `/readyz` over plain HTTP, for the machine's own monitoring.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Metrics {
+    /// Address and port, for example `127.0.0.1:9464`. Without it there is no such listener.
+    #[schemars(with = "Option<String>")]
+    pub listen: Option<SocketAddr>,
+    /// Allow an address other machines can reach: metrics tell names of clients and need no credential.
+    pub allow_remote: bool,
+}
+
+impl Metrics {
+    pub(crate) fn check(&self, problems: &mut Problems) {
+        if let Some(address) = self.listen
+            && !address.ip().is_loopback()
+            && !self.allow_remote
+        {
+            let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, address.port()));
+            problems.add(
+                "metrics.listen",
+                format!(
+                    "other machines can reach `{address}`, and metrics need no credential; use `{loopback}`, or say `allow_remote: true`"
+                ),
+            );
+        }
+    }
+}
+
+/// The gateway's own log, on standard error.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// `error`, `warn`, `info`, `debug` or `trace`, or directives such as `info,oauth4os_proxy=debug`.
+    pub level: String,
+    /// `text` for people, `json` for collectors.
+    pub format: LogFormat,
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// One JSON object for each line.
+    Json,
+    /// For people.
+    #[default]
+    Text,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            level: "info".to_owned(),
+            format: LogFormat::default(),
+        }
+    }
+}
+
+pub(crate) fn check_issuer(issuer: &str, problems: &mut Problems) {
+    let sentence = match issuer.strip_prefix("https://") {
+        None => "give an `https` URL; clients refuse tokens and metadata of any other",
+        Some(rest) if rest.ends_with('/') => "leave out the final slash",
+        Some(rest) if rest.is_empty() || rest.starts_with('/') => "name the host clients know the gateway by",
+        Some(rest) if rest.contains(['?', '#', '@', ' ', '\\']) => {
+            "give scheme, host and port only, for example `https://gateway.example.com`"
+        }
+        Some(rest) if rest.contains('/') => {
+            "leave out the path: the gateway's endpoints start at the root of its host"
+        }
+        Some(_) => return,
+    };
+    problems.add("issuer", format!("`{issuer}`: {sentence}"));
+}

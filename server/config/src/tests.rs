@@ -1,0 +1,121 @@
+use std::path::Path;
+
+use super::*;
+
+const EXAMPLE: &str = include_str!("../../../oauth4os.example.yaml");
+
+/// A folder with the files the example names.
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["gateway.pem", "gateway-key.pem", "engine-ca.pem", "policies.cedar"] {
+        std::fs::write(folder.path().join(name), "x").unwrap();
+    }
+    folder
+}
+
+fn env(name: &str) -> Option<String> {
+    match name {
+        "OAUTH4OS_MASTER_KEY" => Some("bWFzdGVyLWtleS1tYXN0ZXIta2V5LW1hc3Rlci1rZXk=".to_owned()),
+        "LOG_AGENT_SECRET" => Some("0123456789abcdef0123456789abcdef".to_owned()),
+        _ => None,
+    }
+}
+
+fn parse(text: &str) -> Result<Config, String> {
+    let folder = folder();
+    Config::parse(text, folder.path(), &env).map_err(|error| error.to_string())
+}
+
+/// The example with one line replaced.
+fn with(old: &str, new: &str) -> Result<Config, String> {
+    assert!(EXAMPLE.contains(old), "the example has no `{old}`");
+    parse(&EXAMPLE.replacen(old, new, 1))
+}
+
+#[test]
+fn the_example_loads_and_shows_every_key() {
+    let config = parse(EXAMPLE).unwrap();
+    assert_eq!(config.audience(), "https://gateway.example.com");
+    assert_eq!(config.clients.len(), 2);
+    assert!(config.clients[0].secret_value.is_some());
+
+    let schema = Config::schema();
+    let mut keys = Vec::new();
+    collect_keys(&schema["properties"], &mut keys);
+    for definition in schema["$defs"].as_object().unwrap().values() {
+        collect_keys(&definition["properties"], &mut keys);
+    }
+    for key in keys {
+        assert!(EXAMPLE.contains(&format!("{key}:")), "the example does not show `{key}`");
+    }
+}
+
+fn collect_keys(properties: &serde_json::Value, keys: &mut Vec<String>) {
+    keys.extend(properties.as_object().into_iter().flat_map(|map| map.keys().cloned()));
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_its_place() {
+    let error = with("workers: 2", "wrokers: 2").unwrap_err();
+    assert!(error.contains("wrokers"), "{error}");
+    let error = with("    kind: agent ", "    kid: agent ").unwrap_err();
+    assert!(error.contains("kid"), "{error}");
+}
+
+#[test]
+fn unsafe_settings_are_refused_with_a_sentence() {
+    let cases = [
+        ("issuer: https://gateway.example.com", "issuer: http://gateway.example.com", "give an `https` URL"),
+        ("issuer: https://gateway.example.com", "issuer: https://gateway.example.com/", "final slash"),
+        ("issuer: https://gateway.example.com", "issuer: https://gateway.example.com/a", "leave out the path"),
+        ("url: https://opensearch.example.com:9200", "url: http://opensearch.example.com:9200", "must not cross a network in clear"),
+        ("url: https://opensearch.example.com:9200", "url: https://admin:pw@opensearch.example.com:9200", "host and port only"),
+        ("listen: 127.0.0.1:9464", "listen: 0.0.0.0:9464", "allow_remote: true"),
+        ("  certificate: gateway.pem", "  certificate: missing.pem", "there is no file"),
+        ("    ca: engine-ca.pem", "    ca: missing.pem", "there is no file"),
+        ("  files: [policies.cedar]", "  files: [missing.cedar]", "there is no file"),
+        ("    secret: ${LOG_AGENT_SECRET}", "    secret: ${UNSET}", "`UNSET` is not set"),
+        ("    secret: ${LOG_AGENT_SECRET}\n", "", "cannot prove who it is"),
+        ("  - id: shipper", "  - id: log-agent", "used twice"),
+        ("  - id: shipper", "  - id: 'ship per'", "an id has"),
+        ("    scopes: [\"write:app-logs-*\"]", "    scopes: []", "at least one scope"),
+        ("  lifetime: 1h", "  lifetime: 30d", "from `60s` to `24h`"),
+        ("  lifetime: 1h", "  lifetime: 1 hour", "not a length of time"),
+        ("  head: 16KiB", "  head: 16kb", "not a size"),
+        ("{requests_per_second: 50, burst: 100}", "{requests_per_second: 0, burst: 100}", "lets nothing through"),
+        ("workers: 2", "workers: 0", "from 1 to 256"),
+    ];
+    for (old, new, expected) in cases {
+        let error = with(old, new).expect_err(new);
+        assert!(error.contains(expected), "{new}: {error}");
+    }
+}
+
+#[test]
+fn a_secret_written_into_the_file_is_refused_and_not_repeated() {
+    let error = with("secret: ${LOG_AGENT_SECRET}", "secret: hunter2hunter2hunter2hunter2hunter2").unwrap_err();
+    assert!(!error.contains("hunter2"), "{error}");
+}
+
+#[test]
+fn secrets_are_not_shown_by_debug() {
+    let shown = format!("{:?}", parse(EXAMPLE).unwrap());
+    assert!(!shown.contains("0123456789abcdef"), "{shown}");
+}
+
+#[test]
+fn a_short_secret_is_refused() {
+    let error = Config::parse(EXAMPLE, folder().path(), &|name| match name {
+        "LOG_AGENT_SECRET" => Some("short".to_owned()),
+        other => env(other),
+    })
+    .unwrap_err()
+    .to_string();
+    assert!(error.contains("shorter than 32"), "{error}");
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let error = Config::load(Path::new("does-not-exist.yaml")).unwrap_err().to_string();
+    assert!(error.contains("does-not-exist.yaml"), "{error}");
+}

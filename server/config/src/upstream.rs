@@ -1,0 +1,160 @@
+//! What stands behind the gateway.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::problem::Problems;
+use crate::units::Span;
+
+/// The servers requests are forwarded to.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Upstream {
+    /// The OpenSearch engine.
+    pub engine: Engine,
+}
+
+/// The OpenSearch engine and how it learns who is asking.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Engine {
+    /// Scheme, host and port, for example `https://opensearch.example.com:9200`. Plain `http` only to this machine.
+    pub url: String,
+
+    /// Certificates (PEM) of the authority that signed the engine's. Default: the system's authorities.
+    #[serde(default)]
+    pub ca: Option<PathBuf>,
+
+    /// How the engine learns who is asking.
+    #[serde(default)]
+    pub driver: Driver,
+
+    /// How long to wait for a connection, TLS included.
+    #[serde(default = "default_connect_timeout")]
+    pub connect_timeout: Span,
+
+    /// How long to wait for the first byte of an answer; long searches and `_bulk` requests need long.
+    #[serde(default = "default_response_timeout")]
+    pub response_timeout: Span,
+
+    /// Connections that are kept open for the next request.
+    #[serde(default)]
+    pub connections: ConnectionPool,
+}
+
+/// How the engine learns who is asking.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Driver {
+    /// A short-lived RS256 token signed by the gateway; the engine needs one `jwt` auth domain (`oauth4os engine setup`).
+    #[default]
+    Jwt,
+}
+
+/// Connections to the engine that are kept open, for each worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConnectionPool {
+    /// How many may wait for work.
+    pub idle: usize,
+    /// How long one may wait before it is closed.
+    pub idle_timeout: Span,
+}
+
+impl Default for ConnectionPool {
+    fn default() -> Self {
+        Self {
+            idle: 128,
+            idle_timeout: Span::seconds(45),
+        }
+    }
+}
+
+fn default_connect_timeout() -> Span {
+    Span::seconds(5)
+}
+
+fn default_response_timeout() -> Span {
+    Span::seconds(300)
+}
+
+impl Upstream {
+    pub(crate) fn resolve(&mut self, base: &Path) {
+        if let Some(ca) = &mut self.engine.ca {
+            *ca = base.join(&*ca);
+        }
+    }
+
+    pub(crate) fn check(&self, problems: &mut Problems) {
+        let engine = &self.engine;
+        if let Err(sentence) = engine.origin() {
+            problems.add("upstream.engine.url", format!("`{}`: {sentence}", engine.url));
+        }
+        if let Some(ca) = &engine.ca
+            && !ca.is_file()
+        {
+            problems.add("upstream.engine.ca", format!("there is no file `{}`", ca.display()));
+        }
+        if engine.connect_timeout < Span::seconds(1) || engine.response_timeout < Span::seconds(1) {
+            problems.add("upstream.engine", "timeouts are at least `1s`");
+        }
+    }
+}
+
+/// Scheme, host and port of a server, taken apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// Whether to speak TLS.
+    pub tls: bool,
+    /// Host name or address, without brackets.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// What the `Host` header says: as in the URL.
+    pub authority: String,
+}
+
+impl Engine {
+    /// The URL, taken apart.
+    ///
+    /// # Errors
+    /// A sentence that says what to write instead.
+    pub fn origin(&self) -> Result<Origin, &'static str> {
+        let (tls, authority) = match (self.url.strip_prefix("https://"), self.url.strip_prefix("http://")) {
+            (Some(rest), _) => (true, rest),
+            (None, Some(rest)) => (false, rest),
+            (None, None) => return Err("begin with `https://`"),
+        };
+        if authority.contains(['/', '?', '#', '@', ' ', '\\']) {
+            return Err("give scheme, host and port only; the gateway's own identity is set up with `oauth4os engine setup`");
+        }
+        let (host, port) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some((host, rest)) => (host, rest.strip_prefix(':')),
+            None => match authority.rsplit_once(':') {
+                Some((host, port)) => (host, Some(port)),
+                None => (authority, None),
+            },
+        };
+        let port = match port {
+            Some(port) => port.parse().map_err(|_| "the port is not a number from 1 to 65535")?,
+            None if tls => 443,
+            None => 80,
+        };
+        if host.is_empty() || port == 0 {
+            return Err("name host and port");
+        }
+        let is_loopback = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+        if !tls && !is_loopback {
+            return Err("use `https`: identities handed to the engine must not cross a network in clear");
+        }
+        Ok(Origin {
+            tls,
+            host: host.to_owned(),
+            port,
+            authority: authority.to_owned(),
+        })
+    }
+}

@@ -1,0 +1,78 @@
+//! Proof on the live cluster that a token gets exactly what it says, and what else is there that could widen one.
+//!
+//! The check works with tokens as the gateway mints them and with two throw-away indices, `<gateway>-check-<random>-in`
+//! and `-out`, which it deletes again. With an administrator's access it also reads the security configuration and the
+//! aliases.
+
+mod environment;
+mod pattern;
+mod probe;
+mod report;
+
+use oauth4os_policy::{EngineGrant, ScopeSet};
+use oauth4os_policy::scope::Clusters;
+use oauth4os_tokens::clock::Clock;
+use oauth4os_tokens::keys::SigningKey;
+
+use crate::client::EngineClient;
+use crate::identity::Identities;
+use crate::security_config::SecurityConfig;
+
+pub use report::{Item, Report, Severity};
+
+/// What a check works with.
+#[derive(Clone, Copy, Debug)]
+pub struct Check<'a> {
+    /// Speaks to the engine without a credential of its own ([`EngineClient::plain`]).
+    pub engine: &'a EngineClient,
+    /// Speaks to it as its administrator, if that is possible.
+    pub admin: Option<&'a EngineClient>,
+    /// As the gateway uses them.
+    pub identities: &'a Identities,
+    /// As `engine setup` makes it.
+    pub desired: &'a SecurityConfig,
+    /// The configured clients and their scopes.
+    pub clients: &'a [ClientScopes],
+    /// The time.
+    pub clock: &'a dyn Clock,
+}
+
+/// A client and what it may ask for.
+#[derive(Clone, Debug)]
+pub struct ClientScopes {
+    /// Its id.
+    pub client: String,
+    /// Its scopes.
+    pub scopes: ScopeSet,
+}
+
+impl Check<'_> {
+    /// Runs every check that is possible. What goes wrong is an item of the report.
+    ///
+    /// `stranger` is an RS256 key the engine does not know, for a token it must refuse.
+    pub async fn run(&self, stranger: &SigningKey) -> Report {
+        let mut report = Report::default();
+        if probe::answers(self, &mut report).await {
+            let accepted = probe::accepts_tokens(self, &mut report).await;
+            if accepted {
+                probe::refuses_others(self, stranger, &mut report).await;
+                probe::enforces_patterns(self, &mut report).await;
+            }
+            environment::examine(self, &mut report).await;
+        }
+        report.ok(
+            "append-only",
+            "the engine has no right to add without changing: `ingest` scopes are held to new documents by the gateway alone",
+        );
+        report
+    }
+}
+
+/// The rights of scopes that are written here.
+fn grant(scopes: &str) -> EngineGrant {
+    let scopes = ScopeSet::parse(scopes, &Clusters::default()).unwrap_or_default();
+    EngineGrant::of(&scopes, &[])
+}
+
+#[cfg(test)]
+mod tests;

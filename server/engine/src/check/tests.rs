@@ -1,0 +1,109 @@
+use oauth4os_policy::scope::Scope;
+use serde_json::json;
+
+use super::environment::{mappings, settings, widening};
+use super::*;
+use crate::security_config::Naming;
+
+fn warnings(look: impl Fn(&mut Report)) -> Vec<String> {
+    let mut report = Report::default();
+    look(&mut report);
+    report.items.into_iter().filter(|item| item.severity >= Severity::Warning).map(|item| format!("{} {}", item.severity, item.sentence)).collect()
+}
+
+fn of_mapping(mapping: serde_json::Value) -> usize {
+    warnings(|report| mappings(&json!({"foreign": mapping}), &Naming::default(), report)).len()
+}
+
+#[test]
+fn foreign_mappings_that_reach_the_gateways_names_are_found() {
+    for mapping in [
+        json!({"users": ["*"]}),
+        json!({"users": ["oauth4os:agent-7"]}),
+        json!({"users": ["/oauth4os.*/"]}),
+        json!({"backend_roles": ["oauth4os_read"]}),
+        json!({"backend_roles": ["*"]}),
+        json!({"and_backend_roles": ["oauth4os_read", "oauth4os_write"]}),
+        json!({"hosts": ["127.0.0.1"]}),
+    ] {
+        assert_eq!(of_mapping(mapping.clone()), 1, "{mapping}");
+    }
+    for mapping in [
+        json!({"users": ["admin", "oauth4os"], "backend_roles": ["admin"]}),
+        json!({"and_backend_roles": ["oauth4os_read", "staff"]}),
+        json!({"backend_roles": ["oauth4os_readers"], "hosts": [], "users": []}),
+    ] {
+        assert_eq!(of_mapping(mapping.clone()), 0, "{mapping}");
+    }
+}
+
+#[test]
+fn own_mappings_are_no_finding() {
+    let own = json!({"oauth4os_read": {"backend_roles": ["oauth4os_read"]}});
+    assert!(warnings(|report| mappings(&own, &Naming::default(), report)).is_empty());
+}
+
+#[test]
+fn what_the_key_could_claim_is_said() {
+    let mut report = Report::default();
+    mappings(&json!({"all_access": {"backend_roles": ["admin"]}}), &Naming::default(), &mut report);
+    assert_eq!(report.worst(), Severity::Ok);
+    assert!(report.items.iter().any(|item| item.subject == "key" && item.sentence.contains("`all_access`")), "{report}");
+}
+
+#[test]
+fn names_from_the_cluster_do_not_reach_the_terminal_raw() {
+    let hostile = json!({"a\u{1b}[2Jb": {"users": ["*\n"], "hosts": ["*"]}});
+    for line in warnings(|report| mappings(&hostile, &Naming::default(), report)) {
+        assert!(line.chars().all(|letter| !letter.is_control()), "{line:?}");
+    }
+}
+
+#[test]
+fn settings_that_change_what_a_token_gets_are_found() {
+    let of = |dynamic: serde_json::Value, ttl: Option<&str>| warnings(|report| settings(&dynamic, "oauth4os", ttl, report));
+    let good = json!({"http": {"anonymous_auth_enabled": false}, "authc": {"oauth4os": {"order": 0}, "basic": {"order": 1}}, "authz": {}});
+    assert!(of(good, Some("60")).is_empty());
+    assert_eq!(of(json!({"do_not_fail_on_forbidden": true}), None).len(), 1);
+    assert_eq!(of(json!({"http": {"anonymous_auth_enabled": true}}), None).len(), 1);
+    assert!(of(json!({"disable_rest_auth": true}), None)[0].starts_with("failure"));
+    let shared = of(json!({"authc": {"oauth4os": {"order": 1}, "basic": {"order": 1}}}), None);
+    assert!(shared.len() == 1 && shared[0].starts_with("failure"), "{shared:?}");
+    let others = of(json!({"authc": {"a": {}, "b": {"order": 0}, "off": {"order": 0, "http_enabled": false}}}), None);
+    assert!(others.len() == 1 && others[0].starts_with("warning"), "{others:?}");
+    let lookup = json!({"authz": {"ldap": {"http_enabled": true}}});
+    assert_eq!(of(lookup.clone(), Some("60")).len(), 1);
+    assert!(of(lookup, Some("0")).is_empty());
+}
+
+#[test]
+fn aliases_that_lead_out_of_a_scope_are_found() {
+    let aliases = json!({
+        "logs-a": {"aliases": {"logs-inside": {}, "mixed": {}}},
+        "pii": {"aliases": {"mixed": {}, "logs-sneaky": {}}},
+        "plain": {"aliases": {}},
+    });
+    let of = |scope: &str| widening(&aliases, &Scope::parse(scope, &Clusters::default()).unwrap());
+    assert_eq!(of("read:logs-*"), [("logs-sneaky".to_owned(), "pii".to_owned())]);
+    assert_eq!(of("read:logs-*,-logs-sneaky"), []);
+    assert_eq!(of("write:mixed").len(), 2, "a scope on an alias alone covers its members");
+    // The law of grants: an excluded index with an alias that is not excluded stays reachable.
+    assert_eq!(of("read:*,-pii*").len(), 2);
+    assert_eq!(of("monitor:cluster"), []);
+}
+
+#[test]
+fn the_report_counts_and_ranks() {
+    let mut report = Report::default();
+    assert_eq!(report.worst(), Severity::Ok);
+    report.ok("a", "fine");
+    report.not_checked("b", "no access");
+    assert_eq!(report.worst(), Severity::NotChecked);
+    report.warning("c", "hm");
+    report.failure("d", "no");
+    assert_eq!(report.worst(), Severity::Failure);
+    assert_eq!(
+        report.to_string(),
+        "ok           a: fine\nnot checked  b: no access\nwarning      c: hm\nfailure      d: no\n1 failure, 1 warning\n"
+    );
+}

@@ -1,0 +1,185 @@
+//! What the engine's security configuration must say: one auth domain, the static roles, one mapping for each.
+//!
+//! Roles are granted by backend role only, and only by names with the gateway's prefix. Each index role has one
+//! pattern, the claim of its verb; a token without the claim leaves `${attr.jwt.…}` unresolved, which matches nothing.
+
+mod roles;
+
+use std::collections::BTreeMap;
+
+use oauth4os_policy::EngineRole;
+use oauth4os_tokens::keys::{Algorithm, PublicKey};
+use serde_json::{Value, json};
+
+/// How far the engine's clock may be from the gateway's, in seconds. Tokens are renewed long before they end, so this
+/// only says how long an ended one is still taken.
+const CLOCK_SKEW_SECONDS: u32 = 5;
+
+/// The names the gateway uses in the engine, so that several gateways can stand before one cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Naming {
+    /// The auth domain.
+    pub domain: String,
+    /// What the names of roles, backend roles and mappings begin with.
+    pub role_prefix: String,
+    /// What user names begin with. Nothing else may hand out such names.
+    pub user_prefix: String,
+    /// The `aud` of internal tokens, and the domain's `required_audience`.
+    pub audience: String,
+}
+
+impl Default for Naming {
+    fn default() -> Self {
+        Self {
+            domain: "oauth4os".to_owned(),
+            role_prefix: "oauth4os_".to_owned(),
+            user_prefix: "oauth4os:".to_owned(),
+            audience: "opensearch".to_owned(),
+        }
+    }
+}
+
+impl Naming {
+    /// Names for a second gateway: `oauth4os-staging` has the domain of this name, roles `oauth4os-staging_read`, users
+    /// `oauth4os-staging:<client>`.
+    ///
+    /// # Errors
+    /// When the name is not made of `a-z`, `0-9`, `-`, or is too long.
+    pub fn of(gateway: &str) -> Result<Self, ConfigurationError> {
+        let plain = !gateway.is_empty()
+            && gateway.len() <= 64
+            && gateway.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+        if !plain {
+            return Err(ConfigurationError::Name(gateway.escape_default().to_string()));
+        }
+        Ok(Self {
+            domain: gateway.to_owned(),
+            role_prefix: format!("{gateway}_"),
+            user_prefix: format!("{gateway}:"),
+            ..Self::default()
+        })
+    }
+
+    /// The name of a role, of its backend role and of its mapping.
+    #[must_use]
+    pub fn role(&self, role: EngineRole) -> String {
+        let verb = role.name().strip_prefix("oauth4os_").unwrap_or_else(|| role.name());
+        format!("{}{verb}", self.role_prefix)
+    }
+
+    /// Every role.
+    pub fn roles(&self) -> impl Iterator<Item = String> {
+        EngineRole::ALL.into_iter().map(|role| self.role(role))
+    }
+
+    /// The user name of a client or user.
+    #[must_use]
+    pub fn user(&self, subject: &str) -> String {
+        format!("{}{subject}", self.user_prefix)
+    }
+}
+
+/// The desired state.
+#[derive(Clone, Debug)]
+pub struct SecurityConfig {
+    naming: Naming,
+    issuer: String,
+    keys: Vec<String>,
+}
+
+/// The desired state cannot be made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigurationError {
+    /// No public key.
+    #[error("there is no key for internal tokens, so the engine could verify none")]
+    NoKey,
+    /// A key that is not for RS256.
+    #[error("the key `{0}` is not for RS256, which internal tokens are signed with")]
+    Key(String),
+    /// A gateway's name that cannot be one.
+    #[error("`{0}` cannot be the gateway's name in the engine: use up to 64 of `a-z`, `0-9`, `-`")]
+    Name(String),
+}
+
+impl SecurityConfig {
+    /// The state for a gateway with this issuer. While the key rotates, `keys` has the old and the new one.
+    ///
+    /// # Errors
+    /// [`ConfigurationError`].
+    pub fn new<'a>(
+        naming: Naming,
+        issuer: &str,
+        keys: impl IntoIterator<Item = &'a PublicKey>,
+    ) -> Result<Self, ConfigurationError> {
+        let mut pems = Vec::new();
+        for key in keys {
+            if key.algorithm() != Algorithm::Rs256 {
+                return Err(ConfigurationError::Key(key.kid().to_owned()));
+            }
+            pems.push(key.to_pem());
+        }
+        if pems.is_empty() {
+            return Err(ConfigurationError::NoKey);
+        }
+        Ok(Self { naming, issuer: issuer.to_owned(), keys: pems })
+    }
+
+    /// The names.
+    #[must_use]
+    pub const fn naming(&self) -> &Naming {
+        &self.naming
+    }
+
+    /// The public keys, PEM.
+    pub(crate) fn keys(&self) -> &[String] {
+        &self.keys
+    }
+
+    /// The auth domain, as in `config.dynamic.authc`.
+    ///
+    /// `order` must be of no other domain: the plugin keeps the domains in a set ordered by this number alone and drops
+    /// a second one without a word.
+    #[must_use]
+    pub fn domain(&self, order: i64) -> Value {
+        let keys = match self.keys.as_slice() {
+            [key] => json!(key),
+            keys => json!(keys),
+        };
+        json!({
+            "description": "Tokens of the oauth4os gateway",
+            "http_enabled": true,
+            "order": order,
+            "http_authenticator": {
+                "type": "jwt",
+                "challenge": false,
+                "config": {
+                    "signing_key": keys,
+                    "jwt_header": "Authorization",
+                    "subject_key": "sub",
+                    "roles_key": "roles",
+                    "required_audience": self.naming.audience,
+                    "required_issuer": self.issuer,
+                    "jwt_clock_skew_tolerance_seconds": CLOCK_SKEW_SECONDS,
+                },
+            },
+            // What a token may do stands in the token.
+            "authentication_backend": {"type": "noop", "config": {}},
+        })
+    }
+
+    /// The roles, by name.
+    #[must_use]
+    pub fn roles(&self) -> BTreeMap<String, Value> {
+        EngineRole::ALL.into_iter().map(|role| (self.naming.role(role), roles::body(role))).collect()
+    }
+
+    /// The mappings, by name of the role.
+    #[must_use]
+    pub fn mappings(&self) -> BTreeMap<String, Value> {
+        let mapping = |name: String| (name.clone(), json!({"description": roles::OWNER, "backend_roles": [name]}));
+        self.naming.roles().map(mapping).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,106 @@
+use oauth4os_tokens::keys::SigningKey;
+
+use super::*;
+
+fn config() -> SecurityConfig {
+    let key = SigningKey::generate(Algorithm::Rs256).unwrap();
+    SecurityConfig::new(Naming::default(), "https://gateway.example.com", [key.public().as_ref()]).unwrap()
+}
+
+fn actions(role: &Value) -> Vec<&str> {
+    let lists = [role.pointer("/cluster_permissions"), role.pointer("/index_permissions/0/allowed_actions")];
+    lists.into_iter().flatten().flat_map(|list| list.as_array().unwrap()).map(|action| action.as_str().unwrap()).collect()
+}
+
+#[test]
+fn every_role_is_bound_to_its_claim_or_to_no_index() {
+    for role in EngineRole::ALL {
+        let body = &config().roles()[role.name()];
+        match role.claim() {
+            Some(claim) => {
+                assert_eq!(body["index_permissions"].as_array().unwrap().len(), 1);
+                assert_eq!(body["index_permissions"][0]["index_patterns"], json!([format!("${{attr.jwt.{claim}}}")]));
+            }
+            None => assert_eq!(body["index_permissions"], json!([]), "{role:?}"),
+        }
+        let main = |action: &&str| *action == "cluster:monitor/main" || *action == "cluster:monitor/*";
+        assert!(actions(body).iter().any(main), "{role:?} cannot even greet");
+    }
+}
+
+#[test]
+fn no_role_reaches_everything_or_the_security_plugin() {
+    let families = ["cluster:monitor/*", "indices:*", "indices:monitor/*"];
+    for (name, role) in config().roles() {
+        for action in actions(&role) {
+            assert!(!action.starts_with("restapi:") && !action.contains("security"), "{name}: {action}");
+            let (stem, has_wildcard) = action.split_once('*').map_or((action, false), |(stem, rest)| (stem, rest.is_empty()));
+            assert!(!action.contains('*') || has_wildcard, "{name}: {action}: a wildcard only at the end");
+            // At least area and kind are named: `cluster:admin/script/*`, not `cluster:admin/*`.
+            assert!(!has_wildcard || families.contains(&action) || stem.matches('/').count() >= 2, "{name}: {action}");
+            assert!(name == "oauth4os_admin" || action != "indices:*", "{name}");
+        }
+    }
+}
+
+#[test]
+fn roles_keep_reading_writing_and_managing_apart() {
+    let roles = config().roles();
+    let has = |role: &str, part: &str| actions(&roles[role]).iter().any(|action| action.starts_with(part));
+    for role in ["oauth4os_search", "oauth4os_read", "oauth4os_monitor"] {
+        assert!(!has(role, "indices:data/write") && !has(role, "indices:admin/create") && !has(role, "indices:admin/delete"), "{role}");
+    }
+    for role in ["oauth4os_write", "oauth4os_manage", "oauth4os_monitor"] {
+        assert!(!has(role, "indices:data/read"), "{role}");
+    }
+    assert!(!has("oauth4os_search", "indices:data/read/get") && !has("oauth4os_search", "indices:data/read/mget"));
+    assert!(!has("oauth4os_write", "indices:admin/delete") && !has("oauth4os_write", "indices:data/write/reindex"));
+    assert!(!has("oauth4os_cluster_manage", "cluster:admin/snapshot/restore"));
+    for role in ["oauth4os_cluster_monitor", "oauth4os_cluster_manage", "oauth4os_cluster_admin"] {
+        assert!(!has(role, "indices:data"), "{role}");
+    }
+}
+
+#[test]
+fn mappings_name_backend_roles_only() {
+    for (name, mapping) in config().mappings() {
+        assert_eq!(mapping["backend_roles"], json!([name]));
+        assert!(["users", "hosts", "and_backend_roles"].iter().all(|field| mapping.get(field).is_none()));
+    }
+    assert_eq!(config().mappings().len(), EngineRole::ALL.len());
+}
+
+#[test]
+fn the_domain_holds_tokens_to_issuer_audience_and_key() {
+    let config = config();
+    let domain = config.domain(3);
+    assert_eq!((&domain["order"], &domain["http_authenticator"]["challenge"]), (&json!(3), &json!(false)));
+    let settings = &domain["http_authenticator"]["config"];
+    assert_eq!(settings["required_issuer"], "https://gateway.example.com");
+    assert_eq!(settings["required_audience"], "opensearch");
+    assert_eq!(settings["signing_key"], json!(config.keys()[0]));
+    assert_eq!(domain["authentication_backend"]["type"], "noop");
+}
+
+#[test]
+fn keys_rotate_and_must_be_rs256() {
+    let (old, new) = (SigningKey::generate(Algorithm::Rs256).unwrap(), SigningKey::generate(Algorithm::Rs256).unwrap());
+    let both = SecurityConfig::new(Naming::default(), "https://x", [old.public().as_ref(), new.public().as_ref()]).unwrap();
+    let domain = both.domain(0);
+    assert_eq!(domain.pointer("/http_authenticator/config/signing_key").unwrap().as_array().unwrap().len(), 2);
+    let access = SigningKey::generate(Algorithm::Es256).unwrap();
+    let error = SecurityConfig::new(Naming::default(), "https://x", [access.public().as_ref()]).unwrap_err();
+    assert_eq!(error, ConfigurationError::Key(access.kid().to_owned()));
+    assert_eq!(SecurityConfig::new(Naming::default(), "https://x", []).unwrap_err(), ConfigurationError::NoKey);
+}
+
+#[test]
+fn a_second_gateway_has_names_of_its_own() {
+    assert_eq!(Naming::of("oauth4os").unwrap(), Naming::default());
+    let staging = Naming::of("staging").unwrap();
+    assert_eq!(staging.role(EngineRole::ClusterAdmin), "staging_cluster_admin");
+    assert_eq!(staging.user("agent"), "staging:agent");
+    for name in ["", "a b", "Staging", "a/b", "a*", "a~1b", "a_b", "${x}", &"a".repeat(65)] {
+        assert!(Naming::of(name).is_err(), "{name}");
+    }
+}

@@ -1,0 +1,289 @@
+//! Bringing a cluster's security configuration in line, or taking everything of the gateway away again.
+//!
+//! A [`Plan`] is the difference between what is there and what must be there; it can be shown and applied. Applying
+//! touches the gateway's own auth domain, roles and mappings, by their names, and nothing else: the domain is written
+//! as a patch of its own path, so whatever else changes meanwhile stays. A second plan after applying is empty.
+
+mod compare;
+mod domains;
+mod instructions;
+
+use std::fmt;
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::client::{Answer, ClientError, EngineClient};
+use crate::security_config::{Naming, SecurityConfig};
+
+pub(crate) use domains::order;
+pub use instructions::instructions;
+
+/// The REST API of the security plugin.
+pub(crate) const API: &str = "/_plugins/_security/api";
+
+/// What must change.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    changes: Vec<Change>,
+}
+
+/// One change.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// What is changed.
+    pub object: Object,
+    /// What is there; `None`: nothing.
+    pub from: Option<Value>,
+    /// What must be there; `None`: nothing.
+    pub to: Option<Value>,
+}
+
+/// Something in the security configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Object {
+    /// The auth domain of this name.
+    Domain(String),
+    /// The mapping of the role of this name.
+    Mapping(String),
+    /// The role of this name.
+    Role(String),
+}
+
+/// The configuration was not read or not brought in line.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The engine was not reached, or said no.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The administrator may not use the security plugin's REST API.
+    #[error(
+        "{0}; give the administrator's client certificate (`plugins.security.authcz.admin_dn`), or a user with a role of `plugins.security.restapi.roles_enabled`"
+    )]
+    NotAdmin(ClientError),
+    /// Roles and mappings are in place, the auth domain is not.
+    #[error(
+        "the cluster does not let the auth domain be written over its REST API ({0}); set `plugins.security.unsupported.restapi.allow_securityconfig_modification: true` in opensearch.yml of every node and try again, or follow `oauth4os engine setup --print`, which uses securityadmin.sh"
+    )]
+    DomainRefused(ClientError),
+    /// The engine answers in a form it should not.
+    #[error("the engine's answer to `GET {API}/{0}` is not the security plugin's: is the security plugin installed and at least version 2.17")]
+    Answer(&'static str),
+    /// Somebody else goes on changing the configuration.
+    #[error("the security configuration was changed by somebody else at the same time, several times in a row; try again")]
+    Busy,
+}
+
+/// What must change so that the cluster is as `desired`.
+///
+/// # Errors
+/// When the cluster's configuration cannot be read.
+pub async fn plan(admin: &EngineClient, desired: &SecurityConfig) -> Result<Plan, SetupError> {
+    Ok(Live::read(admin).await?.plan(desired))
+}
+
+/// What must change so that nothing of the gateway is left.
+///
+/// # Errors
+/// When the cluster's configuration cannot be read.
+pub async fn plan_removal(admin: &EngineClient, naming: &Naming) -> Result<Plan, SetupError> {
+    Ok(Live::read(admin).await?.plan_removal(naming))
+}
+
+/// Makes the changes. The auth domain gets another order number than the plan's if that is taken by now.
+///
+/// # Errors
+/// At the first change the engine refuses; those before it are made, and a new plan has the rest.
+pub async fn apply(admin: &EngineClient, plan: &Plan) -> Result<(), SetupError> {
+    for change in &plan.changes {
+        change.apply(admin).await?;
+    }
+    Ok(())
+}
+
+impl Plan {
+    /// Whether nothing must change.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    /// The changes, in the order they are made.
+    #[must_use]
+    pub fn changes(&self) -> &[Change] {
+        &self.changes
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_empty() {
+            return f.write_str("nothing to change\n");
+        }
+        self.changes.iter().try_for_each(|change| change.fmt(f))
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = match (&self.from, &self.to) {
+            (None, _) => '+',
+            (Some(_), None) => '-',
+            (Some(_), Some(_)) => '~',
+        };
+        writeln!(f, "{sign} {}", self.object)?;
+        for line in compare::lines(self.from.as_ref(), self.to.as_ref()) {
+            writeln!(f, "    {line}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Domain(name) => write!(f, "auth domain `{name}`"),
+            Self::Mapping(name) => write!(f, "mapping of the role `{name}`"),
+            Self::Role(name) => write!(f, "role `{name}`"),
+        }
+    }
+}
+
+/// How often a write is tried again when another one came in between.
+const ATTEMPTS: usize = 10;
+
+impl Change {
+    async fn apply(&self, admin: &EngineClient) -> Result<(), SetupError> {
+        for _ in 0..ATTEMPTS {
+            let answer = match &self.object {
+                Object::Domain(name) => self.patch_domain(admin, name).await?,
+                Object::Mapping(name) => self.put_or_delete(admin, "rolesmapping", name).await?,
+                Object::Role(name) => self.put_or_delete(admin, "roles", name).await?,
+            };
+            match answer.status {
+                status if status.is_success() && self.holds(admin).await? => return Ok(()),
+                // Somebody else wrote meanwhile: again, upon theirs.
+                status if status.is_success() || status == StatusCode::CONFLICT => {}
+                StatusCode::NOT_FOUND if self.to.is_none() => return Ok(()),
+                StatusCode::UNAUTHORIZED => return Err(SetupError::NotAdmin(answer.refused())),
+                _ if matches!(self.object, Object::Domain(_)) => return Err(SetupError::DomainRefused(answer.refused())),
+                StatusCode::FORBIDDEN => return Err(SetupError::NotAdmin(answer.refused())),
+                _ => return Err(answer.refused().into()),
+            }
+        }
+        Err(SetupError::Busy)
+    }
+
+    async fn put_or_delete(&self, admin: &EngineClient, kind: &str, name: &str) -> Result<Answer, ClientError> {
+        let path = format!("{API}/{kind}/{name}");
+        match &self.to {
+            Some(body) => admin.send(Method::PUT, &path, Some(body)).await,
+            None => admin.send(Method::DELETE, &path, None).await,
+        }
+    }
+
+    async fn patch_domain(&self, admin: &EngineClient, name: &str) -> Result<Answer, SetupError> {
+        let path = format!("/config/dynamic/authc/{name}");
+        let step = match self.to.clone() {
+            Some(mut domain) => {
+                // The number of the plan may be taken by now.
+                let live = authc(&dynamic(admin).await?);
+                if let Some(fields) = domain.as_object_mut() {
+                    fields.insert("order".to_owned(), json!(domains::free_order(&live, name)));
+                }
+                // On an existing member `add` replaces (RFC 6902 section 4.1).
+                json!({"op": "add", "path": path, "value": domain})
+            }
+            None => json!({"op": "remove", "path": path}),
+        };
+        Ok(admin.send(Method::PATCH, &format!("{API}/securityconfig"), Some(&json!([step]))).await?)
+    }
+
+    /// Whether a domain is there with a number of its own, or gone. The API has no way to write on a condition, so two
+    /// gateways that are set up at the same time may both take the same free number; whoever sees it moves.
+    async fn holds(&self, admin: &EngineClient) -> Result<bool, SetupError> {
+        let Object::Domain(name) = &self.object else { return Ok(true) };
+        let live = authc(&dynamic(admin).await?);
+        let found = live.get(name);
+        let is_there = found.is_some() == self.to.is_some();
+        Ok(is_there && found.is_none_or(|domain| domains::free_order(&live, name) == order(domain)))
+    }
+}
+
+/// What is there.
+#[derive(Clone, Debug)]
+pub(crate) struct Live {
+    /// `config.dynamic`.
+    pub(crate) dynamic: Value,
+    pub(crate) roles: Value,
+    pub(crate) mappings: Value,
+}
+
+impl Live {
+    pub(crate) async fn read(admin: &EngineClient) -> Result<Self, SetupError> {
+        Ok(Self { dynamic: dynamic(admin).await?, roles: fetch(admin, "roles").await?, mappings: fetch(admin, "rolesmapping").await? })
+    }
+
+    /// The difference to `desired`. Roles come first, since a mapping needs its role; the domain comes last, so that no
+    /// token is taken before everything it relies on is in place.
+    pub(crate) fn plan(&self, desired: &SecurityConfig) -> Plan {
+        let mut changes = Vec::new();
+        for (name, to) in desired.roles() {
+            changes.extend(difference(self.roles.get(&name), to, Object::Role(name), compare::role));
+        }
+        for (name, to) in desired.mappings() {
+            changes.extend(difference(self.mappings.get(&name), to, Object::Mapping(name), compare::mapping));
+        }
+        let name = desired.naming().domain.clone();
+        let live = authc(&self.dynamic);
+        let to = desired.domain(domains::free_order(&live, &name));
+        changes.extend(difference(live.get(&name), to, Object::Domain(name), compare::domain));
+        Plan { changes }
+    }
+
+    /// Everything of the gateway, in the opposite order: first no token is taken any more.
+    pub(crate) fn plan_removal(&self, naming: &Naming) -> Plan {
+        let live = authc(&self.dynamic);
+        let domain = live.get(&naming.domain);
+        let mut changes: Vec<Change> =
+            domain.map(|from| removal(Object::Domain(naming.domain.clone()), compare::domain(from))).into_iter().collect();
+        let mappings = naming.roles().filter_map(|name| Some((self.mappings.get(&name)?, name)));
+        changes.extend(mappings.map(|(from, name)| removal(Object::Mapping(name), compare::mapping(from))));
+        let roles = naming.roles().filter_map(|name| Some((self.roles.get(&name)?, name)));
+        changes.extend(roles.map(|(from, name)| removal(Object::Role(name), compare::role(from))));
+        Plan { changes }
+    }
+}
+
+fn difference(from: Option<&Value>, to: Value, object: Object, normal: fn(&Value) -> Value) -> Option<Change> {
+    let from = from.map(normal);
+    (from.as_ref() != Some(&normal(&to))).then_some(Change { object, from, to: Some(to) })
+}
+
+const fn removal(object: Object, from: Value) -> Change {
+    Change { object, from: Some(from), to: None }
+}
+
+/// The auth domains, by name.
+fn authc(dynamic: &Value) -> Value {
+    dynamic.get("authc").cloned().unwrap_or_default()
+}
+
+async fn dynamic(admin: &EngineClient) -> Result<Value, SetupError> {
+    let mut config = fetch(admin, "securityconfig").await?;
+    let dynamic = config.pointer_mut("/config/dynamic").map(Value::take);
+    dynamic.filter(Value::is_object).ok_or(SetupError::Answer("securityconfig"))
+}
+
+async fn fetch(admin: &EngineClient, what: &'static str) -> Result<Value, SetupError> {
+    let answer = admin.send(Method::GET, &format!("{API}/{what}"), None).await?;
+    match answer.status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(SetupError::NotAdmin(answer.refused())),
+        status if status.is_success() && answer.body.is_object() => Ok(answer.body),
+        status if status.is_success() => Err(SetupError::Answer(what)),
+        _ => Err(answer.refused().into()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

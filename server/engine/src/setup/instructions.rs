@@ -1,0 +1,96 @@
+//! What to do by hand, where the gateway may not do it.
+
+use std::fmt::Write as _;
+
+use serde_json::{Map, Value, json};
+
+use crate::security_config::SecurityConfig;
+
+/// The security configuration as YAML fragments, and what to do with them.
+#[must_use]
+pub fn instructions(desired: &SecurityConfig) -> String {
+    let naming = desired.naming();
+    let mut text = format!(
+        "# What the cluster's security configuration must hold for the gateway `{domain}`.\n\
+         #\n\
+         # `oauth4os engine setup --apply` does all of this over the REST API. For the auth domain that needs, in\n\
+         # opensearch.yml of every node:\n\
+         #   plugins.security.unsupported.restapi.allow_securityconfig_modification: true\n\
+         #\n\
+         # By hand:\n\
+         # 1. Save the configuration the cluster has now, on a node, as its administrator:\n\
+         #      plugins/opensearch-security/tools/securityadmin.sh -backup backup -icl -nhnv \\\n\
+         #        -cacert root-ca.pem -cert admin.pem -key admin-key.pem\n\
+         # 2. Add each fragment below to the file it names, in the folder `backup`. Change nothing else there.\n\
+         # 3. In config.yml give the domain an `order` that no other domain has, lower than that of every domain with\n\
+         #    `challenge: true`: of two domains with one number the engine drops one without a word.\n\
+         # 4. Load the changed files, one at a time:\n\
+         #      plugins/opensearch-security/tools/securityadmin.sh -f backup/roles.yml -t roles -icl -nhnv \\\n\
+         #        -cacert root-ca.pem -cert admin.pem -key admin-key.pem\n\
+         #    and so on with `-f backup/roles_mapping.yml -t rolesmapping` and `-f backup/config.yml -t config`.\n\
+         # 5. oauth4os engine check\n",
+        domain = naming.domain,
+    );
+    let roles: Map<String, Value> = desired.roles().into_iter().collect();
+    let mappings: Map<String, Value> = desired.mappings().into_iter().collect();
+    let config = json!({"config": {"dynamic": {"authc": {naming.domain.as_str(): desired.domain(0)}}}});
+    for (file, value) in [("roles.yml", Value::Object(roles)), ("roles_mapping.yml", Value::Object(mappings)), ("config.yml", config)] {
+        let _ = write!(text, "\n# ---- {file}\n");
+        write_yaml(&mut text, &value, 0);
+    }
+    text
+}
+
+/// Writes a value as YAML: block style, with strings in double quotes as in JSON, which YAML 1.2 reads the same, and
+/// those of several lines as a block.
+fn write_yaml(text: &mut String, value: &Value, depth: usize) {
+    let indent = "  ".repeat(depth);
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                let _ = write!(text, "{indent}{}:", key(name));
+                write_value(text, value, depth);
+            }
+        }
+        Value::Array(items) => {
+            for item in items {
+                let _ = write!(text, "{indent}-");
+                match item {
+                    Value::Object(_) => {
+                        text.push('\n');
+                        write_yaml(text, item, depth + 1);
+                    }
+                    _ => write_value(text, item, depth),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+fn write_value(text: &mut String, value: &Value, depth: usize) {
+    match value {
+        Value::Object(fields) if !fields.is_empty() => {
+            text.push('\n');
+            write_yaml(text, value, depth + 1);
+        }
+        Value::Array(items) if !items.is_empty() => {
+            text.push('\n');
+            write_yaml(text, value, depth + 1);
+        }
+        Value::String(lines) if lines.trim_end().contains('\n') => {
+            text.push_str(" |\n");
+            for line in lines.lines() {
+                let _ = writeln!(text, "{}{line}", "  ".repeat(depth + 1));
+            }
+        }
+        other => {
+            let _ = writeln!(text, " {other}");
+        }
+    }
+}
+
+fn key(name: &str) -> String {
+    let is_plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
+    if is_plain { name.to_owned() } else { Value::from(name).to_string() }
+}

@@ -1,0 +1,233 @@
+//! Who issues and revokes: everything the endpoints share.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use axum::body::Bytes;
+use oauth4os_policy::{Clusters, ScopeError, ScopeSet};
+use oauth4os_store::{Revocation, RevokedToken, Store, StoreError};
+use oauth4os_telemetry::audit::Audit;
+use oauth4os_telemetry::metrics::Metrics;
+use oauth4os_tokens::access::Verifier;
+use oauth4os_tokens::clock::{Clock, UnixTime};
+use oauth4os_tokens::keys::{Algorithm, KeySet};
+
+use crate::clients::{ClientDirectory, DirectoryError, GuessLimit};
+
+/// What the operator decided.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The `iss` of every token and the base of every endpoint's address; without a final slash.
+    pub issuer: String,
+    /// The `aud` of every token.
+    pub audience: String,
+    /// How long a token is valid, unless its client has a lifetime of its own. Whole seconds count.
+    pub token_lifetime: Duration,
+    /// The clusters a scope may name.
+    pub clusters: Clusters,
+}
+
+/// What an [`Authority`] is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// What the operator decided.
+    pub settings: Settings,
+    /// The keys of access tokens (ES256).
+    pub keys: KeySet,
+    /// What is remembered.
+    pub store: Arc<dyn Store>,
+    /// Who may ask for tokens.
+    pub clients: Arc<ClientDirectory>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Where events are recorded.
+    pub audit: Audit,
+    /// Where events are counted.
+    pub metrics: Arc<Metrics>,
+    /// Who must know of revoked tokens.
+    pub revocations: Arc<dyn RevocationSink>,
+    /// What else must work for the gateway to be ready.
+    pub readiness: Arc<dyn Readiness>,
+}
+
+/// Takes tokens out of use on the data plane.
+pub trait RevocationSink: Send + Sync + fmt::Debug {
+    /// Called when the store holds the revocation and before the caller is told. When it returns, no request that
+    /// begins later may pass with one of these tokens. May be called again for the same token; must not block.
+    fn revoked(&self, tokens: &[RevokedToken]);
+}
+
+/// What the gateway as a whole knows of its ability to serve.
+pub trait Readiness: Send + Sync + fmt::Debug {
+    /// What is missing, one sentence each; empty when ready. The sentences are shown without authentication. Answered
+    /// from what is known already: it must neither wait nor connect to anything, for anybody may ask as often as they like.
+    fn problems(&self) -> Vec<String>;
+}
+
+/// The authorization server.
+pub struct Authority {
+    pub(crate) settings: Settings,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clients: Arc<ClientDirectory>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) audit: Audit,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) readiness: Arc<dyn Readiness>,
+    pub(crate) guesses: GuessLimit,
+    revocations: Arc<dyn RevocationSink>,
+    signing: ArcSwap<Signing>,
+}
+
+/// An authority could not be made, or its keys not be replaced.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AuthorityError {
+    /// A token could live for less than a second.
+    #[error("tokens must be valid for at least one second")]
+    Lifetime,
+    /// Access tokens are ES256.
+    #[error("access tokens are signed with ES256, and the key `{kid}` is for {algorithm}")]
+    WrongKey {
+        /// The key.
+        kid: String,
+        /// What it is for.
+        algorithm: Algorithm,
+    },
+}
+
+/// The keys in force and what is made of them.
+#[derive(Debug)]
+pub(crate) struct Signing {
+    pub(crate) keys: KeySet,
+    pub(crate) verifier: Verifier,
+    pub(crate) jwks: Bytes,
+}
+
+impl Authority {
+    /// An authority.
+    ///
+    /// # Errors
+    /// [`AuthorityError`].
+    pub fn new(parts: Parts) -> Result<Self, AuthorityError> {
+        if parts.settings.token_lifetime < Duration::from_secs(1) {
+            return Err(AuthorityError::Lifetime);
+        }
+        let signing = ArcSwap::from_pointee(Signing::new(&parts.settings, parts.keys)?);
+        Ok(Self {
+            settings: parts.settings,
+            store: parts.store,
+            clients: parts.clients,
+            clock: parts.clock,
+            audit: parts.audit,
+            metrics: parts.metrics,
+            readiness: parts.readiness,
+            guesses: GuessLimit::default(),
+            revocations: parts.revocations,
+            signing,
+        })
+    }
+
+    /// The client directory.
+    #[must_use]
+    pub const fn clients(&self) -> &Arc<ClientDirectory> {
+        &self.clients
+    }
+
+    /// What tells this authority's tokens from all others. Immutable: ask again after [`replace_keys`](Self::replace_keys).
+    #[must_use]
+    pub fn verifier(&self) -> Verifier {
+        self.signing.load().verifier.clone()
+    }
+
+    /// Puts other keys in force, for signing, verifying and the published document at once.
+    ///
+    /// # Errors
+    /// [`AuthorityError::WrongKey`]; the keys in force stay.
+    pub fn replace_keys(&self, keys: KeySet) -> Result<(), AuthorityError> {
+        self.signing.store(Arc::new(Signing::new(&self.settings, keys)?));
+        Ok(())
+    }
+
+    /// Removes a client of the store, with its secrets, and takes its tokens out of use; returns these.
+    ///
+    /// # Errors
+    /// [`DirectoryError::Configured`], or the store's.
+    pub async fn delete_client(self: &Arc<Self>, id: &str) -> Result<Vec<RevokedToken>, DirectoryError> {
+        let (authority, id) = (Arc::clone(self), id.to_owned());
+        to_the_end(async move {
+            let revoked = authority.clients.delete(&id).await?;
+            authority.revocations.revoked(&revoked);
+            Ok(revoked)
+        })
+        .await
+        .unwrap_or(Err(DirectoryError::Store(StoreError::Closed)))
+    }
+
+    /// Revokes a token: on the disk, then on the data plane.
+    pub(crate) async fn revoke(self: &Arc<Self>, id: &str) -> Result<Revocation, StoreError> {
+        let (authority, id) = (Arc::clone(self), id.to_owned());
+        to_the_end(async move {
+            let revocation = authority.store.revoke_token(&id).await?;
+            // Also when another call was first: that one may be still on its way to the data plane.
+            if let Revocation::Revoked(token) | Revocation::AlreadyRevoked(token) = &revocation {
+                authority.revocations.revoked(std::slice::from_ref(token));
+            }
+            Ok(revocation)
+        })
+        .await
+        .unwrap_or(Err(StoreError::Closed))
+    }
+
+    pub(crate) fn signing(&self) -> arc_swap::Guard<Arc<Signing>> {
+        self.signing.load()
+    }
+
+    pub(crate) fn now(&self) -> UnixTime {
+        self.clock.now()
+    }
+
+    pub(crate) fn parse_scopes(&self, list: &str) -> Result<ScopeSet, ScopeError> {
+        ScopeSet::parse(list, &self.settings.clusters)
+    }
+
+    /// The address of one of the endpoints.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.settings.issuer)
+    }
+}
+
+impl fmt::Debug for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authority")
+            .field("settings", &self.settings)
+            .field("store", &self.store)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Signing {
+    fn new(settings: &Settings, keys: KeySet) -> Result<Self, AuthorityError> {
+        let active = keys.active();
+        if active.algorithm() != Algorithm::Es256 {
+            return Err(AuthorityError::WrongKey {
+                kid: active.kid().to_owned(),
+                algorithm: active.algorithm(),
+            });
+        }
+        Ok(Self {
+            verifier: Verifier::new(&settings.issuer, &settings.audience, &keys),
+            jwks: keys.jwks().to_string().into(),
+            keys,
+        })
+    }
+}
+
+/// Runs `work` to its end even when the caller hangs up and its future is dropped: what is on the disk must also be in
+/// force. None when the runtime is being shut down.
+pub(crate) async fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = T> + Send + 'static,
+) -> Option<T> {
+    tokio::spawn(work).await.ok()
+}

@@ -1,0 +1,124 @@
+//! One client, whether it is registered in the configuration or in the store.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use oauth4os_config::ClientConfig;
+use oauth4os_policy::{Clusters, ScopeSet};
+use oauth4os_store::{ClientKind, MAX_LIVE_SECRETS, RateLimit, SecretHash, StoredSecret};
+use oauth4os_tokens::clock::UnixTime;
+use secrecy::ExposeSecret;
+
+use super::DirectoryError;
+
+/// A client as issuing and deciding need it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Client {
+    /// Its `client_id`.
+    pub id: String,
+    /// A name for people; empty when it has none.
+    pub name: String,
+    /// What it is.
+    pub kind: ClientKind,
+    /// Groups, as policies name them.
+    pub groups: BTreeSet<String>,
+    /// Labels, for selecting clients in bulk.
+    pub labels: BTreeMap<String, String>,
+    /// The scopes it may ask for.
+    pub scopes: ScopeSet,
+    /// Whether it may be given tokens and use those it has.
+    pub enabled: bool,
+    /// How long its tokens are valid, when not as long as all others'.
+    pub token_lifetime: Option<Duration>,
+    /// Its own limit in place of the configured one.
+    pub rate_limit: Option<RateLimit>,
+    /// Where it is registered.
+    pub source: ClientSource,
+    secrets: Vec<StoredSecret>,
+}
+
+/// Where a client is registered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ClientSource {
+    /// In the configuration file, which alone changes it.
+    Configuration,
+    /// In the store.
+    Store,
+}
+
+impl Client {
+    pub(super) fn from_config(config: &ClientConfig, clusters: &Clusters) -> Result<Self, DirectoryError> {
+        let hash = match (&config.secret_value, &config.secret_hash) {
+            (Some(secret), _) => SecretHash::of(secret.expose_secret()),
+            (None, Some(hash)) => SecretHash::from_bytes(*hash.digest()),
+            (None, None) => return Err(DirectoryError::NoSecret { id: config.id.clone() }),
+        };
+        Ok(Self {
+            id: config.id.clone(),
+            name: config.name.clone().unwrap_or_default(),
+            kind: match config.kind {
+                oauth4os_config::ClientKind::Agent => ClientKind::Agent,
+                oauth4os_config::ClientKind::Machine => ClientKind::Machine,
+            },
+            groups: config.groups.clone(),
+            labels: config.labels.clone(),
+            scopes: ScopeSet::collect(&config.scopes, clusters)
+                .map_err(|source| DirectoryError::Scopes { id: config.id.clone(), source })?,
+            enabled: true,
+            token_lifetime: config.token_lifetime.map(oauth4os_config::Span::as_duration),
+            rate_limit: config.rate_limit.map(|limit| RateLimit {
+                per_second: limit.requests_per_second,
+                burst: limit.burst,
+            }),
+            source: ClientSource::Configuration,
+            secrets: vec![StoredSecret {
+                id: "configuration".to_owned(),
+                hash,
+                hint: String::new(),
+                created_at: UnixTime::default(),
+                expires_at: None,
+            }],
+        })
+    }
+
+    pub(super) fn from_store(client: oauth4os_store::Client, clusters: &Clusters) -> Result<Self, DirectoryError> {
+        let scopes = ScopeSet::parse(&client.scopes, clusters)
+            .map_err(|source| DirectoryError::Scopes { id: client.id.clone(), source })?;
+        Ok(Self {
+            id: client.id,
+            name: client.name,
+            kind: client.kind,
+            groups: client.groups,
+            labels: client.labels,
+            scopes,
+            enabled: client.enabled,
+            token_lifetime: None,
+            rate_limit: client.rate_limit,
+            source: ClientSource::Store,
+            secrets: client.secrets,
+        })
+    }
+
+    pub(super) fn secrets(&self) -> &[StoredSecret] {
+        &self.secrets
+    }
+}
+
+/// Whether a live one of `secrets` has this hash. Does the same work whether one fits or not, and no less than for a
+/// client with all the secrets it may have: neither the number of secrets nor their absence shows in the time taken.
+pub(super) fn is_live_secret(presented: &SecretHash, secrets: &[StoredSecret], now: UnixTime) -> bool {
+    let nobodys = StoredSecret {
+        id: String::new(),
+        hash: SecretHash::from_bytes([0; 32]),
+        hint: String::new(),
+        created_at: UnixTime::default(),
+        expires_at: Some(UnixTime::from_millis(i64::MIN)),
+    };
+    let padding = MAX_LIVE_SECRETS.saturating_sub(secrets.len());
+    secrets
+        .iter()
+        .chain(std::iter::repeat_n(&nobodys, padding))
+        .fold(false, |found, stored| {
+            found | (presented.matches(&stored.hash) & stored.is_live(now))
+        })
+}

@@ -1,0 +1,92 @@
+//! Access tokens presented to the gateway's own endpoints (RFC 6750).
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+use oauth4os_policy::ScopeSet;
+use oauth4os_store::StoreError;
+use oauth4os_tokens::access::{AccessClaims, Invalid};
+
+use super::credentials::{authorization, scheme};
+use super::{Challenge, ErrorCode, Refusal};
+use crate::{Authority, Client};
+
+/// A token that is in force, and whose it is.
+pub(crate) struct BearerToken {
+    pub(crate) claims: AccessClaims,
+    pub(crate) scopes: ScopeSet,
+    pub(crate) client: Arc<Client>,
+}
+
+/// A token was not accepted.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BearerError {
+    /// None was sent.
+    #[error("send an access token: `Authorization: Bearer <token>`")]
+    Missing,
+    /// An `Authorization` header that cannot be read in one way.
+    #[error("there must be one `Authorization` header with `Bearer`, one space, and the token")]
+    Malformed,
+    /// Not one of ours in force.
+    #[error("{0}")]
+    Invalid(#[from] Invalid),
+    /// Revoked.
+    #[error("the token was revoked")]
+    Revoked,
+    /// Signed by us and not in the store: from a backup's future, or from a store that was replaced.
+    #[error("the gateway has no record of this token; ask for a new one")]
+    NotOnRecord,
+    /// The client is gone or disabled.
+    #[error("the client of this token has been removed or disabled")]
+    ClientGone,
+    /// The scopes mean nothing any more, after a change of configuration.
+    #[error("the scopes of this token are no longer valid; ask for a new one")]
+    Scopes,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl BearerToken {
+    /// The token of a request, verified, not revoked, of a client that is there and enabled.
+    pub(crate) async fn of_request(authority: &Authority, headers: &HeaderMap) -> Result<Self, BearerError> {
+        let field = authorization(headers)
+            .map_err(|_| BearerError::Malformed)?
+            .ok_or(BearerError::Missing)?;
+        let token = scheme(field, "Bearer").ok_or(BearerError::Malformed)?;
+        let claims = authority.signing().verifier.verify(token, authority.now())?;
+        let client = authority
+            .clients
+            .get(&claims.client_id)
+            .filter(|client| client.enabled)
+            .ok_or(BearerError::ClientGone)?;
+        let scopes = authority.parse_scopes(&claims.scope).map_err(|_| BearerError::Scopes)?;
+        let record = authority.store.token(&claims.jti).await?.ok_or(BearerError::NotOnRecord)?;
+        if record.client_id != claims.client_id {
+            return Err(BearerError::NotOnRecord);
+        }
+        if record.revoked_at.is_some() {
+            return Err(BearerError::Revoked);
+        }
+        Ok(Self { claims, scopes, client })
+    }
+
+    /// Whether the bearer may act on everybody's tokens: the token says so, and its client still may.
+    pub(crate) fn administers_gateway(&self) -> bool {
+        self.scopes.administers_gateway() && self.client.scopes.administers_gateway()
+    }
+}
+
+impl BearerError {
+    /// The answer, with the credentials this endpoint takes.
+    pub(crate) fn refusal(self, challenge: Challenge) -> Refusal {
+        match self {
+            Self::Missing => Refusal::new(ErrorCode::Unauthenticated, self).challenging(challenge),
+            Self::Malformed => Refusal::new(ErrorCode::InvalidRequest, self),
+            Self::Invalid(_) | Self::Revoked | Self::NotOnRecord | Self::ClientGone | Self::Scopes => {
+                Refusal::new(ErrorCode::InvalidToken, self).challenging(challenge)
+            }
+            Self::Store(error) => Refusal::store(&error),
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! What the endpoints have in common: reading requests, telling who asks, refusing.
+
+mod bearer;
+mod context;
+mod credentials;
+mod finish;
+mod form;
+mod refusal;
+
+pub(crate) use self::bearer::{BearerError, BearerToken};
+pub use self::context::{ClientAddress, RequestId};
+pub(crate) use self::context::Caller;
+pub(crate) use self::credentials::{ClientAuthError, Credentials, basic_credentials};
+pub(crate) use self::finish::finish;
+pub(crate) use self::form::{Form, FormError};
+pub(crate) use self::refusal::{Challenge, ErrorCode, Refusal};

@@ -1,0 +1,301 @@
+//! The decision on one operation, and its explanation.
+
+use oauth4os_classify::{Action, Class, Targets};
+
+use crate::cedar::{PrincipalPolicies, Resource, Ruling};
+use crate::containment::TooComplex;
+use crate::coverage::Uncovered;
+use crate::expression::{ExpressionError, Expressions, Quoted};
+use crate::principal::{Principal, PrincipalKind};
+use crate::scope::{Scope, ScopeSet, is_scope_token_byte};
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Access<'a> {
+    /// The operation's name in the OpenSearch API, such as `indices.get_mapping`.
+    pub operation: &'a str,
+    /// The permission class it needs.
+    pub class: Class,
+    /// The Cedar action it is.
+    pub action: Action,
+    /// What it touches; targets in the body must have been read by now.
+    pub targets: &'a Targets,
+    /// Whether it reaches hidden indices.
+    pub hidden: bool,
+}
+
+/// The answer, with what led to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// Whether the operation may be forwarded.
+    pub allow: bool,
+    /// Why not. `Some` exactly if it is not allowed.
+    pub refusal: Option<Refusal>,
+    /// The scopes and policies that decided.
+    pub determining: Vec<Determining>,
+}
+
+/// A scope or policy that decided.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Determining {
+    /// A policy, by its id.
+    Policy(String),
+    /// A scope, as written.
+    Scope(String),
+}
+
+/// Why an operation is refused: one sentence for the caller.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The operation is never granted to scoped tokens.
+    #[error("the operation `{operation}` is not available to scoped tokens")]
+    Denied {
+        /// Its name.
+        operation: String,
+    },
+    /// The token has no scope at all.
+    #[error("the token carries no scope, ask for one such as `read:logs-*`")]
+    NoScope,
+    /// No scope covers it.
+    #[error("the operation `{operation}` needs the scope {}, the token has {held}", Quoted::from(needed.as_str()))]
+    Scope {
+        /// Its name.
+        operation: String,
+        /// The weakest scope that would do.
+        needed: String,
+        /// The scopes of the token.
+        held: Quoted,
+    },
+    /// A policy forbids it.
+    #[error("the policy {policy} forbids the {kind} {principal} to {action} {resource}")]
+    Forbidden {
+        /// The policy's id.
+        policy: Quoted,
+        /// What the principal is.
+        kind: PrincipalKind,
+        /// Its id.
+        principal: Quoted,
+        /// The action.
+        action: &'static str,
+        /// What it is about.
+        resource: Quoted,
+    },
+    /// There are policies and none permits it.
+    #[error("no policy permits the {kind} {principal} to {action} {resource}")]
+    NotPermitted {
+        /// What the principal is.
+        kind: PrincipalKind,
+        /// Its id.
+        principal: Quoted,
+        /// The action.
+        action: &'static str,
+        /// What it is about.
+        resource: Quoted,
+    },
+    /// A policy could not be evaluated.
+    #[error("the policy {policy} could not be evaluated, so nothing it may forbid is allowed")]
+    PolicyError {
+        /// The policy's id.
+        policy: Quoted,
+    },
+    /// An index expression without a sure reading.
+    #[error(transparent)]
+    Expression(#[from] ExpressionError),
+    /// Patterns that cannot be compared.
+    #[error(transparent)]
+    TooComplex(#[from] TooComplex),
+    /// The body was not read, or the operation's class does not fit what it touches.
+    #[error("what the operation `{operation}` touches is not known, so it is refused")]
+    UnknownTargets {
+        /// Its name.
+        operation: String,
+    },
+}
+
+impl Refusal {
+    /// A short name for metrics and the audit log.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Denied { .. } => "operation_denied",
+            Self::NoScope => "no_scope",
+            Self::Scope { .. } => "scope",
+            Self::Forbidden { .. } => "policy_forbid",
+            Self::NotPermitted { .. } => "policy_default",
+            Self::PolicyError { .. } => "policy_error",
+            Self::Expression(_) => "expression",
+            Self::TooComplex(_) => "too_complex",
+            Self::UnknownTargets { .. } => "unknown_targets",
+        }
+    }
+
+    /// The scope to ask for, where one can be named: the `scope` of an `insufficient_scope` challenge (RFC 6750
+    /// section 3.1).
+    pub fn needed_scope(&self) -> Option<&str> {
+        match self {
+            Self::Scope { needed, .. } if needed.bytes().all(is_scope_token_byte) => Some(needed),
+            _ => None,
+        }
+    }
+}
+
+impl Determining {
+    /// The scope or the policy id.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Policy(name) | Self::Scope(name) => name,
+        }
+    }
+}
+
+/// Decides whether `principal`, holding `scopes` and subject to `policies`, may do what `access` says.
+///
+/// The scopes must contain everything it touches; then, if there are policies, they must permit each part of it and
+/// forbid none. The answer depends on nothing but the arguments and may be cached until one of them changes.
+pub fn decide(
+    principal: &Principal,
+    scopes: &ScopeSet,
+    policies: &PrincipalPolicies,
+    access: &Access<'_>,
+) -> Decision {
+    let mut determining = Vec::new();
+    let refusal = judge(principal, scopes, policies, access, &mut determining).err();
+    Decision {
+        allow: refusal.is_none(),
+        refusal,
+        determining,
+    }
+}
+
+fn judge(
+    principal: &Principal,
+    scopes: &ScopeSet,
+    policies: &PrincipalPolicies,
+    access: &Access<'_>,
+    determining: &mut Vec<Determining>,
+) -> Result<(), Refusal> {
+    let operation = || access.operation.to_owned();
+    if matches!(access.class, Class::Denied | Class::Dashboards) || access.action == Action::Denied
+    {
+        return Err(Refusal::Denied {
+            operation: operation(),
+        });
+    }
+    if scopes.is_empty() {
+        return Err(Refusal::NoScope);
+    }
+    if access.class == Class::Info {
+        return Ok(());
+    }
+    let uncovered = |why| match why {
+        Uncovered::Needs { scope } => Refusal::Scope {
+            operation: operation(),
+            needed: scope,
+            held: scopes.to_string().as_str().into(),
+        },
+        Uncovered::Never => Refusal::UnknownTargets {
+            operation: operation(),
+        },
+        Uncovered::TooComplex(error) => error.into(),
+    };
+    let mut ruled = Ruled {
+        principal,
+        policies,
+        action: access.action,
+        determining,
+    };
+    match access.targets {
+        Targets::Body => Err(Refusal::UnknownTargets {
+            operation: operation(),
+        }),
+        Targets::Cluster => {
+            ruled.by_scopes(scopes.covers_cluster(access.class).map_err(uncovered)?);
+            ruled.by_policies(&Resource::Cluster)
+        }
+        Targets::Handle => {
+            ruled.by_scopes(scopes.covers_handle(access.class).map_err(uncovered)?);
+            ruled.by_policies(&Resource::SomeIndex)
+        }
+        Targets::Indices(list) => {
+            let expressions = Expressions::parse(list, access.hidden)?;
+            if access.class.is_cluster() {
+                // The state of the cluster, narrowed to some indices: a right on the cluster, but no way around a forbid.
+                ruled.by_scopes(scopes.covers_cluster(access.class).map_err(uncovered)?);
+                ruled.by_policies(&Resource::Cluster)?;
+                return ruled.by_policies(&Resource::Mentioned(&expressions));
+            }
+            ruled.by_scopes(
+                scopes
+                    .covers(access.class, &expressions)
+                    .map_err(uncovered)?,
+            );
+            ruled.by_policies(&Resource::Indices(&expressions))
+        }
+    }
+}
+
+/// Collects what decided, and turns a ruling into a refusal.
+struct Ruled<'a> {
+    principal: &'a Principal,
+    policies: &'a PrincipalPolicies,
+    action: Action,
+    determining: &'a mut Vec<Determining>,
+}
+
+impl Ruled<'_> {
+    fn by_scopes(&mut self, scopes: Vec<&Scope>) {
+        self.determining.extend(
+            scopes
+                .into_iter()
+                .map(|scope| Determining::Scope(scope.as_str().to_owned())),
+        );
+    }
+
+    fn by_policies(&mut self, resource: &Resource<'_>) -> Result<(), Refusal> {
+        let (kind, action) = (self.principal.kind, self.action.as_str());
+        let principal = || Quoted::from(self.principal.id.as_str());
+        let (determining, result) = match self.policies.rule(self.action, resource)? {
+            Ruling::Unruled => return Ok(()),
+            Ruling::Permitted { policies } => (policies, Ok(())),
+            Ruling::NotPermitted { resource } => {
+                let refusal = Refusal::NotPermitted {
+                    kind,
+                    principal: principal(),
+                    action,
+                    resource: resource.as_str().into(),
+                };
+                (Vec::new(), Err(refusal))
+            }
+            Ruling::Forbidden { policies, resource } => {
+                let policy = policies.first().map_or("", String::as_str).into();
+                let resource = resource.as_str().into();
+                (
+                    policies,
+                    Err(Refusal::Forbidden {
+                        policy,
+                        kind,
+                        principal: principal(),
+                        action,
+                        resource,
+                    }),
+                )
+            }
+            Ruling::Failed { policy } => {
+                let refusal = Refusal::PolicyError {
+                    policy: policy.as_str().into(),
+                };
+                (vec![policy], Err(refusal))
+            }
+        };
+        if result.is_err() {
+            self.determining.clear();
+        }
+        self.determining
+            .extend(determining.into_iter().map(Determining::Policy));
+        result
+    }
+}
+
+#[cfg(test)]
+#[path = "decision_tests.rs"]
+mod tests;

@@ -1,0 +1,25 @@
+//! Scopes, index-pattern containment, Cedar, the decision and its explanation: pure, without I/O.
+//!
+//! The way of a decision: the request's index expressions are read into the set of names they stand for
+//! ([`expression`]), the token's scopes must contain that set ([`scope`], [`containment`]), and the operator's Cedar
+//! policies, if there are any, must permit it ([`cedar`]). [`decide`] does all of it. [`engine`] turns the same scopes
+//! into what the engine is told to enforce.
+
+pub mod cedar;
+pub mod containment;
+mod coverage;
+pub mod decision;
+pub mod engine;
+pub mod expression;
+pub mod glob;
+pub mod principal;
+pub mod scope;
+
+pub use cedar::{Policies, PolicyError, PolicyErrors, PolicyFile, PrincipalPolicies};
+pub use coverage::Uncovered;
+pub use decision::{Access, Decision, Determining, Refusal, decide};
+pub use engine::{EngineGrant, EngineRole};
+pub use expression::{ExpressionError, Expressions};
+pub use glob::Glob;
+pub use principal::{Principal, PrincipalKind};
+pub use scope::{Clusters, Scope, ScopeError, ScopeSet, Target, Verb};

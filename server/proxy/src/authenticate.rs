@@ -1,0 +1,138 @@
+//! From a credential to a session.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use oauth4os_policy::{Clusters, ScopeSet};
+use oauth4os_tokens::access::MAX_TOKEN_BYTES;
+use oauth4os_tokens::clock::UnixTime;
+use oauth4os_tokens::id::sha256;
+
+use crate::refusal::Refusal;
+use crate::session::Session;
+use crate::wire::request::Field;
+use crate::worker::Worker;
+
+/// The session of the request's credential.
+///
+/// A token is verified once and then found by the SHA-256 of all its bytes; its expiry, the revocations and the
+/// snapshot are looked at on every request.
+pub(crate) fn authenticate(worker: &Worker, fields: &[Field<'_>], now: UnixTime) -> Result<Rc<Session>, Refusal> {
+    let token = bearer_token(fields)?;
+    let key = sha256(token.as_bytes());
+    let shared = &worker.shared;
+    let snapshot = shared.snapshot.load();
+    // Read before the revocations themselves: one that comes in between is then seen at the next request.
+    let revocation_generation = shared.revocations.generation();
+
+    let cached = worker.sessions.borrow_mut().get(&key).map(Rc::clone);
+    if let Some(session) = cached
+        && session.snapshot_generation == snapshot.generation
+    {
+        shared.metrics.token_cache_hits.inc();
+        return check(worker, session, revocation_generation, now).inspect_err(|_| {
+            worker.sessions.borrow_mut().remove(&key);
+        });
+    }
+
+    shared.metrics.token_cache_misses.inc();
+    let claims = snapshot
+        .verifier
+        .verify(token, now)
+        .map_err(|invalid| Refusal::invalid_token(invalid.to_string()))?;
+    let Some(client) = snapshot.clients.get(&claims.client_id) else {
+        return Err(Refusal::invalid_token("the client this token was issued to does not exist any more"));
+    };
+    let scopes = ScopeSet::parse(&claims.scope, &Clusters::default())
+        .map_err(|error| Refusal::invalid_token(format!("the scopes of the token cannot be read: {error}")))?;
+    let session = Session::new(
+        Arc::clone(client),
+        claims.jti,
+        scopes,
+        claims.scope,
+        claims.exp,
+        snapshot.generation,
+        // Not looked at yet: any generation but the present one.
+        revocation_generation.wrapping_sub(1),
+    );
+    let session = check(worker, Rc::new(session), revocation_generation, now)?;
+    worker.sessions.borrow_mut().insert(key, Rc::clone(&session));
+    Ok(session)
+}
+
+/// What must hold on every request.
+fn check(worker: &Worker, session: Rc<Session>, revocation_generation: u64, now: UnixTime) -> Result<Rc<Session>, Refusal> {
+    if now >= session.expires_at {
+        return Err(Refusal::invalid_token("the token has expired; get a new one"));
+    }
+    if session.revocation_generation.get() != revocation_generation {
+        if worker.shared.revocations.contains(&session.token_id) {
+            return Err(Refusal::invalid_token("the token was revoked; get a new one"));
+        }
+        session.revocation_generation.set(revocation_generation);
+    }
+    Ok(session)
+}
+
+/// The token of the one `Authorization` field, `Bearer` and one space before it (RFC 6750 section 2.1).
+fn bearer_token<'a>(fields: &[Field<'a>]) -> Result<&'a str, Refusal> {
+    let mut values = fields.iter().filter(|field| field.name.eq_ignore_ascii_case("authorization")).map(|field| field.value);
+    let Some(value) = values.next() else {
+        return Err(Refusal::no_credential("this request needs a token; get one at `/oauth/token` and send it as `Authorization: Bearer`"));
+    };
+    if values.next().is_some() {
+        return Err(Refusal::unreadable("more than one credential; send one `Authorization` field"));
+    }
+    let not_a_token = || Refusal::invalid_token("the `Authorization` field is not `Bearer`, one space and a token");
+    let Some((scheme, token)) = value.split_at_checked(7) else {
+        return Err(not_a_token());
+    };
+    if !scheme.eq_ignore_ascii_case(b"bearer ") {
+        return Err(Refusal::no_credential("only `Authorization: Bearer` is accepted here; get a token at `/oauth/token`"));
+    }
+    if token.is_empty() || token.len() > MAX_TOKEN_BYTES || !token.iter().all(|byte| is_token_byte(*byte)) {
+        return Err(not_a_token());
+    }
+    std::str::from_utf8(token).map_err(|_| not_a_token())
+}
+
+/// A byte of `b64token` (RFC 6750 section 2.1).
+const fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(values: &[&'static str]) -> Result<&'static str, u16> {
+        let fields: Vec<Field<'_>> = values
+            .iter()
+            .map(|value| httparse::Header { name: "Authorization", value: value.as_bytes() })
+            .collect();
+        bearer_token(&fields).map_err(|refusal| refusal.status)
+    }
+
+    #[test]
+    fn there_is_one_way_to_send_a_token() {
+        assert_eq!(token(&["Bearer a.b-c_d"]), Ok("a.b-c_d"));
+        assert_eq!(token(&["bearer abc="]), Ok("abc="));
+        for values in [
+            &[][..],
+            &["Basic YTpi"],
+            &["Bearer"],
+            &["Bearer "],
+            &["Bearer  abc"],
+            &["Bearer\tabc"],
+            &["Bearer abc def"],
+            &["Bearer abc, Bearer def"],
+            &["Bearer abc,def"],
+            &["BearerX abc"],
+            &["abc"],
+        ] {
+            assert_eq!(token(values), Err(401), "{values:?}");
+        }
+        assert_eq!(token(&["Bearer abc", "Bearer abc"]), Err(400));
+        assert_eq!(token(&["Bearer abc", "Basic YTpi"]), Err(400));
+    }
+}

@@ -1,0 +1,173 @@
+//! The life of a client's connection: TLS, then one request after the other.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use oauth4os_config::Limits;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use crate::buffers::{Buffer, read_into};
+use crate::deadline::Deadline;
+use crate::exchange;
+use crate::refusal::Refusal;
+use crate::transport::ClientStream;
+use crate::wire::request::{Arrived, find_end};
+use crate::worker::{ConnectionSlot, Worker};
+
+/// How much of a refused body is read over, so that the client gets to see the refusal.
+const LINGER_BYTES: usize = 256 * 1024 * 1024;
+const LINGER_TIME: Duration = Duration::from_secs(30);
+
+/// A client's connection.
+pub(crate) struct Connection {
+    pub(crate) worker: Rc<Worker>,
+    pub(crate) stream: ClientStream,
+    pub(crate) peer: IpAddr,
+    /// What has arrived and is not used yet.
+    pub(crate) input: Buffer,
+    pub(crate) deadline: Deadline,
+}
+
+/// What happens to the connection after a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Another request may come.
+    KeepAlive,
+    /// The answer was the last; the client may still be sending.
+    Close,
+    /// Nobody is listening any more.
+    Gone,
+}
+
+/// Serves a connection from its first byte to its last.
+pub(crate) async fn serve(slot: ConnectionSlot, stream: TcpStream, peer: IpAddr) {
+    let worker = Rc::clone(&slot.worker);
+    let limits = &worker.shared.limits;
+    if stream.set_nodelay(true).is_err() {
+        return;
+    }
+    let mut deadline = Deadline::new(limits.head_timeout.as_duration());
+    let Ok(Ok(stream)) = deadline.guard(worker.shared.acceptor.accept(stream)).await else {
+        return;
+    };
+    let mut connection = Connection {
+        worker: Rc::clone(&worker),
+        stream,
+        peer,
+        input: Buffer::empty(),
+        deadline,
+    };
+    loop {
+        match connection.next_request().await {
+            Next::KeepAlive if worker.is_draining() => break connection.close().await,
+            Next::KeepAlive => {}
+            Next::Close => break connection.close().await,
+            Next::Gone => break,
+        }
+    }
+}
+
+impl Connection {
+    async fn next_request(&mut self) -> Next {
+        let mut head = match self.receive_head().await {
+            Ok(Some(head)) => head,
+            Ok(None) => return Next::Gone,
+            Err(refusal) => return exchange::refuse_unread(self, &refusal).await,
+        };
+        let next = exchange::run(self, &head).await;
+        head.clear();
+        self.input.release_if_empty();
+        next
+    }
+
+    /// Waits for a whole head and takes it off the input. `None` when the client is done.
+    async fn receive_head(&mut self) -> Result<Option<Buffer>, Refusal> {
+        let worker = Rc::clone(&self.worker);
+        let limits = &worker.shared.limits;
+        let head_timeout = limits.head_timeout.as_duration();
+        let mut begun = !self.input.is_empty();
+        self.deadline.set(if begun { head_timeout } else { limits.idle_timeout.as_duration() });
+        loop {
+            if begun && let Some(length) = head_length(&self.input, limits)? {
+                let mut head = Buffer::lend();
+                head.extend_from_slice(self.input.get(..length).unwrap_or_default());
+                self.input.consume(length);
+                return Ok(Some(head));
+            }
+            match self.deadline.guard(read_into(&mut self.stream, &mut self.input)).await {
+                Ok(Ok(1..)) if begun => {}
+                Ok(Ok(1..)) => {
+                    begun = true;
+                    self.deadline.set(head_timeout);
+                }
+                Ok(Ok(0) | Err(_)) => return Ok(None),
+                Err(_) if begun => return Err(Refusal::too_slow()),
+                Err(_) => return Ok(None),
+            }
+        }
+    }
+
+    /// Sends everything, within the time one piece of a body may take.
+    pub(crate) async fn send(&mut self, bytes: &[u8]) -> Result<(), ClientGone> {
+        self.deadline.set(self.worker.shared.limits.body_timeout.as_duration());
+        let stream = &mut self.stream;
+        let sent = self.deadline.guard(async {
+            stream.write_all(bytes).await?;
+            stream.flush().await
+        });
+        match sent.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(ClientGone),
+        }
+    }
+
+    /// Receives more of a body; 0 is the end.
+    pub(crate) async fn receive(&mut self) -> Result<usize, ClientGone> {
+        self.deadline.set(self.worker.shared.limits.body_timeout.as_duration());
+        match self.deadline.guard(read_into(&mut self.stream, &mut self.input)).await {
+            Ok(Ok(count)) => Ok(count),
+            Ok(Err(_)) | Err(_) => Err(ClientGone),
+        }
+    }
+
+    /// Ends the connection after the last answer. What the client is still sending is read over for a while: closing
+    /// on unread bytes would reset the connection and take the answer away from the client.
+    async fn close(&mut self) {
+        self.deadline.set(LINGER_TIME);
+        let stream = &mut self.stream;
+        let input = &mut self.input;
+        let linger = async {
+            stream.shutdown().await?;
+            let mut read = 0;
+            while read < LINGER_BYTES {
+                input.clear();
+                match read_into(stream, input).await? {
+                    0 => break,
+                    count => read += count,
+                }
+            }
+            Ok::<(), std::io::Error>(())
+        };
+        // Whatever goes wrong here, the connection is over.
+        let _ = self.deadline.guard(linger).await;
+    }
+}
+
+/// The client has closed the connection, or takes and sends nothing any more.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ClientGone;
+
+/// The length of the head that has arrived, or `None` while it is incomplete.
+fn head_length(input: &[u8], limits: &Limits) -> Result<Option<usize>, Refusal> {
+    let line = memchr::memchr(b'\n', input).unwrap_or(input.len());
+    if line > limits.request_line.as_usize() {
+        return Err(Refusal::head_too_large(true));
+    }
+    match find_end(input).map_err(Refusal::malformed)? {
+        Arrived::Complete(length) if length <= limits.head.as_usize() => Ok(Some(length)),
+        Arrived::Incomplete if input.len() <= limits.head.as_usize() => Ok(None),
+        Arrived::Complete(_) | Arrived::Incomplete => Err(Refusal::head_too_large(false)),
+    }
+}

@@ -1,0 +1,221 @@
+//! Which header fields cross the gateway.
+//!
+//! Towards the engine everything is removed that could tell it who is asking or where from, in every spelling some
+//! server on the way takes for the same name (`X-Proxy-User`, `x_proxy_user`, `x.proxy.user`), and everything that
+//! belongs to one connection only (RFC 9110 section 7.6.1). What the gateway has to say is added afterwards, so that no
+//! `Connection` option can take it away again.
+
+use crate::wire::request::Field;
+
+/// Fields that are written anew, mean one connection, or carry a credential; in canonical spelling.
+const REMOVED: &[&[u8]] = &[
+    b"authorization",
+    b"connection",
+    b"content-length",
+    b"cookie",
+    b"cookie2",
+    b"dpop",
+    b"expect",
+    b"forwarded",
+    b"host",
+    b"http2-settings",
+    b"keep-alive",
+    b"proxy-authenticate",
+    b"proxy-authorization",
+    b"proxy-connection",
+    b"remote-user",
+    b"security-tenant",
+    b"securitytenant",
+    b"te",
+    b"trailer",
+    b"transfer-encoding",
+    b"upgrade",
+    b"via",
+    b"x-api-key",
+    b"x-client-ip",
+    b"x-http-method",
+    b"x-http-method-override",
+    b"x-method-override",
+    b"x-real-ip",
+    b"x-remote-user",
+    b"x-request-id",
+    b"x-rewrite-url",
+    b"x-user",
+];
+
+/// Families of fields that tell identity or origin; in canonical spelling.
+const REMOVED_PREFIXES: &[&[u8]] = &[
+    b"opendistro-security",
+    b"opensearch-security",
+    b"ssl-client",
+    b"x-auth",
+    b"x-client-cert",
+    b"x-forwarded",
+    b"x-oauth4os",
+    b"x-opendistro",
+    b"x-original",
+    b"x-proxy",
+    b"x-ssl",
+];
+
+/// Longer names are compared by their beginning, which is all the families need.
+const CANONICAL_BYTES: usize = 64;
+
+/// Whether a request's field must not reach the engine. `connection` is the request's `Connection` options.
+pub(crate) fn is_removed_from_request(name: &str, connection: &ConnectionOptions<'_>) -> bool {
+    let mut buffer = [0_u8; CANONICAL_BYTES];
+    let canonical = canonical(name, &mut buffer);
+    // Every removed name begins with one of few letters; the commonest fields (`accept`, `user-agent`, `content-type`)
+    // are let through on their first letter or after one search.
+    let is_candidate = matches!(
+        canonical.first(),
+        Some(b'a' | b'c' | b'd' | b'e' | b'f' | b'h' | b'k' | b'o' | b'p' | b'r' | b's' | b't' | b'u' | b'v' | b'x') | None
+    );
+    (is_candidate
+        && (canonical.is_empty()
+            || REMOVED.binary_search(&canonical).is_ok()
+            || REMOVED_PREFIXES.iter().any(|prefix| canonical.starts_with(prefix))))
+        || connection.names(name)
+}
+
+/// Whether an answer's field stays behind: it belongs to one connection, speaks of the engine's own authentication, or
+/// would be taken for the gateway's.
+pub(crate) fn is_removed_from_response(name: &str) -> bool {
+    const NAMES: [&str; 11] = [
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-connection",
+        "set-cookie",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "www-authenticate",
+        "x-request-id",
+    ];
+    NAMES.iter().any(|removed| name.eq_ignore_ascii_case(removed))
+}
+
+/// The options of a request's `Connection` fields.
+#[derive(Debug, Default)]
+pub(crate) struct ConnectionOptions<'a> {
+    values: Vec<&'a str>,
+}
+
+impl<'a> ConnectionOptions<'a> {
+    /// Collects them. The usual `keep-alive` and `close` name no field and are left out.
+    pub(crate) fn of(fields: &[Field<'a>]) -> Self {
+        let values = fields
+            .iter()
+            .filter(|field| field.name.eq_ignore_ascii_case("connection"))
+            .filter_map(|field| std::str::from_utf8(field.value).ok())
+            .flat_map(|value| value.split(','))
+            .map(str::trim)
+            .filter(|option| !option.eq_ignore_ascii_case("keep-alive") && !option.eq_ignore_ascii_case("close"))
+            .collect();
+        Self { values }
+    }
+
+    fn names(&self, field: &str) -> bool {
+        self.values.iter().any(|option| option.eq_ignore_ascii_case(field))
+    }
+}
+
+/// Lower case, with `-` for `_` and `.`, and without any of these at the ends.
+fn canonical<'b>(name: &str, buffer: &'b mut [u8; CANONICAL_BYTES]) -> &'b [u8] {
+    let name = name.as_bytes();
+    let start = name.iter().position(|byte| !is_separator(*byte)).unwrap_or(name.len());
+    let name = name.get(start..).unwrap_or_default();
+    let mut length = 0;
+    for (to, from) in buffer.iter_mut().zip(name) {
+        *to = if is_separator(*from) { b'-' } else { from.to_ascii_lowercase() };
+        length += 1;
+    }
+    let kept = buffer.get(..length).unwrap_or_default();
+    let end = kept.iter().rposition(|byte| *byte != b'-').map_or(0, |last| last + 1);
+    kept.get(..end).unwrap_or_default()
+}
+
+const fn is_separator(byte: u8) -> bool {
+    matches!(byte, b'-' | b'_' | b'.')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_removed(name: &str) -> bool {
+        is_removed_from_request(name, &ConnectionOptions::default())
+    }
+
+    #[test]
+    fn the_list_is_sorted_and_every_entry_is_found_in_every_spelling() {
+        assert!(REMOVED.is_sorted());
+        for name in REMOVED.iter().chain(REMOVED_PREFIXES) {
+            let name = std::str::from_utf8(name).unwrap();
+            for spelling in [
+                name.to_owned(),
+                name.to_uppercase(),
+                name.replace('-', "_"),
+                name.replace('-', "."),
+                format!("_{name}"),
+                format!("{name}."),
+            ] {
+                assert!(is_removed(&spelling), "{spelling}");
+            }
+        }
+    }
+
+    #[test]
+    fn identity_cannot_be_smuggled() {
+        for name in [
+            "X-Proxy-User",
+            "x_proxy_roles",
+            "x.proxy.user",
+            "X-Proxy-Ext-Gw_Read",
+            "opendistro_security_impersonate_as",
+            "_opendistro_security_user_header",
+            "opendistro.security.impersonate-as",
+            "SecurityTenant",
+            "security_tenant",
+            "X_Forwarded_For",
+            "X.Forwarded.For",
+            "Forwarded",
+            "X-Original-URL",
+            "X-Authenticated-User",
+            "Cookie",
+            "___",
+        ] {
+            assert!(is_removed(name), "{name}");
+        }
+        let long = format!("x-proxy-{}", "a".repeat(200));
+        assert!(is_removed(&long));
+    }
+
+    #[test]
+    fn what_the_engine_needs_passes() {
+        for name in ["Accept", "Content-Type", "Content-Encoding", "User-Agent", "X-Opaque-Id", "traceparent", "Accept-Encoding", "X-Elastic-Client-Meta"] {
+            assert!(!is_removed(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn connection_options_take_the_fields_they_name() {
+        let fields = [httparse::Header { name: "Connection", value: b"close, X-Secret , accept" }];
+        let options = ConnectionOptions::of(&fields);
+        assert!(is_removed_from_request("x-secret", &options));
+        assert!(is_removed_from_request("Accept", &options));
+        assert!(!is_removed_from_request("User-Agent", &options));
+    }
+
+    #[test]
+    fn answers_keep_the_engine_s_authentication_to_themselves() {
+        for name in ["WWW-Authenticate", "Set-Cookie", "Transfer-Encoding", "Connection"] {
+            assert!(is_removed_from_response(name), "{name}");
+        }
+        for name in ["Content-Type", "X-Opaque-Id", "Warning", "Location"] {
+            assert!(!is_removed_from_response(name), "{name}");
+        }
+    }
+}

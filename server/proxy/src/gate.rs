@@ -1,0 +1,186 @@
+//! What a request's body must pass before it is forwarded.
+
+use std::rc::Rc;
+
+use oauth4os_classify::{BodyError, BulkScanner, Class, Inspection, MsearchScanner, Operation, Targets, check_content};
+
+use crate::exchange::{Exchange, Stop};
+use crate::refusal::Refusal;
+use crate::session::{Decided, Session};
+use crate::wire::Framing;
+use crate::wire::request::RequestHead;
+
+/// Stands between a body and the engine. A gate that has refused lets nothing more through: a request is forwarded as a
+/// whole or not at all, since the engine does nothing before it has received the last byte.
+pub(crate) enum Gate {
+    /// Decided already; the body may be anything.
+    Open,
+    /// Decided action by action, as the lines arrive.
+    Bulk { judge: Judge, scanner: BulkScanner },
+    /// Decided search by search, as the lines arrive.
+    Msearch { judge: Judge, scanner: MsearchScanner },
+    /// Decided when the whole body is there.
+    Whole { judge: Judge },
+}
+
+/// Decides on the items of a body.
+pub(crate) struct Judge {
+    session: Rc<Session>,
+    operation: Rc<Operation>,
+    /// The last item and its decision: mostly the next item is for the same index.
+    last: Option<(Class, oauth4os_classify::Action, Targets, Rc<Decided>)>,
+}
+
+impl Gate {
+    /// The gate for an operation. What can be decided without the body is decided here. `max_line` is the longest line
+    /// of a body that is held in memory, in bytes.
+    pub(crate) fn new(
+        exchange: &mut Exchange,
+        session: &Rc<Session>,
+        operation: Rc<Operation>,
+        head: &RequestHead<'_>,
+        max_line: usize,
+    ) -> Result<Self, Refusal> {
+        use oauth4os_classify::Body;
+        let has_body = !matches!(head.framing, Framing::None | Framing::Length(0));
+        let is_inspected = !matches!(operation.body, Body::Opaque);
+        if !is_inspected || !(has_body || operation.targets == Targets::Body) {
+            exchange.note(&session.decide(&operation))?;
+            return Ok(Self::Open);
+        }
+        check_content(text(head.content_type)?, text(head.content_encoding)?).map_err(refuse_body)?;
+        let judge = Judge {
+            session: Rc::clone(session),
+            operation: Rc::clone(&operation),
+            last: None,
+        };
+        Ok(match &operation.body {
+            Body::Bulk { default_index, pipeline } => Self::Bulk {
+                judge,
+                scanner: BulkScanner::new(default_index.as_deref(), *pipeline),
+            },
+            Body::Msearch { default } => Self::Msearch {
+                judge,
+                scanner: MsearchScanner::new(default.clone(), max_line),
+            },
+            _ => Self::Whole { judge },
+        })
+    }
+
+    /// Looks at the next bytes of the body; an error means that neither they nor anything after them may pass.
+    pub(crate) fn pass(&mut self, exchange: &mut Exchange, bytes: &[u8]) -> Result<(), Stop> {
+        match self {
+            Self::Open | Self::Whole { .. } => Ok(()),
+            Self::Bulk { judge, scanner } => scanner.feed(bytes, |item| {
+                judge.one(exchange, item.class, item.action, item.index)
+            }),
+            Self::Msearch { judge, scanner } => scanner.feed(bytes, |item| {
+                judge.search(exchange, item.targets, item.hidden, &item.body)
+            }),
+        }
+    }
+
+    /// The body has ended; the last of it may pass when this is `Ok`. `whole` is the body when it was held back.
+    pub(crate) fn finish(self, exchange: &mut Exchange, whole: &[u8]) -> Result<(), Stop> {
+        let items = match self {
+            Self::Open => return Ok(()),
+            Self::Bulk { scanner, .. } => scanner.finish().map_err(refuse_body)?,
+            Self::Msearch { scanner, .. } => scanner.finish().map_err(refuse_body)?,
+            Self::Whole { mut judge } => {
+                let operation = Rc::clone(&judge.operation);
+                let inspection = operation.body.inspect(whole).map_err(refuse_body)?;
+                return judge.whole(exchange, &inspection);
+            }
+        };
+        if items == 0 {
+            return Err(Refusal::unreadable("the body names nothing to do").into());
+        }
+        Ok(())
+    }
+}
+
+impl Judge {
+    fn one(
+        &mut self,
+        exchange: &mut Exchange,
+        class: Class,
+        action: oauth4os_classify::Action,
+        index: &str,
+    ) -> Result<(), Stop> {
+        let known = self.last.as_ref().filter(|(last_class, last_action, targets, _)| {
+            *last_class == class
+                && *last_action == action
+                && matches!(targets, Targets::Indices(names) if names.first().is_some_and(|name| name == index))
+        });
+        let decided = if let Some((.., decided)) = known {
+            Rc::clone(decided)
+        } else {
+            exchange.note_target(index);
+            let targets = Targets::Indices(vec![index.to_owned()]);
+            let hidden = index.starts_with('.');
+            let decided = self.session.decide_targets(self.operation.name, class, action, &targets, hidden);
+            self.last = Some((class, action, targets, Rc::clone(&decided)));
+            decided
+        };
+        Ok(exchange.note(&decided)?)
+    }
+
+    /// One search: its targets, or the points in time it names instead, and what its query looks up elsewhere.
+    fn search(
+        &mut self,
+        exchange: &mut Exchange,
+        targets: Vec<String>,
+        hidden: bool,
+        body: &Inspection,
+    ) -> Result<(), Stop> {
+        let operation = Rc::clone(&self.operation);
+        let targets = if body.pits.is_empty() {
+            targets.iter().for_each(|target| exchange.note_target(target));
+            Targets::Indices(targets)
+        } else {
+            Targets::Handle
+        };
+        let hidden = operation.hidden || hidden;
+        let decided = self.session.decide_targets(operation.name, operation.class, operation.action, &targets, hidden);
+        exchange.note(&decided)?;
+        self.lookups(exchange, body)
+    }
+
+    /// A body that was held back as a whole.
+    fn whole(&mut self, exchange: &mut Exchange, body: &Inspection) -> Result<(), Stop> {
+        let operation = Rc::clone(&self.operation);
+        if !body.pits.is_empty() {
+            let decided =
+                self.session.decide_targets(operation.name, operation.class, operation.action, &Targets::Handle, false);
+            exchange.note(&decided)?;
+        } else if operation.targets != Targets::Body {
+            exchange.note(&self.session.decide(&operation))?;
+        } else if body.targets.is_empty() {
+            return Err(Refusal::unreadable("the body names nothing to do").into());
+        }
+        self.lookups(exchange, body)
+    }
+
+    fn lookups(&mut self, exchange: &mut Exchange, body: &Inspection) -> Result<(), Stop> {
+        body.targets.iter().try_for_each(|target| self.one(exchange, target.class, target.action, &target.index))
+    }
+}
+
+fn text(value: Option<&[u8]>) -> Result<Option<&str>, Refusal> {
+    value
+        .map(|value| std::str::from_utf8(value).map_err(|_| Refusal::content("the content type is not text")))
+        .transpose()
+}
+
+fn refuse_body(error: BodyError) -> Refusal {
+    match error.status() {
+        415 => Refusal::content(error.to_string()),
+        _ => Refusal::unreadable(error.to_string()),
+    }
+}
+
+impl From<BodyError> for Stop {
+    fn from(error: BodyError) -> Self {
+        Self::Refuse(refuse_body(error))
+    }
+}

@@ -1,0 +1,169 @@
+//! Starting and stopping the data plane.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::thread::JoinHandle;
+
+use arc_swap::ArcSwap;
+use oauth4os_config::{Engine, Limits};
+use oauth4os_engine::Identities as IdentityDriver;
+use oauth4os_telemetry::audit::Audit;
+use oauth4os_telemetry::metrics::Metrics;
+use oauth4os_tokens::clock::Clock;
+use oauth4os_tokens::id;
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+
+use crate::control::ControlPlane;
+use crate::identity::Identities;
+use crate::pool::Pool;
+use crate::revocation::Revocations;
+use crate::snapshot::Snapshot;
+use crate::transport::{Dialer, InvalidHost};
+use crate::worker::{self, Shared};
+
+/// What the data plane is made of.
+pub struct Setup {
+    /// Address and port to listen on; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Threads that serve requests.
+    pub workers: usize,
+    /// The gateway's issuer name, for challenges.
+    pub issuer: String,
+    /// Limits.
+    pub limits: Limits,
+    /// Certificate and key of the listener.
+    pub server_tls: Arc<rustls::ServerConfig>,
+    /// The engine.
+    pub engine: Engine,
+    /// Whom to trust when the engine shows its certificate.
+    pub engine_tls: Arc<rustls::ClientConfig>,
+    /// Makes the identities the engine is handed.
+    pub identities: IdentityDriver,
+    /// The first snapshot.
+    pub snapshot: Snapshot,
+    /// Tokens that are revoked; shared with the control plane.
+    pub revocations: Arc<Revocations>,
+    /// The gateway's own endpoints.
+    pub control: ControlPlane,
+    /// Metrics.
+    pub metrics: Arc<Metrics>,
+    /// Where decisions are recorded.
+    pub audit: Audit,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// The data plane could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    /// The address is taken or not this machine's.
+    #[error("cannot listen on `{address}`: {source}; change `listen`, or stop what has the port")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The engine's URL cannot be used.
+    #[error("upstream.engine.url: {0}")]
+    Engine(String),
+    /// The engine's host name cannot be used.
+    #[error(transparent)]
+    Host(#[from] InvalidHost),
+    /// A thread could not be started.
+    #[error("cannot start a worker: {0}")]
+    Thread(io::Error),
+    /// The operating system gives no random bytes.
+    #[error("the operating system gives no random bytes")]
+    Randomness,
+}
+
+/// A running data plane.
+pub struct Gateway {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+    workers: Vec<JoinHandle<io::Result<()>>>,
+}
+
+impl Gateway {
+    /// Opens the listeners and starts the workers. When this returns, connections are accepted.
+    ///
+    /// # Errors
+    /// When the address cannot be listened on, or the engine's URL cannot be used.
+    pub fn start(setup: Setup) -> Result<Self, GatewayError> {
+        let origin = setup.engine.origin().map_err(|sentence| GatewayError::Engine(sentence.to_owned()))?;
+        let dialer = Dialer::new(origin, setup.engine_tls)?;
+        let shared = Arc::new(Shared {
+            issuer: setup.issuer,
+            limits: setup.limits,
+            response_timeout: setup.engine.response_timeout.as_duration(),
+            acceptor: TlsAcceptor::from(setup.server_tls),
+            snapshot: ArcSwap::from_pointee(setup.snapshot),
+            revocations: setup.revocations,
+            identities: Identities::new(setup.identities),
+            control: setup.control,
+            metrics: setup.metrics,
+            audit: setup.audit,
+            clock: setup.clock,
+            connections: AtomicUsize::new(0),
+        });
+        let (stop, stopped) = watch::channel(false);
+        let mut gateway = Self {
+            shared,
+            address: setup.listen,
+            stop,
+            workers: Vec::with_capacity(setup.workers),
+        };
+        for number in 0..setup.workers.max(1) {
+            let pool = Pool::new(dialer.clone(), setup.engine.connections, setup.engine.connect_timeout.as_duration());
+            gateway.start_worker(number, pool, stopped.clone())?;
+        }
+        Ok(gateway)
+    }
+
+    fn start_worker(&mut self, number: usize, pool: Pool, stopped: watch::Receiver<bool>) -> Result<(), GatewayError> {
+        let refused = |source| GatewayError::Listen {
+            address: self.address,
+            source,
+        };
+        let listener = worker::listen(self.address).map_err(refused)?;
+        // The first listener may have been given a free port; the others share it.
+        self.address = listener.local_addr().map_err(refused)?;
+        let shared = Arc::clone(&self.shared);
+        let prefix = id::request_id().map_err(|_| GatewayError::Randomness)?;
+        let thread = std::thread::Builder::new()
+            .name(format!("worker-{number}"))
+            .spawn(move || worker::run(shared, pool, prefix, listener, stopped))
+            .map_err(GatewayError::Thread)?;
+        self.workers.push(thread);
+        Ok(())
+    }
+
+    /// The address that is listened on.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Replaces the snapshot; the next request is decided by the new one.
+    pub fn publish(&self, snapshot: Snapshot) {
+        self.shared.snapshot.store(Arc::new(snapshot));
+    }
+
+    /// Stops accepting, waits for what is under way as long as `limits.drain_timeout` allows, and ends the workers.
+    pub fn stop(self) {
+        // Without receivers every worker has ended already.
+        let _ = self.stop.send(true);
+        for worker in self.workers {
+            match worker.join() {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::error!(%error, "a worker could not serve"),
+                Err(_) => tracing::error!("a worker ended unexpectedly"),
+            }
+        }
+    }
+}

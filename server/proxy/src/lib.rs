@@ -1,0 +1,38 @@
+//! The data plane: the way of a request.
+//!
+//! Each worker ([`worker`]) accepts connections ([`connection`]) and serves their requests one after the other. A
+//! request ([`exchange`]) is read strictly ([`wire`]), authenticated ([`authenticate`]), classified and decided
+//! ([`session`], [`gate`]), given an identity ([`identity`]), forwarded ([`forward`]) and answered ([`relay`]); whatever
+//! became of it is recorded. Own endpoints go to the control plane ([`own`], [`control`]).
+//!
+//! Nothing here queries a database or waits for one: what the control plane knows comes in as a [`Snapshot`] and as
+//! [`Revocations`], what is to be written goes out through bounded channels.
+
+mod authenticate;
+mod body;
+mod buffers;
+mod connection;
+mod control;
+mod deadline;
+mod exchange;
+mod fields;
+mod forward;
+mod gate;
+mod gateway;
+mod identity;
+mod limit;
+mod own;
+mod pool;
+mod refusal;
+mod relay;
+mod revocation;
+mod session;
+mod snapshot;
+mod transport;
+mod wire;
+mod worker;
+
+pub use control::{ControlPlane, Origin};
+pub use gateway::{Gateway, GatewayError, Setup};
+pub use revocation::Revocations;
+pub use snapshot::Snapshot;

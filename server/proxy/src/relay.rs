@@ -1,0 +1,309 @@
+//! The engine's answer on its way to the client.
+
+use std::io::Write as _;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use oauth4os_telemetry::metrics::UpstreamFailure;
+
+use crate::buffers::{Buffer, CHUNK, poll_read_into};
+use crate::connection::{Connection, Next};
+use crate::exchange::{Exchange, Stop};
+use crate::fields::is_removed_from_response;
+use crate::forward::Upload;
+use crate::pool::EngineConnection;
+use crate::refusal::Refusal;
+use crate::wire::chunked::{self, ChunkedDecoder, Piece};
+use crate::wire::request::{Arrived, MAX_HEADERS, RequestHead, find_end};
+use crate::wire::response::ResponseHead;
+use crate::wire::{Framing, Malformed};
+
+/// Largest head of an answer.
+const MAX_HEAD: usize = 64 * 1024;
+
+/// What a client may send ahead while it waits for an answer.
+const MAX_AHEAD: usize = 2 * CHUNK;
+
+/// An answer that has begun to arrive.
+pub(crate) struct Relay<'r, 'h> {
+    pub(crate) exchange: &'r mut Exchange,
+    pub(crate) connection: &'r mut Connection,
+    pub(crate) engine: EngineConnection,
+    pub(crate) head: &'r RequestHead<'h>,
+    pub(crate) upload: Upload,
+}
+
+/// There was no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoAnswer {
+    /// The client does not wait any more; dropping the connection makes the engine give up the search.
+    ClientGone,
+    /// The engine closed the connection without a word.
+    Closed,
+    /// The time was up.
+    TimedOut,
+}
+
+/// Waits for the first bytes of the answer.
+pub(crate) async fn wait(connection: &mut Connection, engine: &mut EngineConnection) -> Result<(), NoAnswer> {
+    if !engine.input.is_empty() {
+        return Ok(());
+    }
+    connection.deadline.set(connection.worker.shared.response_timeout);
+    let (stream, input) = (&mut connection.stream, &mut connection.input);
+    let first = std::future::poll_fn(|context| {
+        match engine.poll_receive(context) {
+            Poll::Ready(Ok(1..)) => return Poll::Ready(Ok(())),
+            Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(NoAnswer::Closed)),
+            Poll::Pending => {}
+        }
+        while input.len() < MAX_AHEAD {
+            match poll_read_into(Pin::new(&mut *stream), context, input) {
+                Poll::Ready(Ok(1..)) => {}
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(NoAnswer::ClientGone)),
+                Poll::Pending => break,
+            }
+        }
+        Poll::Pending
+    });
+    connection.deadline.guard(first).await.unwrap_or(Err(NoAnswer::TimedOut))
+}
+
+/// What is needed of an answer's head after it was sent.
+struct Outline {
+    framing: Framing,
+    /// How the client is told where the body ends.
+    to_client: Framing,
+    engine_keep_alive: bool,
+}
+
+impl Relay<'_, '_> {
+    /// Passes the answer on, to its end.
+    pub(crate) async fn run(mut self) -> Result<Next, Stop> {
+        let mut out = Buffer::lend();
+        let outline = self.receive_head(&mut out).await?;
+        let client_keep_alive = self.head.keep_alive
+            && self.upload == Upload::Complete
+            && outline.to_client != Framing::UntilClose
+            && !self.connection.worker.is_draining();
+        if !client_keep_alive {
+            out.extend_from_slice(b"connection: close\r\n");
+        }
+        out.extend_from_slice(b"\r\n");
+        self.pass_body(&outline, out).await?;
+        if outline.engine_keep_alive && self.upload == Upload::Complete {
+            let worker = Rc::clone(&self.connection.worker);
+            worker.pool.put(self.engine);
+        }
+        Ok(if client_keep_alive { Next::KeepAlive } else { Next::Close })
+    }
+
+    /// Receives the head and writes the client's, all but its last line.
+    async fn receive_head(&mut self, out: &mut Buffer) -> Result<Outline, Stop> {
+        self.connection.deadline.set(self.connection.worker.shared.limits.body_timeout.as_duration());
+        loop {
+            match find_end(&self.engine.input) {
+                Ok(Arrived::Complete(length)) => {
+                    if let Some(outline) = self.read_head(length, out)? {
+                        return Ok(outline);
+                    }
+                }
+                Ok(Arrived::Incomplete) if self.engine.input.len() <= MAX_HEAD => {
+                    match self.connection.deadline.guard(self.engine.receive()).await {
+                        Ok(Ok(1..)) => {}
+                        Ok(Ok(0) | Err(_)) => return Err(self.broken("the engine closed the connection within an answer")),
+                        Err(_) => {
+                            self.connection.worker.shared.metrics.upstream_failed(UpstreamFailure::Timeout);
+                            return Err(Refusal::timeout().into());
+                        }
+                    }
+                }
+                Ok(Arrived::Incomplete) | Err(_) => return Err(self.broken("the engine's answer is not HTTP/1.1")),
+            }
+        }
+    }
+
+    /// Reads a head of so many bytes. `None` when it only was an interim answer.
+    fn read_head(&mut self, length: usize, out: &mut Buffer) -> Result<Option<Outline>, Stop> {
+        let mut slots = [httparse::EMPTY_HEADER; MAX_HEADERS];
+        let bytes = self.engine.input.get(..length).unwrap_or_default();
+        let answer = match ResponseHead::parse(bytes, &mut slots, self.head.method == "HEAD") {
+            Ok(answer) => answer,
+            Err(problem) => {
+                let problem = problem.to_string();
+                return Err(self.broken(&problem));
+            }
+        };
+        let result = match answer.status {
+            101 => Err("the engine changed the protocol without being asked"),
+            100..=199 => Ok(None),
+            401 => {
+                self.connection.worker.shared.metrics.upstream_failed(UpstreamFailure::Identity);
+                tracing::error!("the engine does not accept the gateway's identity; `oauth4os engine check` says why");
+                return Err(Refusal::bad_gateway(
+                    "the engine does not accept the gateway's identity; `oauth4os engine check` says why",
+                )
+                .into());
+            }
+            status => {
+                self.exchange.status = Some(status);
+                Ok(Some(write_head(&answer, self.head.is_1_1, &self.exchange.request_id, out)))
+            }
+        };
+        match result {
+            Ok(outline) => {
+                self.engine.input.consume(length);
+                Ok(outline)
+            }
+            Err(reason) => Err(self.broken(reason)),
+        }
+    }
+
+    /// Passes the body on. `out` is what has to be sent before it.
+    async fn pass_body(&mut self, outline: &Outline, mut out: Buffer) -> Result<(), Stop> {
+        let mut left = AnswerBody::new(outline.framing);
+        let is_chunked = outline.to_client == Framing::Chunked;
+        loop {
+            let passed = left.take(&mut self.engine.input, self.engine.ended, |bytes| {
+                if is_chunked {
+                    chunked::encode(bytes, &mut out);
+                } else {
+                    out.extend_from_slice(bytes);
+                }
+                bytes.len()
+            });
+            match passed {
+                Ok(count) => self.exchange.bytes_out += u64::try_from(count).unwrap_or(u64::MAX),
+                Err(problem) => {
+                    self.exchange.error = Some(format!("the engine's answer broke off: {problem}"));
+                    return Err(Stop::Gone);
+                }
+            }
+            if left.is_done() && is_chunked {
+                out.extend_from_slice(chunked::END);
+            }
+            if !out.is_empty() {
+                self.connection.send(&out).await?;
+                out.clear();
+            }
+            if left.is_done() {
+                return Ok(());
+            }
+            self.connection.deadline.set(self.connection.worker.shared.limits.body_timeout.as_duration());
+            match self.connection.deadline.guard(self.engine.receive()).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(_)) => {
+                    self.exchange.error = Some("the connection to the engine broke within the answer".to_owned());
+                    return Err(Stop::Gone);
+                }
+                Err(_) => {
+                    self.exchange.error = Some("the engine stopped within its answer".to_owned());
+                    return Err(Stop::Gone);
+                }
+            }
+        }
+    }
+
+    fn broken(&self, reason: &str) -> Stop {
+        self.connection.worker.shared.metrics.upstream_failed(UpstreamFailure::Broken);
+        tracing::warn!(reason, request_id = self.exchange.request_id, "the engine gave no usable answer");
+        Refusal::bad_gateway("the engine gave no usable answer; the request may have been carried out").into()
+    }
+}
+
+/// Writes the head the client gets, all but what says whether the connection goes on.
+fn write_head(answer: &ResponseHead<'_>, to_1_1: bool, request_id: &str, out: &mut Buffer) -> Outline {
+    // Writing to memory does not fail.
+    let _ = write!(out, "HTTP/1.1 {} {}\r\n", answer.status, answer.reason);
+    for field in answer.fields {
+        if !is_removed_from_response(field.name) {
+            out.extend_from_slice(field.name.as_bytes());
+            out.extend_from_slice(b": ");
+            out.extend_from_slice(field.value);
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+    let _ = write!(out, "x-request-id: {request_id}\r\n");
+    let to_client = match answer.framing {
+        Framing::None => Framing::None,
+        Framing::Length(length) => Framing::Length(length),
+        Framing::Chunked | Framing::UntilClose if to_1_1 => {
+            out.extend_from_slice(b"transfer-encoding: chunked\r\n");
+            Framing::Chunked
+        }
+        Framing::Chunked | Framing::UntilClose => Framing::UntilClose,
+    };
+    Outline {
+        framing: answer.framing,
+        to_client,
+        engine_keep_alive: answer.keep_alive,
+    }
+}
+
+/// What is still to come of an answer's body.
+enum AnswerBody {
+    Done,
+    Length(u64),
+    Chunked(ChunkedDecoder),
+    UntilClose,
+}
+
+impl AnswerBody {
+    const fn new(framing: Framing) -> Self {
+        match framing {
+            Framing::None | Framing::Length(0) => Self::Done,
+            Framing::Length(length) => Self::Length(length),
+            Framing::Chunked => Self::Chunked(ChunkedDecoder::new()),
+            Framing::UntilClose => Self::UntilClose,
+        }
+    }
+
+    const fn is_done(&self) -> bool {
+        matches!(self, Self::Done)
+    }
+
+    /// Takes what has arrived and hands it to `each`, which says how much it took; the sum is the result.
+    fn take(&mut self, input: &mut Buffer, ended: bool, mut each: impl FnMut(&[u8]) -> usize) -> Result<usize, Malformed> {
+        let mut used = 0;
+        let mut passed = 0;
+        loop {
+            let rest = input.get(used..).unwrap_or_default();
+            match self {
+                Self::Done => break,
+                Self::Length(left) => {
+                    let count = usize::try_from(*left).unwrap_or(usize::MAX).min(rest.len());
+                    passed += each(rest.get(..count).unwrap_or_default());
+                    used += count;
+                    *left = left.saturating_sub(u64::try_from(count).unwrap_or(u64::MAX));
+                    if *left == 0 {
+                        *self = Self::Done;
+                    } else if ended {
+                        return Err(Malformed::ContentLength);
+                    }
+                    break;
+                }
+                Self::UntilClose => {
+                    passed += each(rest);
+                    used += rest.len();
+                    if ended {
+                        *self = Self::Done;
+                    }
+                    break;
+                }
+                Self::Chunked(decoder) => {
+                    let (count, piece) = decoder.next(rest)?;
+                    used += count;
+                    match piece {
+                        Piece::Data(bytes) => passed += each(bytes),
+                        Piece::End => *self = Self::Done,
+                        Piece::NeedMore if ended => return Err(Malformed::Chunk),
+                        Piece::NeedMore => break,
+                    }
+                }
+            }
+        }
+        input.consume(used);
+        Ok(passed)
+    }
+}

@@ -1,0 +1,164 @@
+//! What a verified credential may do, kept ready for its next request.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use oauth4os_classify::{Action, Class, Operation, Targets};
+use oauth4os_engine::HandedIdentity;
+use oauth4os_policy::{Access, Decision, ScopeSet, decide};
+use oauth4os_tokens::clock::UnixTime;
+
+use crate::snapshot::GatewayClient;
+
+/// Decisions a session remembers. A token is mostly used for a handful of operations again and again.
+const REMEMBERED: usize = 16;
+
+/// A grant: client, scopes, lifetime, and what has been found out about it so far.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) client: Arc<GatewayClient>,
+    pub(crate) token_id: String,
+    pub(crate) scopes: ScopeSet,
+    /// The scopes as written in the token.
+    pub(crate) scope_text: String,
+    pub(crate) expires_at: UnixTime,
+    /// The snapshot the session was made from; another one makes another session.
+    pub(crate) snapshot_generation: u64,
+    /// The generation of revocations under which the token was last found valid.
+    pub(crate) revocation_generation: Cell<u64>,
+    pub(crate) identity: RefCell<Option<Arc<HandedIdentity>>>,
+    decisions: RefCell<Decisions>,
+}
+
+/// A decision with its explanation as text, made once for all the audit events that show it.
+#[derive(Debug)]
+pub(crate) struct Decided {
+    pub(crate) allow: bool,
+    /// Why not.
+    pub(crate) reason: Option<String>,
+    /// The scope that would have been enough, when one would.
+    pub(crate) needed_scope: Option<String>,
+    /// The scopes and policies that decided.
+    pub(crate) determining: Vec<String>,
+}
+
+/// What is asked for, in the parts a decision depends on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Question {
+    operation: &'static str,
+    class: Class,
+    action: Action,
+    targets: Targets,
+    hidden: bool,
+}
+
+#[derive(Debug, Default)]
+struct Decisions {
+    known: Vec<(Question, Rc<Decided>)>,
+    /// The entry that is replaced next.
+    oldest: usize,
+}
+
+impl Session {
+    pub(crate) fn new(
+        client: Arc<GatewayClient>,
+        token_id: String,
+        scopes: ScopeSet,
+        scope_text: String,
+        expires_at: UnixTime,
+        snapshot_generation: u64,
+        revocation_generation: u64,
+    ) -> Self {
+        Self {
+            client,
+            token_id,
+            scopes,
+            scope_text,
+            expires_at,
+            snapshot_generation,
+            revocation_generation: Cell::new(revocation_generation),
+            identity: RefCell::new(None),
+            decisions: RefCell::new(Decisions::default()),
+        }
+    }
+
+    /// Decides on an operation as a whole.
+    pub(crate) fn decide(&self, operation: &Operation) -> Rc<Decided> {
+        self.decide_targets(operation.name, operation.class, operation.action, &operation.targets, operation.hidden)
+    }
+
+    /// Decides on a part of an operation: an item of its body.
+    pub(crate) fn decide_targets(
+        &self,
+        operation: &'static str,
+        class: Class,
+        action: Action,
+        targets: &Targets,
+        hidden: bool,
+    ) -> Rc<Decided> {
+        let mut decisions = self.decisions.borrow_mut();
+        let known = decisions.known.iter().find(|(question, _)| {
+            question.class == class
+                && question.action == action
+                && question.hidden == hidden
+                && question.operation == operation
+                && question.targets == *targets
+        });
+        if let Some((_, decided)) = known {
+            return Rc::clone(decided);
+        }
+        let access = Access {
+            operation,
+            class,
+            action,
+            targets,
+            hidden,
+        };
+        let decision = decide(&self.client.principal, &self.scopes, &self.client.policies, &access);
+        let decided = Rc::new(Decided::from(decision));
+        let question = Question {
+            operation,
+            class,
+            action,
+            targets: targets.clone(),
+            hidden,
+        };
+        decisions.remember(question, Rc::clone(&decided));
+        decided
+    }
+}
+
+impl Decisions {
+    fn remember(&mut self, question: Question, decided: Rc<Decided>) {
+        if self.known.len() < REMEMBERED {
+            self.known.push((question, decided));
+        } else if let Some(entry) = self.known.get_mut(self.oldest) {
+            *entry = (question, decided);
+            self.oldest = (self.oldest + 1) % REMEMBERED;
+        }
+    }
+}
+
+impl From<Decision> for Decided {
+    fn from(decision: Decision) -> Self {
+        let needed_scope = match &decision.refusal {
+            Some(oauth4os_policy::Refusal::Scope { needed, .. }) => scope_for_header(&needed.to_string()),
+            _ => None,
+        };
+        Self {
+            allow: decision.allow,
+            reason: decision.refusal.map(|refusal| refusal.to_string()),
+            needed_scope,
+            determining: decision.determining.iter().map(|by| by.as_str().to_owned()).collect(),
+        }
+    }
+}
+
+/// A scope that is shown in backticks, as the `scope` of a challenge; `None` when it could not stand in a header.
+fn scope_for_header(shown: &str) -> Option<String> {
+    let scope = shown.trim_matches('`');
+    // RFC 6749 section 3.3: printable ASCII without `"` and `\\`.
+    let is_plain = |byte: u8| matches!(byte, b'!' | b'#'..=b'[' | b']'..=b'~');
+    scope.bytes().all(is_plain).then(|| scope.to_owned())
+}

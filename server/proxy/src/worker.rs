@@ -1,0 +1,244 @@
+//! A worker: one thread with a runtime, a listener, a pool and a cache of its own. Workers share nothing they would
+//! have to wait for.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use oauth4os_classify::Operation;
+use oauth4os_config::Limits;
+use oauth4os_telemetry::audit::{Audit, AuditBuffer};
+use oauth4os_telemetry::metrics::Metrics;
+use oauth4os_tokens::clock::Clock;
+use quick_cache::unsync::Cache;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, watch};
+use tokio::task::LocalSet;
+use tokio_rustls::TlsAcceptor;
+
+use crate::connection;
+use crate::control::ControlPlane;
+use crate::identity::Identities;
+use crate::pool::Pool;
+use crate::revocation::Revocations;
+use crate::session::Session;
+use crate::snapshot::Snapshot;
+
+/// Connections the kernel may hold before they are accepted.
+const BACKLOG: i32 = 4_096;
+
+/// How often connections nobody needs are looked for.
+const SWEEP: Duration = Duration::from_secs(10);
+
+/// Request targets whose classification is kept, and the longest one.
+const CLASSIFICATIONS: usize = 4_096;
+pub(crate) const MAX_KEPT_TARGET: usize = 512;
+
+/// What all workers share.
+pub(crate) struct Shared {
+    pub(crate) issuer: String,
+    pub(crate) limits: Limits,
+    pub(crate) response_timeout: Duration,
+    pub(crate) acceptor: TlsAcceptor,
+    pub(crate) snapshot: ArcSwap<Snapshot>,
+    pub(crate) revocations: Arc<Revocations>,
+    pub(crate) identities: Identities,
+    pub(crate) control: ControlPlane,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) audit: Audit,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) connections: AtomicUsize,
+}
+
+/// One worker's own things.
+pub(crate) struct Worker {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) pool: Pool,
+    pub(crate) sessions: RefCell<Cache<[u8; 32], Rc<Session>>>,
+    pub(crate) operations: RefCell<Cache<(String, String), Rc<Operation>>>,
+    pub(crate) requests: RequestIds,
+    active: Cell<usize>,
+    draining: Cell<bool>,
+    quiet: Notify,
+}
+
+thread_local! {
+    /// The audit lines of this thread, handed over whenever the worker has nothing else to do.
+    static AUDIT: RefCell<Option<AuditBuffer>> = const { RefCell::new(None) };
+}
+
+/// Adds an event to this worker's lines.
+pub(crate) fn with_audit(record: impl FnOnce(&mut AuditBuffer)) {
+    AUDIT.with_borrow_mut(|buffer| {
+        if let Some(buffer) = buffer {
+            record(buffer);
+        }
+    });
+}
+
+/// A listening socket that shares its port with those of the other workers; the kernel spreads connections over them.
+pub(crate) fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Serves connections of `listener` on the calling thread until `stop` becomes true and what is under way has ended.
+pub(crate) fn run(
+    shared: Arc<Shared>,
+    pool: Pool,
+    request_prefix: String,
+    listener: std::net::TcpListener,
+    stop: watch::Receiver<bool>,
+) -> io::Result<()> {
+    AUDIT.set(Some(AuditBuffer::new(shared.audit.clone())));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .on_thread_park(|| with_audit(AuditBuffer::flush))
+        .build()?;
+    let drain_timeout = shared.limits.drain_timeout.as_duration();
+    let sessions = shared.limits.token_cache;
+    let worker = Rc::new(Worker {
+        shared,
+        pool,
+        sessions: RefCell::new(Cache::new(sessions)),
+        operations: RefCell::new(Cache::new(CLASSIFICATIONS)),
+        requests: RequestIds::new(request_prefix),
+        active: Cell::new(0),
+        draining: Cell::new(false),
+        quiet: Notify::new(),
+    });
+    let tasks = LocalSet::new();
+    tasks.block_on(&runtime, async {
+        let listener = TcpListener::from_std(listener)?;
+        accept(&worker, listener, stop).await;
+        worker.drain(drain_timeout).await;
+        Ok::<(), io::Error>(())
+    })?;
+    // Idle connections end here, with the tasks that hold them.
+    drop(tasks);
+    drop(runtime);
+    AUDIT.set(None);
+    Ok(())
+}
+
+async fn accept(worker: &Rc<Worker>, listener: TcpListener, mut stop: watch::Receiver<bool>) {
+    let mut sweep = tokio::time::interval(SWEEP);
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => {
+                    if let Some(slot) = ConnectionSlot::take(worker) {
+                        tokio::task::spawn_local(connection::serve(slot, stream, peer.ip()));
+                    }
+                }
+                Err(error) => {
+                    // Mostly no file descriptor is left; others will be closed meanwhile.
+                    tracing::warn!(%error, "a connection could not be accepted; raise the limit of open files if this goes on");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            },
+            _ = sweep.tick() => worker.pool.sweep(),
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+    }
+}
+
+/// One of the connections that may be open at once.
+pub(crate) struct ConnectionSlot {
+    pub(crate) worker: Rc<Worker>,
+}
+
+impl ConnectionSlot {
+    fn take(worker: &Rc<Worker>) -> Option<Self> {
+        let shared = &worker.shared;
+        if shared.connections.fetch_add(1, Ordering::Relaxed) >= shared.limits.connections {
+            shared.connections.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        shared.metrics.connections.inc();
+        Some(Self {
+            worker: Rc::clone(worker),
+        })
+    }
+}
+
+impl Drop for ConnectionSlot {
+    fn drop(&mut self) {
+        self.worker.shared.connections.fetch_sub(1, Ordering::Relaxed);
+        self.worker.shared.metrics.connections.dec();
+    }
+}
+
+impl Worker {
+    /// Whether connections should be closed after the request they are serving.
+    pub(crate) const fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// Counts a request as under way until the answer is dropped.
+    pub(crate) fn begin(&self) -> UnderWay<'_> {
+        self.active.set(self.active.get() + 1);
+        UnderWay(self)
+    }
+
+    async fn drain(&self, timeout: Duration) {
+        self.draining.set(true);
+        let all_done = async {
+            while self.active.get() > 0 {
+                self.quiet.notified().await;
+            }
+        };
+        if tokio::time::timeout(timeout, all_done).await.is_err() {
+            tracing::warn!(requests = self.active.get(), "requests were still under way when the time to stop was up");
+        }
+    }
+}
+
+/// A request that is under way.
+pub(crate) struct UnderWay<'a>(&'a Worker);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.active.set(self.0.active.get() - 1);
+        if self.0.active.get() == 0 {
+            self.0.quiet.notify_one();
+        }
+    }
+}
+
+/// Makes ids for requests: a random prefix for the worker's life, then a number.
+pub(crate) struct RequestIds {
+    prefix: String,
+    next: Cell<u64>,
+}
+
+impl RequestIds {
+    const fn new(prefix: String) -> Self {
+        Self {
+            prefix,
+            next: Cell::new(0),
+        }
+    }
+
+    /// Writes the next id to `id`.
+    pub(crate) fn write_next(&self, id: &mut String) {
+        use std::fmt::Write;
+        let number = self.next.get();
+        self.next.set(number + 1);
+        id.clear();
+        // Writing to memory does not fail.
+        let _ = write!(id, "{}-{number:x}", self.prefix);
+    }
+}

@@ -1,0 +1,219 @@
+//! Issued tokens.
+
+use oauth4os_tokens::clock::UnixTime;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Row as _, SqliteConnection};
+
+use super::{SqliteStore, corrupt, failed};
+use crate::{
+    Cursor, IssuedToken, Page, PageRequest, Pending, Revocation, RevokedToken, StoreError,
+    TokenFilter, TokenState, Tokens,
+};
+
+const READ: &str = "read issued tokens";
+const REVOKE: &str = "revoke tokens";
+
+/// Rows deleted in one transaction: a purge never holds the writer for long.
+const PURGE_BATCH: u32 = 1000;
+
+impl Tokens for SqliteStore {
+    fn record_issued(&self, token: IssuedToken) -> Pending<'_, ()> {
+        Box::pin(self.issuer.record(token))
+    }
+
+    fn token(&self, id: &str) -> Pending<'_, Option<IssuedToken>> {
+        let id = id.to_owned();
+        Box::pin(async move {
+            sqlx::query("SELECT * FROM issued_tokens WHERE id = ?")
+                .bind(&id)
+                .fetch_optional(&self.readers)
+                .await
+                .map_err(failed(READ))?
+                .map(|row| read(&row))
+                .transpose()
+        })
+    }
+
+    fn tokens(&self, filter: TokenFilter, page: PageRequest) -> Pending<'_, Page<IssuedToken>> {
+        Box::pin(async move {
+            let now = self.clock.now().as_millis();
+            let limit = page.limit();
+            let mut query = QueryBuilder::new("SELECT * FROM issued_tokens WHERE TRUE");
+            if let Some(client_id) = filter.client_id {
+                query.push(" AND client_id = ").push_bind(client_id);
+            }
+            match filter.state {
+                None => {}
+                Some(TokenState::Revoked) => {
+                    query.push(" AND revoked_at IS NOT NULL");
+                }
+                Some(TokenState::Active) => {
+                    query
+                        .push(" AND revoked_at IS NULL AND expires_at > ")
+                        .push_bind(now);
+                }
+                Some(TokenState::Expired) => {
+                    query
+                        .push(" AND revoked_at IS NULL AND expires_at <= ")
+                        .push_bind(now);
+                }
+            }
+            if let Some(Cursor { time, id }) = page.after {
+                query
+                    .push(" AND (issued_at, id) < (")
+                    .push_bind(time.as_millis())
+                    .push(", ")
+                    .push_bind(id)
+                    .push(")");
+            }
+            query
+                .push(" ORDER BY issued_at DESC, id DESC LIMIT ")
+                .push_bind(i64::from(limit) + 1);
+            let rows = query
+                .build()
+                .fetch_all(&self.readers)
+                .await
+                .map_err(failed(READ))?;
+            let mut items = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+            let more = items.len() > limit as usize;
+            items.truncate(limit as usize);
+            let next = items.last().filter(|_| more).map(|last| Cursor {
+                time: last.issued_at,
+                id: last.id.clone(),
+            });
+            Ok(Page { items, next })
+        })
+    }
+
+    fn revoke_token(&self, id: &str) -> Pending<'_, Revocation> {
+        let id = id.to_owned();
+        Box::pin(async move {
+            let now = self.clock.now();
+            let mut tx = self.write(REVOKE).await?;
+            let token = sqlx::query("SELECT * FROM issued_tokens WHERE id = ?")
+                .bind(&id)
+                .fetch_optional(&mut *tx)
+                .await
+                .map_err(failed(REVOKE))?
+                .map(|row| read(&row))
+                .transpose()?;
+            let Some(token) = token else {
+                return Ok(Revocation::Unknown);
+            };
+            if now >= token.expires_at {
+                return Ok(Revocation::Expired);
+            }
+            let revoked = RevokedToken {
+                id,
+                expires_at: token.expires_at,
+            };
+            if token.revoked_at.is_some() {
+                return Ok(Revocation::AlreadyRevoked(revoked));
+            }
+            sqlx::query("UPDATE issued_tokens SET revoked_at = ? WHERE id = ?")
+                .bind(now.as_millis())
+                .bind(&revoked.id)
+                .execute(&mut *tx)
+                .await
+                .map_err(failed(REVOKE))?;
+            tx.commit().await.map_err(failed(REVOKE))?;
+            Ok(Revocation::Revoked(revoked))
+        })
+    }
+
+    fn revoke_client_tokens(&self, client_id: &str) -> Pending<'_, Vec<RevokedToken>> {
+        let client_id = client_id.to_owned();
+        Box::pin(async move {
+            let mut tx = self.write(REVOKE).await?;
+            let revoked = revoke_all_of(&mut tx, &client_id, self.clock.now()).await?;
+            tx.commit().await.map_err(failed(REVOKE))?;
+            Ok(revoked)
+        })
+    }
+
+    fn revoked_tokens(&self) -> Pending<'_, Vec<RevokedToken>> {
+        Box::pin(async move {
+            let rows: Vec<(String, i64)> = sqlx::query_as(
+                "SELECT id, expires_at FROM issued_tokens \
+                 WHERE revoked_at IS NOT NULL AND expires_at > ?",
+            )
+            .bind(self.clock.now().as_millis())
+            .fetch_all(&self.readers)
+            .await
+            .map_err(failed(READ))?;
+            Ok(rows.into_iter().map(revoked).collect())
+        })
+    }
+
+    fn purge_expired(&self, before: UnixTime) -> Pending<'_, u64> {
+        Box::pin(async move {
+            const DOING: &str = "forget expired tokens";
+            let mut forgotten = 0;
+            loop {
+                let mut tx = self.write(DOING).await?;
+                let batch = sqlx::query(
+                    "DELETE FROM issued_tokens WHERE id IN \
+                     (SELECT id FROM issued_tokens WHERE expires_at < ? LIMIT ?)",
+                )
+                .bind(before.as_millis())
+                .bind(PURGE_BATCH)
+                .execute(&mut *tx)
+                .await
+                .map_err(failed(DOING))?
+                .rows_affected();
+                tx.commit().await.map_err(failed(DOING))?;
+                forgotten += batch;
+                if batch < u64::from(PURGE_BATCH) {
+                    return Ok(forgotten);
+                }
+            }
+        })
+    }
+}
+
+/// Revokes what a client has in force, within the caller's transaction.
+pub(super) async fn revoke_all_of(
+    connection: &mut SqliteConnection,
+    client_id: &str,
+    now: UnixTime,
+) -> Result<Vec<RevokedToken>, StoreError> {
+    let rows: Vec<(String, i64)> = sqlx::query_as(
+        "UPDATE issued_tokens SET revoked_at = ?1 \
+         WHERE client_id = ?2 AND revoked_at IS NULL AND expires_at > ?1 \
+         RETURNING id, expires_at",
+    )
+    .bind(now.as_millis())
+    .bind(client_id)
+    .fetch_all(connection)
+    .await
+    .map_err(failed(REVOKE))?;
+    Ok(rows.into_iter().map(revoked).collect())
+}
+
+fn revoked((id, expires_at): (String, i64)) -> RevokedToken {
+    RevokedToken {
+        id,
+        expires_at: UnixTime::from_millis(expires_at),
+    }
+}
+
+fn read(row: &SqliteRow) -> Result<IssuedToken, StoreError> {
+    let id: String = row.try_get("id").map_err(failed(READ))?;
+    read_columns(row, &id).map_err(|_| corrupt("token", &id))
+}
+
+fn read_columns(row: &SqliteRow, id: &str) -> Result<IssuedToken, sqlx::Error> {
+    let audience: String = row.try_get("audience")?;
+    let revoked_at: Option<i64> = row.try_get("revoked_at")?;
+    Ok(IssuedToken {
+        id: id.to_owned(),
+        client_id: row.try_get("client_id")?,
+        subject: row.try_get("subject")?,
+        scope: row.try_get("scope")?,
+        audience: serde_json::from_str(&audience)
+            .map_err(|error| sqlx::Error::Decode(error.into()))?,
+        issued_at: UnixTime::from_millis(row.try_get("issued_at")?),
+        expires_at: UnixTime::from_millis(row.try_get("expires_at")?),
+        revoked_at: revoked_at.map(UnixTime::from_millis),
+    })
+}

@@ -1,0 +1,207 @@
+//! Prometheus metrics. Every label has a fixed set of values, so their number does not grow with use; names of
+//! clients, indices and paths are in the audit record instead.
+
+use std::sync::atomic::{AtomicI64, AtomicU64};
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+/// What became of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum Outcome {
+    /// Forwarded, and answered by the engine.
+    Allowed,
+    /// Refused by scope or policy.
+    Denied,
+    /// No credential, or none that is valid.
+    Unauthenticated,
+    /// Not readable in exactly one way.
+    Malformed,
+    /// Over a limit of its client.
+    Limited,
+    /// Allowed, but the engine could not be reached or did not answer.
+    Failed,
+}
+
+/// Why the engine could not be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum UpstreamFailure {
+    /// No connection.
+    Connect,
+    /// A connection ended or said something that is not HTTP.
+    Broken,
+    /// No answer in time.
+    Timeout,
+    /// The engine does not accept the identity the gateway hands over.
+    Identity,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabels {
+    outcome: Outcome,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FailureLabels {
+    reason: UpstreamFailure,
+}
+
+/// Handles to every metric; made once, shared by all.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: PerOutcome<Counter>,
+    durations: PerOutcome<Histogram>,
+    upstream_failures: Family<FailureLabels, Counter>,
+    /// Requests whose token was found verified.
+    pub token_cache_hits: Counter,
+    /// Requests whose token had to be verified.
+    pub token_cache_misses: Counter,
+    /// Connections from clients that are open.
+    pub connections: Gauge<i64, AtomicI64>,
+    /// Connections to the engine that were opened.
+    pub upstream_connections: Counter,
+    /// Access tokens issued.
+    pub tokens_issued: Counter,
+    /// Token requests refused.
+    pub tokens_refused: Counter,
+    /// Access tokens revoked.
+    pub tokens_revoked: Counter,
+    /// Audit events that could not be written.
+    pub audit_dropped: Gauge<u64, AtomicU64>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// Registers every metric.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("oauth4os");
+        let requests = Family::<OutcomeLabels, Counter>::default();
+        registry.register("requests", "Requests on the data plane by what became of them", requests.clone());
+        // From 0.5 ms to 65 s, each bucket twice the last.
+        let buckets = || Histogram::new((0..18).map(|power| 0.0005 * f64::from(1 << power)));
+        let durations = Family::<OutcomeLabels, Histogram>::new_with_constructor(buckets);
+        registry.register_with_unit(
+            "request_duration",
+            "From the end of a request's head to the end of the answer",
+            Unit::Seconds,
+            durations.clone(),
+        );
+        let upstream_failures = Family::default();
+        registry.register("upstream_failures", "Requests the engine did not answer, by reason", upstream_failures.clone());
+        let mut counter = |name: &str, help: &str| {
+            let counter = Counter::default();
+            registry.register(name, help, counter.clone());
+            counter
+        };
+        let token_cache_hits = counter("token_cache_hits", "Requests whose token was found verified");
+        let token_cache_misses = counter("token_cache_misses", "Requests whose token had to be verified");
+        let upstream_connections = counter("upstream_connections", "Connections to the engine that were opened");
+        let tokens_issued = counter("tokens_issued", "Access tokens issued");
+        let tokens_refused = counter("tokens_refused", "Token requests refused");
+        let tokens_revoked = counter("tokens_revoked", "Access tokens revoked");
+        let connections = Gauge::default();
+        registry.register("connections", "Connections from clients that are open", connections.clone());
+        let audit_dropped = Gauge::default();
+        registry.register("audit_dropped", "Audit events that could not be written since the start", audit_dropped.clone());
+        Self {
+            requests: PerOutcome::new(|outcome| requests.get_or_create_owned(&OutcomeLabels { outcome })),
+            durations: PerOutcome::new(|outcome| durations.get_or_create_owned(&OutcomeLabels { outcome })),
+            registry,
+            upstream_failures,
+            token_cache_hits,
+            token_cache_misses,
+            connections,
+            upstream_connections,
+            tokens_issued,
+            tokens_refused,
+            tokens_revoked,
+            audit_dropped,
+        }
+    }
+
+    /// Counts a request.
+    pub fn request(&self, outcome: Outcome, seconds: f64) {
+        self.requests.get(outcome).inc();
+        self.durations.get(outcome).observe(seconds);
+    }
+
+    /// Counts a request the engine did not answer.
+    pub fn upstream_failed(&self, reason: UpstreamFailure) {
+        self.upstream_failures.get_or_create(&FailureLabels { reason }).inc();
+    }
+
+    /// All metrics in the text format of OpenMetrics 1.0.
+    ///
+    /// # Errors
+    /// When a metric cannot be written as text.
+    pub fn render(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+/// One handle for each outcome, found without a lock.
+#[derive(Debug)]
+struct PerOutcome<M> {
+    allowed: M,
+    denied: M,
+    unauthenticated: M,
+    malformed: M,
+    limited: M,
+    failed: M,
+}
+
+impl<M> PerOutcome<M> {
+    fn new(make: impl Fn(Outcome) -> M) -> Self {
+        Self {
+            allowed: make(Outcome::Allowed),
+            denied: make(Outcome::Denied),
+            unauthenticated: make(Outcome::Unauthenticated),
+            malformed: make(Outcome::Malformed),
+            limited: make(Outcome::Limited),
+            failed: make(Outcome::Failed),
+        }
+    }
+
+    const fn get(&self, outcome: Outcome) -> &M {
+        match outcome {
+            Outcome::Allowed => &self.allowed,
+            Outcome::Denied => &self.denied,
+            Outcome::Unauthenticated => &self.unauthenticated,
+            Outcome::Malformed => &self.malformed,
+            Outcome::Limited => &self.limited,
+            Outcome::Failed => &self.failed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_counted_is_rendered() {
+        let metrics = Metrics::new();
+        metrics.request(Outcome::Denied, 0.001);
+        metrics.upstream_failed(UpstreamFailure::Timeout);
+        metrics.tokens_issued.inc();
+        let text = metrics.render().unwrap();
+        assert!(text.contains("oauth4os_requests_total{outcome=\"Denied\"} 1"), "{text}");
+        assert!(text.contains("oauth4os_upstream_failures_total{reason=\"Timeout\"} 1"), "{text}");
+        assert!(text.contains("oauth4os_tokens_issued_total 1"), "{text}");
+        assert!(text.contains("oauth4os_request_duration_seconds_count{outcome=\"Denied\"} 1"), "{text}");
+    }
+}

@@ -1,0 +1,77 @@
+//! Everything that can be checked without running the product: `cargo xtask check`.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::cache::Cache;
+use crate::progress::say;
+use crate::{files, generate};
+
+/// Runs all checks, also after one failed, and names those that did.
+pub fn run() -> Result<()> {
+    let checks: [(&str, fn() -> Result<()>); 4] =
+        [("format", format), ("generated files", || generate::run(true)), ("lints", lints), ("dependencies", dependencies)];
+    let mut failed = Vec::new();
+    for (name, check) in checks {
+        say(&format!("check: {name}"));
+        if let Err(error) = check() {
+            say(&format!("check: {name} failed: {error:#}"));
+            failed.push(name);
+        }
+    }
+    if !failed.is_empty() {
+        bail!("these checks failed: {}", failed.join(", "));
+    }
+    say("check: everything is in order");
+    Ok(())
+}
+
+fn format() -> Result<()> {
+    passes(cargo().args(["fmt", "--all", "--check"]), "run `cargo fmt --all`")
+}
+
+fn lints() -> Result<()> {
+    let arguments = ["clippy", "--workspace", "--all-targets", "--locked", "--", "--deny", "warnings"];
+    passes(cargo().args(arguments), "mend what clippy names")
+}
+
+fn dependencies() -> Result<()> {
+    let mut command = Command::new(cargo_deny()?);
+    passes(command.arg("--workspace").arg("check").current_dir(files::repository()), "see what `cargo deny` names; the rules are in `deny.toml`")
+}
+
+/// The `cargo-deny` on the PATH, else that in the cache, built there if need be.
+fn cargo_deny() -> Result<PathBuf> {
+    let cache = Cache::open()?;
+    let own = cache.tools().join("bin/cargo-deny");
+    for candidate in [PathBuf::from("cargo-deny"), own.clone()] {
+        let mut asked = Command::new(&candidate);
+        asked.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        if asked.status().is_ok_and(|status| status.success()) {
+            return Ok(candidate);
+        }
+    }
+    say("check: `cargo-deny` is not installed: building it once (some minutes)");
+    let mut install = cargo();
+    // Built outside this workspace's `target`, whose lock other commands may hold.
+    install.args(["install", "cargo-deny", "--locked", "--root"]).arg(cache.tools()).current_dir(cache.root());
+    passes(&mut install, "install it with `cargo install cargo-deny --locked`")?;
+    Ok(own)
+}
+
+fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(files::repository());
+    command
+}
+
+fn passes(command: &mut Command, advice: &str) -> Result<()> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let status = command.stdin(Stdio::null()).status().with_context(|| format!("`{program}` cannot be started"))?;
+    if !status.success() {
+        bail!("{advice}");
+    }
+    Ok(())
+}
