@@ -1,1 +1,45 @@
-//! The gateway from outside.
+//! The gateway from outside: the real binary, real HTTPS, a real engine with its security plugin.
+//!
+//! A test takes the [`Engine`] that `cargo xtask engine up` started and `cargo xtask data` filled, starts a [`Gateway`]
+//! before it and speaks to that as clients do ([`Client`], [`Connection`]). Where a test has to see the very bytes that
+//! leave the gateway, an [`Upstream`] on loopback stands in the engine's place.
+//!
+//! | variable | meaning | default |
+//! | --- | --- | --- |
+//! | `OAUTH4OS_ENGINE_JSON` | state file of the engine | `target/engine/3.4.0/engine.json` |
+//! | `OAUTH4OS_BIN` | the gateway | `target/e2e/oauth4os` |
+//! | `OAUTH4OS_ENGINE_DECIDES_BIN` | the gateway with its own decision switched off (feature `engine-decides`) | `target/e2e/oauth4os-engine-decides` |
+//! | `OAUTH4OS_CACHE` | where the Python environment is made | `$XDG_CACHE_HOME/oauth4os`, `~/.cache/oauth4os` |
+//!
+//! Both gateways are built by one target folder:
+//!
+//! ```text
+//! cargo build -p oauth4os                           && cp target/debug/oauth4os target/e2e/oauth4os
+//! cargo build -p oauth4os --features engine-decides && cp target/debug/oauth4os target/e2e/oauth4os-engine-decides
+//! ```
+//!
+//! Nothing is skipped: where a part is missing, the test fails and says how to get it.
+
+mod base64url;
+mod connection;
+mod engine;
+mod forge;
+mod gateway;
+mod http;
+mod paths;
+mod process;
+mod settings;
+mod tls;
+mod upstream;
+mod wait;
+
+pub use base64url::{decode as base64url_decode, encode as base64url};
+pub use connection::{Connection, PlainConnection};
+pub use engine::Engine;
+pub use forge::{Claims, Forge};
+pub use gateway::{Gateway, ISSUER, Run};
+pub use http::{Answer, Client, Request};
+pub use paths::{cache_dir, workspace};
+pub use settings::{ClientSettings, Settings};
+pub use upstream::{Body, Received, Turn, Upstream, json_answer};
+pub use wait::until;

@@ -23,7 +23,8 @@ impl Account {
         if !rustix::process::geteuid().is_root() {
             return Ok(None);
         }
-        let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u32>().ok()).filter(|id| *id != 0);
+        let number =
+            |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u32>().ok()).filter(|id| *id != 0);
         if let (Some(uid), Some(gid)) = (number("SUDO_UID"), number("SUDO_GID")) {
             let name = std::env::var("SUDO_USER").unwrap_or_else(|_| uid.to_string());
             return Ok(Some(Self { name, uid, gid }));
@@ -31,7 +32,9 @@ impl Account {
         let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
         match ["opensearch", "nobody", "daemon"].iter().find_map(|name| in_passwd(&users, name)) {
             Some(account) => Ok(Some(account)),
-            None => bail!("OpenSearch does not run as root and no unprivileged user was found: run this command as an ordinary user"),
+            None => bail!(
+                "OpenSearch does not run as root and no unprivileged user was found: run this command as an ordinary user"
+            ),
         }
     }
 
@@ -68,7 +71,8 @@ mod tests {
 
     #[test]
     fn accounts_are_read_and_root_is_never_one() {
-        let users = "root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\nfake:x:0:5::/:/\n";
+        let users =
+            "root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\nfake:x:0:5::/:/\n";
         let nobody = Account { name: "nobody".into(), uid: 65534, gid: 65534 };
         assert_eq!(in_passwd(users, "nobody"), Some(nobody));
         assert_eq!(in_passwd(users, "fake"), None);

@@ -20,8 +20,12 @@ impl Cache {
     /// Opens it, creating the folder where it is missing.
     pub fn open() -> Result<Self> {
         let root = root_folder()?;
-        std::fs::create_dir_all(root.join("parts"))
-            .with_context(|| format!("the cache folder {} cannot be created: set OAUTH4OS_CACHE to a folder you may write", root.display()))?;
+        std::fs::create_dir_all(root.join("parts")).with_context(|| {
+            format!(
+                "the cache folder {} cannot be created: set OAUTH4OS_CACHE to a folder you may write",
+                root.display()
+            )
+        })?;
         Ok(Self { root })
     }
 
@@ -43,10 +47,13 @@ impl Cache {
     pub fn adopt(&self, downloaded: &Path, name: &str, sha256: &str) -> Result<PathBuf> {
         let sum = files_sum(downloaded)?;
         if sum != sha256 {
-            bail!("{name} does not have the pinned SHA-256 (it has {sum}): the download is broken or the package was changed; do not use it");
+            bail!(
+                "{name} does not have the pinned SHA-256 (it has {sum}): the download is broken or the package was changed; do not use it"
+            );
         }
         let path = self.part(name);
-        std::fs::rename(downloaded, &path).with_context(|| format!("{} cannot be moved into the cache", downloaded.display()))?;
+        std::fs::rename(downloaded, &path)
+            .with_context(|| format!("{} cannot be moved into the cache", downloaded.display()))?;
         Ok(path)
     }
 

@@ -9,10 +9,17 @@ use crate::cache::Cache;
 use crate::progress::say;
 use crate::{files, generate};
 
+/// One check; its error says what to do.
+type Check = fn() -> Result<()>;
+
 /// Runs all checks, also after one failed, and names those that did.
 pub fn run() -> Result<()> {
-    let checks: [(&str, fn() -> Result<()>); 4] =
-        [("format", format), ("generated files", || generate::run(true)), ("lints", lints), ("dependencies", dependencies)];
+    let checks: [(&str, Check); 4] = [
+        ("format", format),
+        ("generated files", || generate::run(true)),
+        ("lints", lints),
+        ("dependencies", dependencies),
+    ];
     let mut failed = Vec::new();
     for (name, check) in checks {
         say(&format!("check: {name}"));
@@ -39,7 +46,10 @@ fn lints() -> Result<()> {
 
 fn dependencies() -> Result<()> {
     let mut command = Command::new(cargo_deny()?);
-    passes(command.arg("--workspace").arg("check").current_dir(files::repository()), "see what `cargo deny` names; the rules are in `deny.toml`")
+    passes(
+        command.arg("--workspace").arg("check").current_dir(files::repository()),
+        "see what `cargo deny` names; the rules are in `deny.toml`",
+    )
 }
 
 /// The `cargo-deny` on the PATH, else that in the cache, built there if need be.

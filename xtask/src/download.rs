@@ -60,11 +60,24 @@ pub fn wheel(cache: &Cache, wheel: &Wheel) -> Result<PathBuf> {
     let mut command = pip()?;
     let folder = cache.download_folder("pip")?;
     let mut progress = Progress::start(format!("fetching {} ({})", wheel.file, megabytes(wheel.bytes)));
-    command.args(["download", "--quiet", "--no-deps", "--disable-pip-version-check", "--only-binary", ":all:", "--dest"]);
+    command.args([
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--disable-pip-version-check",
+        "--only-binary",
+        ":all:",
+        "--dest",
+    ]);
     command.arg(&folder).arg(format!("{}=={}", wheel.package, wheel.version));
     let log = folder.join("pip.log");
     if !run(command, &log, &mut progress)? {
-        bail!("pip could not fetch `{}` {}: check the network and pip's settings, then run this again ({})", wheel.package, wheel.version, reason(&log));
+        bail!(
+            "pip could not fetch `{}` {}: check the network and pip's settings, then run this again ({})",
+            wheel.package,
+            wheel.version,
+            reason(&log)
+        );
     }
     let path = cache.adopt(&folder.join(&wheel.file), &wheel.file, &wheel.sha256)?;
     files::remove(&folder)?;
@@ -72,7 +85,12 @@ pub fn wheel(cache: &Cache, wheel: &Wheel) -> Result<PathBuf> {
     Ok(path)
 }
 
-fn fetch_batch(cache: &Cache, batch: &[&MavenPart], java_home: &Path, mut progress: Progress) -> Result<BTreeMap<String, PathBuf>> {
+fn fetch_batch(
+    cache: &Cache,
+    batch: &[&MavenPart],
+    java_home: &Path,
+    mut progress: Progress,
+) -> Result<BTreeMap<String, PathBuf>> {
     let folder = cache.download_folder("maven")?;
     let (out, log) = (folder.join("out"), folder.join("mvn.log"));
     let mut succeeded = run_maven(batch, &folder, None, java_home, &mut progress)?;
@@ -90,7 +108,10 @@ fn fetch_batch(cache: &Cache, batch: &[&MavenPart], java_home: &Path, mut progre
         }
     }
     if !succeeded || adopted.len() < batch.len() {
-        bail!("Maven could not fetch the packages: check the network and Maven's settings, then run this again ({})", reason(&log));
+        bail!(
+            "Maven could not fetch the packages: check the network and Maven's settings, then run this again ({})",
+            reason(&log)
+        );
     }
     files::remove(&folder)?;
     progress.done("");
@@ -98,12 +119,22 @@ fn fetch_batch(cache: &Cache, batch: &[&MavenPart], java_home: &Path, mut progre
 }
 
 /// Copies the batch into `<folder>/out`; true if Maven says that it did.
-fn run_maven(batch: &[&MavenPart], folder: &Path, repository: Option<&Path>, java_home: &Path, progress: &mut Progress) -> Result<bool> {
+fn run_maven(
+    batch: &[&MavenPart],
+    folder: &Path,
+    repository: Option<&Path>,
+    java_home: &Path,
+    progress: &mut Progress,
+) -> Result<bool> {
     let (out, pom) = (folder.join("out"), folder.join("pom.xml"));
     files::empty_folder(&out)?;
     files::write(&pom, pom_for(batch, &out)?.as_bytes(), 0o644)?;
     let mut command = Command::new("mvn");
-    command.args(["--quiet", "--batch-mode", "--file"]).arg(&pom).arg(format!("{DEPENDENCY_PLUGIN}:copy")).current_dir(folder);
+    command
+        .args(["--quiet", "--batch-mode", "--file"])
+        .arg(&pom)
+        .arg(format!("{DEPENDENCY_PLUGIN}:copy"))
+        .current_dir(folder);
     if let Some(repository) = repository {
         command.arg(format!("-Dmaven.repo.local={}", repository.display()));
     }
@@ -169,11 +200,18 @@ fn pip() -> Result<Command> {
         command.args(["-m", "pip"]);
         return Ok(command);
     }
-    bail!("no Java fits and `pip`, which would fetch one, is not on the PATH: install a JDK (21 or later) or Python with pip")
+    bail!(
+        "no Java fits and `pip`, which would fetch one, is not on the PATH: install a JDK (21 or later) or Python with pip"
+    )
 }
 
 fn answers(command: &mut Command) -> bool {
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
 }
 
 /// Runs a command with its output in a log file; true if it succeeded.
@@ -183,7 +221,9 @@ fn run(mut command: Command, log: &Path, progress: &mut Progress) -> Result<bool
     let mut child = match command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out).spawn() {
         Ok(child) => child,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            bail!("`{program}` is not on the PATH: install it (packages are fetched with Maven and pip) and run this again")
+            bail!(
+                "`{program}` is not on the PATH: install it (packages are fetched with Maven and pip) and run this again"
+            )
         }
         Err(error) => return Err(error).with_context(|| format!("`{program}` cannot be started")),
     };
@@ -199,7 +239,8 @@ fn run(mut command: Command, log: &Path, progress: &mut Progress) -> Result<bool
 /// The first line in which the client says what went wrong, and where the rest is.
 fn reason(log: &Path) -> String {
     let text = String::from_utf8_lossy(&std::fs::read(log).unwrap_or_default()).into_owned();
-    let line = text.lines().find(|line| line.contains("ERROR")).or_else(|| text.lines().next_back()).unwrap_or_default();
+    let line =
+        text.lines().find(|line| line.contains("ERROR")).or_else(|| text.lines().next_back()).unwrap_or_default();
     // What stands before it are the colours of a terminal.
     let line = line.split_once("ERROR").map_or(line, |(_, rest)| rest).trim_start_matches([']', ':', ' ']);
     let brief: String = line.chars().filter(|c| !c.is_control()).take(200).collect();

@@ -12,7 +12,8 @@ use crate::account::Account;
 
 /// The root of the repository.
 pub fn repository() -> PathBuf {
-    let manifest = std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+    let manifest =
+        std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
     manifest.parent().map_or(manifest.clone(), Path::to_owned)
 }
 
@@ -20,17 +21,25 @@ pub fn repository() -> PathBuf {
 /// clone in somebody's home often cannot be entered by others, and then a folder of this name among the
 /// temporary files is taken.
 pub fn place_for(chosen: Option<&Path>, usual: &Path, temporary: &str, account: Option<&Account>) -> Result<PathBuf> {
-    let barred = |folder: &Path| account.filter(|account| !account.can_enter(folder)).map(|account| account.name.clone());
+    let barred =
+        |folder: &Path| account.filter(|account| !account.can_enter(folder)).map(|account| account.name.clone());
     if let Some(folder) = chosen {
         let folder = std::path::absolute(folder)?;
         if let Some(user) = barred(&folder) {
-            bail!("{} cannot be entered by the user `{user}`, whom this runs as: choose another --dir", folder.display());
+            bail!(
+                "{} cannot be entered by the user `{user}`, whom this runs as: choose another --dir",
+                folder.display()
+            );
         }
         return Ok(folder);
     }
     let Some(user) = barred(usual) else { return Ok(usual.to_owned()) };
     let other = std::env::temp_dir().join(temporary);
-    crate::progress::say(&format!("{} cannot be entered by the user `{user}`: using {}", usual.display(), other.display()));
+    crate::progress::say(&format!(
+        "{} cannot be entered by the user `{user}`: using {}",
+        usual.display(),
+        other.display()
+    ));
     Ok(other)
 }
 

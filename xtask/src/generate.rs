@@ -15,10 +15,8 @@ struct Generator {
 }
 
 /// Every generated file, in order.
-const GENERATORS: &[Generator] = &[Generator {
-    output: "server/classify/src/generated.rs",
-    generate: operations::generate,
-}];
+const GENERATORS: &[Generator] =
+    &[Generator { output: "server/classify/src/generated.rs", generate: operations::generate }];
 
 /// Writes every generated file; with `check`, writes nothing and fails if one is not fresh.
 ///
@@ -29,8 +27,7 @@ pub fn run(check: bool) -> anyhow::Result<()> {
     let mut stale = Vec::new();
     for generator in GENERATORS {
         let path = root.join(generator.output);
-        let fresh = (generator.generate)(&root)
-            .with_context(|| format!("generating `{}`", generator.output))?;
+        let fresh = (generator.generate)(&root).with_context(|| format!("generating `{}`", generator.output))?;
         let present = std::fs::read_to_string(&path).unwrap_or_default();
         if present == fresh {
             continue;
@@ -39,26 +36,19 @@ pub fn run(check: bool) -> anyhow::Result<()> {
             print_differences(generator.output, &present, &fresh);
             stale.push(generator.output);
         } else {
-            std::fs::write(&path, fresh)
-                .with_context(|| format!("writing `{}`", path.display()))?;
+            std::fs::write(&path, fresh).with_context(|| format!("writing `{}`", path.display()))?;
             println!("wrote {}", generator.output);
         }
     }
     if !stale.is_empty() {
-        bail!(
-            "not fresh: {}; run `cargo xtask generate` and commit the result",
-            stale.join(", ")
-        );
+        bail!("not fresh: {}; run `cargo xtask generate` and commit the result", stale.join(", "));
     }
     Ok(())
 }
 
 fn root() -> anyhow::Result<PathBuf> {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-    Ok(manifest
-        .parent()
-        .context("xtask is not inside the repository")?
-        .to_owned())
+    Ok(manifest.parent().context("xtask is not inside the repository")?.to_owned())
 }
 
 /// The lines that only one side has, at most twenty of each.

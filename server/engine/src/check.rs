@@ -12,7 +12,6 @@ mod report;
 use oauth4os_policy::{EngineGrant, ScopeSet};
 use oauth4os_policy::scope::Clusters;
 use oauth4os_tokens::clock::Clock;
-use oauth4os_tokens::keys::SigningKey;
 
 use crate::client::EngineClient;
 use crate::identity::Identities;
@@ -48,14 +47,12 @@ pub struct ClientScopes {
 
 impl Check<'_> {
     /// Runs every check that is possible. What goes wrong is an item of the report.
-    ///
-    /// `stranger` is an RS256 key the engine does not know, for a token it must refuse.
-    pub async fn run(&self, stranger: &SigningKey) -> Report {
+    pub async fn run(&self) -> Report {
         let mut report = Report::default();
         if probe::answers(self, &mut report).await {
             let accepted = probe::accepts_tokens(self, &mut report).await;
             if accepted {
-                probe::refuses_others(self, stranger, &mut report).await;
+                probe::refuses_others(self, &mut report).await;
                 probe::enforces_patterns(self, &mut report).await;
             }
             environment::examine(self, &mut report).await;

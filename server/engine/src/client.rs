@@ -289,3 +289,6 @@ fn deepest(error: &reqwest::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

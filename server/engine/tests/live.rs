@@ -3,6 +3,14 @@
 //! Every test has a gateway of its own (auth domain, roles, users, indices: all under its name) and takes it away again,
 //! so the tests can run side by side, again and again, and beside a real gateway.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on ends, and so do its helpers"
+)]
+
 #[path = "live/configuration.rs"]
 mod configuration;
 #[path = "live/roles.rs"]

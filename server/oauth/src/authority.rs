@@ -229,5 +229,5 @@ impl Signing {
 pub(crate) async fn to_the_end<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
 ) -> Option<T> {
-    tokio::spawn(work).await.ok()
+    Some(work.await)
 }

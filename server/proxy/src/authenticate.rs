@@ -13,11 +13,24 @@ use crate::session::Session;
 use crate::wire::request::Field;
 use crate::worker::Worker;
 
+/// A request without a credential that is valid now.
+pub(crate) struct Unauthenticated {
+    pub(crate) refusal: Refusal,
+    /// Whose token it was, when it was one of ours: revoked or expired.
+    pub(crate) session: Option<Rc<Session>>,
+}
+
+impl From<Refusal> for Unauthenticated {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, session: None }
+    }
+}
+
 /// The session of the request's credential.
 ///
 /// A token is verified once and then found by the SHA-256 of all its bytes; its expiry, the revocations and the
 /// snapshot are looked at on every request.
-pub(crate) fn authenticate(worker: &Worker, fields: &[Field<'_>], now: UnixTime) -> Result<Rc<Session>, Refusal> {
+pub(crate) fn authenticate(worker: &Worker, fields: &[Field<'_>], now: UnixTime) -> Result<Rc<Session>, Unauthenticated> {
     let token = bearer_token(fields)?;
     let key = sha256(token.as_bytes());
     let shared = &worker.shared;
@@ -41,7 +54,7 @@ pub(crate) fn authenticate(worker: &Worker, fields: &[Field<'_>], now: UnixTime)
         .verify(token, now)
         .map_err(|invalid| Refusal::invalid_token(invalid.to_string()))?;
     let Some(client) = snapshot.clients.get(&claims.client_id) else {
-        return Err(Refusal::invalid_token("the client this token was issued to does not exist any more"));
+        return Err(Refusal::invalid_token("the client this token was issued to does not exist any more").into());
     };
     let scopes = ScopeSet::parse(&claims.scope, &Clusters::default())
         .map_err(|error| Refusal::invalid_token(format!("the scopes of the token cannot be read: {error}")))?;
@@ -61,13 +74,22 @@ pub(crate) fn authenticate(worker: &Worker, fields: &[Field<'_>], now: UnixTime)
 }
 
 /// What must hold on every request.
-fn check(worker: &Worker, session: Rc<Session>, revocation_generation: u64, now: UnixTime) -> Result<Rc<Session>, Refusal> {
+fn check(
+    worker: &Worker,
+    session: Rc<Session>,
+    revocation_generation: u64,
+    now: UnixTime,
+) -> Result<Rc<Session>, Unauthenticated> {
+    let refused = |session, reason| {
+        let refusal = Refusal::invalid_token(reason);
+        Err(Unauthenticated { refusal, session: Some(session) })
+    };
     if now >= session.expires_at {
-        return Err(Refusal::invalid_token("the token has expired; get a new one"));
+        return refused(session, "the token has expired; get a new one");
     }
     if session.revocation_generation.get() != revocation_generation {
         if worker.shared.revocations.contains(&session.token_id) {
-            return Err(Refusal::invalid_token("the token was revoked; get a new one"));
+            return refused(session, "the token was revoked; get a new one");
         }
         session.revocation_generation.set(revocation_generation);
     }

@@ -140,7 +140,10 @@ impl Exchange {
         if head.expects_unknown {
             return Err(Refusal::expectation().into());
         }
-        let session = authenticate(&worker, head.fields, self.time)?;
+        let session = authenticate(&worker, head.fields, self.time).map_err(|unauthenticated| {
+            self.session = unauthenticated.session;
+            unauthenticated.refusal
+        })?;
         self.session = Some(Rc::clone(&session));
         session.client.limiter.check(self.time).map_err(|exceeded| Refusal::limited(exceeded.retry_after))?;
         body.check_announced()?;
@@ -277,6 +280,7 @@ fn classify(worker: &Worker, head: &RequestHead<'_>) -> Result<Rc<Operation>, Re
     refuse_token_in_query(head.target)?;
     let operation = oauth4os_classify::classify(head.method, head.target).map_err(|error| match error {
         ClassifyError::Unclassified { .. } => Refusal::forbidden(error.to_string(), None),
+        ClassifyError::MethodNotAllowed { ref allowed, .. } => Refusal::method_of_path(error.to_string(), allowed),
         _ => Refusal::unreadable(error.to_string()),
     })?;
     let operation = Rc::new(operation);

@@ -22,6 +22,8 @@ pub(crate) struct Refusal {
     pub(crate) outcome: Outcome,
     challenge: Option<Challenge>,
     retry_after: Option<Duration>,
+    /// The methods that would do.
+    allow: Option<String>,
     /// Whether the connection cannot be used any more.
     pub(crate) close: bool,
 }
@@ -48,6 +50,7 @@ impl Refusal {
             outcome,
             challenge: None,
             retry_after: None,
+            allow: None,
             close: false,
         }
     }
@@ -90,6 +93,15 @@ impl Refusal {
         let reason = format!("the method `{}` is not supported; use one of {METHODS}", method.escape_default());
         Self {
             close: true,
+            allow: Some(METHODS.to_owned()),
+            ..Self::new(405, "illegal_argument_exception", Outcome::Malformed, reason)
+        }
+    }
+
+    /// A method this path does not have.
+    pub(crate) fn method_of_path(reason: String, allowed: &[&str]) -> Self {
+        Self {
+            allow: Some(allowed.join(", ")),
             ..Self::new(405, "illegal_argument_exception", Outcome::Malformed, reason)
         }
     }
@@ -217,8 +229,8 @@ impl Refusal {
             let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
             let _ = write!(out, "retry-after: {seconds}\r\n");
         }
-        if self.status == 405 {
-            let _ = write!(out, "allow: {METHODS}\r\n");
+        if let Some(allow) = &self.allow {
+            let _ = write!(out, "allow: {allow}\r\n");
         }
         if close {
             out.extend_from_slice(b"connection: close\r\n");

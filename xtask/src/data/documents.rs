@@ -24,11 +24,17 @@ pub(super) enum Kind {
 
 const SERVICES: [&str; 6] = ["checkout", "catalog", "payments", "search", "accounts", "shipping"];
 const REGIONS: [&str; 3] = ["eu-west", "us-east", "ap-south"];
-const PATHS: [&str; 8] = ["/", "/api/products", "/api/cart", "/login", "/api/orders", "/static/app.js", "/api/search", "/admin"];
-const AGENTS: [&str; 4] =
-    ["Mozilla/5.0 (X11; Linux x86_64) Firefox/146.0", "Mozilla/5.0 (iPhone; CPU iPhone OS 19_0 like Mac OS X)", "curl/8.11.1", "Go-http-client/2.0"];
+const PATHS: [&str; 8] =
+    ["/", "/api/products", "/api/cart", "/login", "/api/orders", "/static/app.js", "/api/search", "/admin"];
+const AGENTS: [&str; 4] = [
+    "Mozilla/5.0 (X11; Linux x86_64) Firefox/146.0",
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 19_0 like Mac OS X)",
+    "curl/8.11.1",
+    "Go-http-client/2.0",
+];
 const GIVEN: [&str; 10] = ["Ada", "Bo", "Chidi", "Dana", "Emre", "Fatima", "Greta", "Hiro", "Ines", "Jonas"];
-const FAMILY: [&str; 10] = ["Okafor", "Lindqvist", "Tanaka", "Moreau", "Silva", "Novak", "Haddad", "Schmidt", "Rossi", "Kaya"];
+const FAMILY: [&str; 10] =
+    ["Okafor", "Lindqvist", "Tanaka", "Moreau", "Silva", "Novak", "Haddad", "Schmidt", "Rossi", "Kaya"];
 const CITIES: [&str; 6] = ["Lisbon", "Oslo", "Osaka", "Lyon", "Izmir", "Turin"];
 
 /// Document number `index` of `count` in its index, of this day.
@@ -86,7 +92,11 @@ fn app_log(time: &str, random: &mut Random) -> Value {
     let duration = random.long_tailed(80);
     let order = 100_000 + random.below(900_000);
     let (level, message, code) = match random.below(100) {
-        0..=2 => ("ERROR", format!("upstream of {service} timed out after {duration} ms, order {order}"), Some("upstream_timeout")),
+        0..=2 => (
+            "ERROR",
+            format!("upstream of {service} timed out after {duration} ms, order {order}"),
+            Some("upstream_timeout"),
+        ),
         3 => ("ERROR", format!("payment for order {order} was declined"), Some("payment_declined")),
         4..=11 => ("WARN", format!("retry 1 of 3 for order {order}: connection reset"), None),
         12..=30 => ("DEBUG", format!("cache miss for product {}", random.below(5_000)), None),

@@ -15,16 +15,8 @@ use crate::progress::{Progress, say};
 /// Documents in one bulk request, about a megabyte.
 const BULK: u32 = 2_000;
 
-/// What is in the engine now.
-pub struct Loaded {
-    /// Documents that are there.
-    pub documents: u32,
-    /// How many of them this run wrote.
-    pub written: u32,
-}
-
 /// Loads what is missing; nothing is written where everything is there.
-pub fn load(engine: &engine::State) -> Result<Loaded> {
+pub fn load(engine: &engine::State) -> Result<()> {
     let target = Target { client: engine.client()?, engine };
     let all = datasets(today());
     let mut missing = Vec::new();
@@ -38,7 +30,7 @@ pub fn load(engine: &engine::State) -> Result<Loaded> {
     if missing.is_empty() {
         target.aliases(&all)?;
         say(&format!("data: all {total} documents are there"));
-        return Ok(Loaded { documents: total, written: 0 });
+        return Ok(());
     }
     let mut progress = Progress::start(format!("loading {write} documents into {} indices", missing.len()));
     let mut written = 0;
@@ -56,12 +48,16 @@ pub fn load(engine: &engine::State) -> Result<Loaded> {
         target.send(Method::POST, &format!("{}/_refresh", set.name), None)?;
         let found = target.count(set)?;
         if found < u64::from(set.count) {
-            bail!("`{}` holds {found} documents after loading {}: run `cargo xtask engine up --fresh` and load again", set.name, set.count);
+            bail!(
+                "`{}` holds {found} documents after loading {}: run `cargo xtask engine up --fresh` and load again",
+                set.name,
+                set.count
+            );
         }
     }
     target.aliases(&all)?;
     progress.done(&format!("{total} documents in {} indices", all.len()));
-    Ok(Loaded { documents: total, written })
+    Ok(())
 }
 
 struct Target<'a> {
@@ -74,7 +70,10 @@ impl Target<'_> {
     fn count(&self, set: &Dataset) -> Result<u64> {
         let path = format!("{}/_count?ignore_unavailable=true&allow_no_indices=true", set.name);
         let answer = self.send(Method::GET, &path, None)?;
-        answer.get("count").and_then(Value::as_u64).with_context(|| format!("the engine does not count `{}`: {answer}", set.name))
+        answer
+            .get("count")
+            .and_then(Value::as_u64)
+            .with_context(|| format!("the engine does not count `{}`: {answer}", set.name))
     }
 
     fn create(&self, set: &Dataset) -> Result<()> {
@@ -104,12 +103,22 @@ impl Target<'_> {
         }
         let path = format!("{}/_bulk?filter_path=errors,items.*.status,items.*.error.reason", set.name);
         let request = self.client.post(self.url(&path)).header("content-type", "application/x-ndjson").body(body);
-        let response = request.basic_auth(&self.engine.user, Some(&self.engine.password)).send().context("the engine does not answer")?;
+        let response = request
+            .basic_auth(&self.engine.user, Some(&self.engine.password))
+            .send()
+            .context("the engine does not answer")?;
         let status = response.status();
-        let answer: Value = response.json().with_context(|| format!("the engine answers {status} to a bulk request"))?;
-        let items = answer.get("items").and_then(Value::as_array).with_context(|| format!("the engine refuses a bulk request: {answer}"))?;
+        let answer: Value =
+            response.json().with_context(|| format!("the engine answers {status} to a bulk request"))?;
+        let items = answer
+            .get("items")
+            .and_then(Value::as_array)
+            .with_context(|| format!("the engine refuses a bulk request: {answer}"))?;
         // A data stream takes each id once: a document that is there already is as good as one written now.
-        let failed = items.iter().filter_map(|item| item.get(action)).find(|item| !matches!(item["status"].as_u64(), Some(200 | 201 | 409)));
+        let failed = items
+            .iter()
+            .filter_map(|item| item.get(action))
+            .find(|item| !matches!(item["status"].as_u64(), Some(200 | 201 | 409)));
         match failed {
             Some(item) => bail!("the engine refuses a document of `{}`: {item}", set.name),
             None => Ok(()),
@@ -132,15 +141,19 @@ impl Target<'_> {
         if !(200..300).contains(&status) {
             bail!("the engine answers {status} to `{method} /{path}`: {text}");
         }
-        serde_json::from_str(&text).with_context(|| format!("the engine's answer to `{method} /{path}` is not JSON: {text}"))
+        serde_json::from_str(&text)
+            .with_context(|| format!("the engine's answer to `{method} /{path}` is not JSON: {text}"))
     }
 
     fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<(u16, String)> {
-        let mut request = self.client.request(method, self.url(path)).basic_auth(&self.engine.user, Some(&self.engine.password));
+        let mut request =
+            self.client.request(method, self.url(path)).basic_auth(&self.engine.user, Some(&self.engine.password));
         if let Some(body) = body {
             request = request.json(body);
         }
-        let response = request.send().with_context(|| format!("the engine at {} does not answer: run `cargo xtask engine up`", self.engine.url))?;
+        let response = request.send().with_context(|| {
+            format!("the engine at {} does not answer: run `cargo xtask engine up`", self.engine.url)
+        })?;
         let status = response.status().as_u16();
         Ok((status, response.text().unwrap_or_default()))
     }

@@ -7,7 +7,10 @@ impl Random {
     /// The sequence of this name.
     pub(super) fn named(name: &str) -> Self {
         // FNV-1a: any function of the name will do, as long as it never changes.
-        Self(name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)))
+        Self(
+            name.bytes()
+                .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)),
+        )
     }
 
     /// The next number.

@@ -75,16 +75,13 @@ fn identity(pins: &[&MavenPart], java: &Java) -> String {
     for pin in pins {
         hash.update(&pin.sha256);
     }
-    for module in modules_for(java) {
-        hash.update(module.name);
-    }
-    // A runtime without it makes the JVM's options another file.
-    hash.update(java.has_module("jdk.incubator.vector").to_string());
+    // On a reduced runtime the modules and the options of the JVM are others.
+    hash.update(java.reduced.to_string());
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn modules_for(java: &Java) -> impl Iterator<Item = &'static Module> {
-    MODULES.iter().filter(|module| module.needs_java_module.is_none_or(|needed| java.has_module(needed)))
+    MODULES.iter().filter(|module| !(module.needs_whole_java && java.reduced))
 }
 
 fn build(version: Version, home: &Path, java: &Java, found: &BTreeMap<String, PathBuf>) -> Result<()> {
@@ -93,7 +90,9 @@ fn build(version: Version, home: &Path, java: &Java, found: &BTreeMap<String, Pa
     files::unzip(part(&server(version))?, &unpacked)?;
     // Everything in the package stands in one folder.
     let top = unpacked.join(format!("opensearch-{}", version.number()));
-    for entry in std::fs::read_dir(&top).with_context(|| format!("the server's package has no folder `{}`", top.display()))? {
+    for entry in
+        std::fs::read_dir(&top).with_context(|| format!("the server's package has no folder `{}`", top.display()))?
+    {
         let entry = entry?;
         std::fs::rename(entry.path(), home.join(entry.file_name()))?;
     }
@@ -129,9 +128,14 @@ fn build(version: Version, home: &Path, java: &Java, found: &BTreeMap<String, Pa
 
 /// The plugin extends `rule-framework`, which no package holds; it works without it.
 fn make_rule_framework_optional(descriptor: &Path) -> Result<()> {
-    let text = std::fs::read_to_string(descriptor).with_context(|| format!("{} cannot be read", descriptor.display()))?;
+    let text =
+        std::fs::read_to_string(descriptor).with_context(|| format!("{} cannot be read", descriptor.display()))?;
     let lines = text.lines().map(|line| {
-        if line.starts_with("extended.plugins=") { line.replace("rule-framework", "rule-framework;optional=true") } else { line.to_owned() }
+        if line.starts_with("extended.plugins=") {
+            line.replace("rule-framework", "rule-framework;optional=true")
+        } else {
+            line.to_owned()
+        }
     });
     files::write(descriptor, (lines.collect::<Vec<_>>().join("\n") + "\n").as_bytes(), 0o644)
 }

@@ -32,9 +32,11 @@ const TAKEN: [&str; 5] = ["action_groups.yml", "allowlist.yml", "audit.yml", "no
 /// Writes everything under `<home>/config`.
 pub(super) fn write(node: &Node<'_>) -> Result<()> {
     let config = node.home.join("config");
-    for (from, name) in
-        [(&node.certificates.ca, "ca.pem"), (&node.certificates.node, "node.pem"), (&node.certificates.node_key, "node-key.pem")]
-    {
+    for (from, name) in [
+        (&node.certificates.ca, "ca.pem"),
+        (&node.certificates.node, "node.pem"),
+        (&node.certificates.node_key, "node-key.pem"),
+    ] {
         let pem = std::fs::read(from).with_context(|| format!("{} cannot be read", from.display()))?;
         files::write(&config.join(name), &pem, 0o600)?;
     }
@@ -83,12 +85,13 @@ fn settings(node: &Node<'_>) -> serde_json::Value {
 
 fn write_jvm_options(node: &Node<'_>, config: &Path) -> Result<()> {
     files::write(&config.join("jvm.options.d/heap.options"), b"-Xms1g\n-Xmx1g\n", 0o644)?;
-    if node.java.has_module("jdk.incubator.vector") {
+    if !node.java.reduced {
         return Ok(());
     }
     let path = config.join("jvm.options");
     let options = std::fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()))?;
-    let kept: String = options.lines().filter(|line| !line.contains("jdk.incubator.vector")).map(|line| format!("{line}\n")).collect();
+    let kept: String =
+        options.lines().filter(|line| !line.contains("jdk.incubator.vector")).map(|line| format!("{line}\n")).collect();
     files::write(&path, kept.as_bytes(), 0o644)
 }
 
@@ -96,8 +99,9 @@ fn write_security(node: &Node<'_>, folder: &Path) -> Result<()> {
     files::empty_folder(folder)?;
     let plugin = node.home.join("plugins/opensearch-security/config");
     for name in TAKEN {
-        std::fs::copy(plugin.join(name), folder.join(name))
-            .with_context(|| format!("the security plugin has no `config/{name}`: delete {} and try again", node.home.display()))?;
+        std::fs::copy(plugin.join(name), folder.join(name)).with_context(|| {
+            format!("the security plugin has no `config/{name}`: delete {} and try again", node.home.display())
+        })?;
     }
     let meta = |kind: &str| json!({"type": kind, "config_version": 2});
     let basic = json!({
@@ -116,8 +120,12 @@ fn write_security(node: &Node<'_>, folder: &Path) -> Result<()> {
     });
     write_yaml(&folder.join("config.yml"), &json!({"_meta": meta("config"), "config": {"dynamic": dynamic}}))?;
     write_yaml(&folder.join("roles.yml"), &json!({"_meta": meta("roles")}))?;
-    let administrators = json!({"reserved": false, "backend_roles": ["admin"], "description": "The administrators of the engine"});
-    write_yaml(&folder.join("roles_mapping.yml"), &json!({"_meta": meta("rolesmapping"), "all_access": administrators}))?;
+    let administrators =
+        json!({"reserved": false, "backend_roles": ["admin"], "description": "The administrators of the engine"});
+    write_yaml(
+        &folder.join("roles_mapping.yml"),
+        &json!({"_meta": meta("rolesmapping"), "all_access": administrators}),
+    )?;
     let user = json!({
         "hash": secrets::bcrypt_hash(node.password)?,
         "reserved": false,

@@ -123,7 +123,10 @@ pub fn up(options: &Options) -> Result<State> {
             stop(options.version, &dir, &started)?;
         } else {
             if let Some(port) = options.http_port.filter(|port| *port != started.http_port) {
-                bail!("this engine is up on port {}, not {port}: run `cargo xtask engine down` first", started.http_port);
+                bail!(
+                    "this engine is up on port {}, not {port}: run `cargo xtask engine down` first",
+                    started.http_port
+                );
             }
             if let Ok(state) = status(options.version, Some(dir.clone())) {
                 progress::say(&format!("OpenSearch {} is up already (process {})", state.version, state.pid));
@@ -163,7 +166,12 @@ pub fn status(version: Version, dir: Option<PathBuf>) -> Result<State> {
     let client = state.client()?;
     match start::probe(&client, &state.url, &state.user, &state.password, Duration::from_secs(5)) {
         start::Answer::Ready(_) => Ok(state),
-        start::Answer::NotYet(why) => bail!("OpenSearch {} runs as process {} but does not answer ({why}): see {}", version.number(), state.pid, dir.join(start::LOG_FILE).display()),
+        start::Answer::NotYet(why) => bail!(
+            "OpenSearch {} runs as process {} but does not answer ({why}): see {}",
+            version.number(),
+            state.pid,
+            dir.join(start::LOG_FILE).display()
+        ),
     }
 }
 

@@ -18,8 +18,8 @@ pub(super) struct Module {
     pub from_security: &'static [&'static str],
     /// What its code may do.
     pub policy: &'static str,
-    /// It does not start on a Java without this module.
-    pub needs_java_module: Option<&'static str>,
+    /// It does not start on a reduced Java.
+    pub needs_whole_java: bool,
 }
 
 /// A jar beside a module's own.
@@ -35,7 +35,9 @@ impl Module {
     pub(super) fn class(&self, version: Version) -> String {
         match version {
             Version::V3_4_0 => self.class.to_owned(),
-            Version::V2_19_4 => self.class.strip_suffix("ModulePlugin").map_or(self.class.to_owned(), |start| format!("{start}Plugin")),
+            Version::V2_19_4 => {
+                self.class.strip_suffix("ModulePlugin").map_or(self.class.to_owned(), |start| format!("{start}Plugin"))
+            }
         }
     }
 }
@@ -52,17 +54,21 @@ impl Jar {
 }
 
 const fn module(name: &'static str, class: &'static str, artifact: &'static str) -> Module {
-    Module { name, class, artifact, extends: "", jars: &[], from_security: &[], policy: "", needs_java_module: None }
+    Module { name, class, artifact, extends: "", jars: &[], from_security: &[], policy: "", needs_whole_java: false }
 }
 
 /// All of them; a module that extends another stands after it.
 pub(super) const MODULES: [Module; 10] = [
     Module {
         // Its Thai analyzer asks for locale data that small runtimes lack, and then the node never gets ready.
-        needs_java_module: Some("jdk.localedata"),
+        needs_whole_java: true,
         ..module("analysis-common", "org.opensearch.analysis.common.CommonAnalysisModulePlugin", "analysis-common")
     },
-    module("aggs-matrix-stats", "org.opensearch.search.aggregations.matrix.MatrixAggregationModulePlugin", "aggs-matrix-stats-client"),
+    module(
+        "aggs-matrix-stats",
+        "org.opensearch.search.aggregations.matrix.MatrixAggregationModulePlugin",
+        "aggs-matrix-stats-client",
+    ),
     module("mapper-extras", "org.opensearch.index.mapper.MapperExtrasModulePlugin", "mapper-extras-client"),
     module("parent-join", "org.opensearch.join.ParentJoinModulePlugin", "parent-join-client"),
     module("percolator", "org.opensearch.percolator.PercolatorModulePlugin", "percolator-client"),
@@ -96,8 +102,23 @@ pub(super) const MODULES: [Module; 10] = [
         ..module("ingest-common", "org.opensearch.ingest.common.IngestCommonModulePlugin", "ingest-common")
     },
     Module {
-        jars: &[Jar::Engine("org.opensearch.client:opensearch-rest-client"), Jar::Engine("org.opensearch:opensearch-ssl-config")],
-        from_security: &["httpclient5-5", "httpcore5-5", "httpcore5-h2-5", "httpcore5-reactive-5", "httpclient-4", "httpcore-4", "httpasyncclient-4", "httpcore-nio-4", "commons-codec-", "commons-logging-", "slf4j-api-"],
+        jars: &[
+            Jar::Engine("org.opensearch.client:opensearch-rest-client"),
+            Jar::Engine("org.opensearch:opensearch-ssl-config"),
+        ],
+        from_security: &[
+            "httpclient5-5",
+            "httpcore5-5",
+            "httpcore5-h2-5",
+            "httpcore5-reactive-5",
+            "httpclient-4",
+            "httpcore-4",
+            "httpasyncclient-4",
+            "httpcore-nio-4",
+            "commons-codec-",
+            "commons-logging-",
+            "slf4j-api-",
+        ],
         policy: "permission java.net.SocketPermission \"*\", \"connect\";\n  permission java.net.NetPermission \"getProxySelector\";",
         ..module("reindex", "org.opensearch.index.reindex.ReindexModulePlugin", "reindex-client")
     },

@@ -127,7 +127,12 @@ pub(super) fn wait(version: Version, dir: &Path, started: &Started, mut child: O
             Answer::NotYet(why) => progress.tick(&why),
         }
         if progress.elapsed() > START_LIMIT {
-            bail!("OpenSearch {} does not answer after {} s: see {}, or run `cargo xtask engine down` and try again", version.number(), START_LIMIT.as_secs(), dir.join(LOG_FILE).display());
+            bail!(
+                "OpenSearch {} does not answer after {} s: see {}, or run `cargo xtask engine down` and try again",
+                version.number(),
+                START_LIMIT.as_secs(),
+                dir.join(LOG_FILE).display()
+            );
         }
         std::thread::sleep(Duration::from_millis(250));
     }
@@ -136,7 +141,8 @@ pub(super) fn wait(version: Version, dir: &Path, started: &Started, mut child: O
 /// After a restart with data the node answers before its indices do. An index that stays away is not our
 /// business: the node is up, and its user sees which.
 fn wait_for_shards(client: &Client, state: &State, progress: &mut Progress) -> Result<()> {
-    let address = format!("{}/_cluster/health?wait_for_status=yellow&wait_for_no_initializing_shards=true&timeout=1s", state.url);
+    let address =
+        format!("{}/_cluster/health?wait_for_status=yellow&wait_for_no_initializing_shards=true&timeout=1s", state.url);
     let began = Instant::now();
     while began.elapsed() < SHARD_LIMIT {
         // 408 says that a second was not enough.
@@ -161,7 +167,11 @@ pub(super) fn probe(client: &Client, url: &str, user: &str, password: &str, limi
     };
     let status = response.status().as_u16();
     match status {
-        200 => match response.json::<serde_json::Value>().ok().and_then(|body| Some(body.pointer("/version/number")?.as_str()?.to_owned())) {
+        200 => match response
+            .json::<serde_json::Value>()
+            .ok()
+            .and_then(|body| Some(body.pointer("/version/number")?.as_str()?.to_owned()))
+        {
             Some(version) => Answer::Ready(version),
             None => Answer::NotYet("something else answers on this port".to_owned()),
         },
@@ -194,8 +204,10 @@ fn ensure_secrets(dir: &Path) -> Result<Secrets> {
 
 fn read_secrets(dir: &Path) -> Result<Secrets> {
     let file = dir.join(SECRETS_FILE);
-    let text = std::fs::read(&file).with_context(|| format!("{} is missing: run `cargo xtask engine up --fresh`", file.display()))?;
-    serde_json::from_slice(&text).with_context(|| format!("{} cannot be read: run `cargo xtask engine up --fresh`", file.display()))
+    let text = std::fs::read(&file)
+        .with_context(|| format!("{} is missing: run `cargo xtask engine up --fresh`", file.display()))?;
+    serde_json::from_slice(&text)
+        .with_context(|| format!("{} cannot be read: run `cargo xtask engine up --fresh`", file.display()))
 }
 
 fn died(version: Version, dir: &Path) -> String {
@@ -203,7 +215,10 @@ fn died(version: Version, dir: &Path) -> String {
     let lines = files::last_lines(&log, 20);
     let advice = if lines.contains("Address already in use") {
         "a port was taken while it started: run the command again"
-    } else if lines.contains("OutOfMemory") || lines.contains("insufficient memory") || lines.contains("Cannot allocate memory") {
+    } else if lines.contains("OutOfMemory")
+        || lines.contains("insufficient memory")
+        || lines.contains("Cannot allocate memory")
+    {
         "there is too little memory: it needs about 1.5 GB"
     } else {
         "its last lines are above; `up --fresh` begins with an empty data folder"

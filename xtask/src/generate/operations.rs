@@ -10,10 +10,8 @@ use anyhow::{Context, bail, ensure};
 
 const TABLE: &str = "server/classify/operations.txt";
 const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH"];
-const ACTIONS: [&str; 11] = [
-    "info", "search", "get", "describe", "create", "update", "delete", "monitor", "manage",
-    "admin", "denied",
-];
+const ACTIONS: [&str; 11] =
+    ["info", "search", "get", "describe", "create", "update", "delete", "monitor", "manage", "admin", "denied"];
 
 /// The generated source, formatted.
 ///
@@ -21,8 +19,7 @@ const ACTIONS: [&str; 11] = [
 /// A line of the table that has not its form, says something twice, or contradicts another.
 pub fn generate(root: &Path) -> anyhow::Result<String> {
     let path = root.join(TABLE);
-    let table =
-        std::fs::read_to_string(&path).with_context(|| format!("reading `{}`", path.display()))?;
+    let table = std::fs::read_to_string(&path).with_context(|| format!("reading `{}`", path.display()))?;
     format(&source(&table)?)
 }
 
@@ -55,30 +52,23 @@ fn source(table: &str) -> anyhow::Result<String> {
         if text.trim().is_empty() || text.starts_with('#') {
             continue;
         }
-        add(text, &mut nodes, &mut specs)
-            .with_context(|| format!("line {} of `{TABLE}`: `{text}`", number + 1))?;
+        add(text, &mut nodes, &mut specs).with_context(|| format!("line {} of `{TABLE}`: `{text}`", number + 1))?;
     }
     Ok(render(&nodes, &specs))
 }
 
 fn add(text: &str, nodes: &mut Vec<Node>, specs: &mut Vec<String>) -> anyhow::Result<()> {
     let line = parse(text)?;
-    let spec = specs
-        .iter()
-        .position(|known| *known == line.spec)
-        .unwrap_or_else(|| {
-            specs.push(line.spec.clone());
-            specs.len() - 1
-        });
+    let spec = specs.iter().position(|known| *known == line.spec).unwrap_or_else(|| {
+        specs.push(line.spec.clone());
+        specs.len() - 1
+    });
     let mut at = 0;
     for segment in &line.segments {
         at = child(nodes, at, segment)?;
     }
     for method in line.methods {
-        ensure!(
-            nodes[at].routes.iter().all(|(known, _)| *known != method),
-            "`{method}` of this path is there twice"
-        );
+        ensure!(nodes[at].routes.iter().all(|(known, _)| *known != method), "`{method}` of this path is there twice");
         nodes[at].routes.push((method, spec));
     }
     Ok(())
@@ -89,13 +79,8 @@ fn child(nodes: &mut Vec<Node>, at: usize, segment: &Segment) -> anyhow::Result<
     let found = match segment {
         Segment::Literal(name) => *nodes[at].literals.entry(name.clone()).or_insert(next),
         Segment::Capture(name) => {
-            let (known, child) = nodes[at]
-                .wildcard
-                .get_or_insert_with(|| (name.clone(), next));
-            ensure!(
-                known == name,
-                "`{{{name}}}` is called `{{{known}}}` in another line"
-            );
+            let (known, child) = nodes[at].wildcard.get_or_insert_with(|| (name.clone(), next));
+            ensure!(known == name, "`{{{name}}}` is called `{{{known}}}` in another line");
             *child
         }
     };
@@ -112,10 +97,7 @@ fn parse(text: &str) -> anyhow::Result<Line> {
     };
     let mut words = fields.split_whitespace();
     let mut next = |what: &str| words.next().with_context(|| format!("{what} is missing"));
-    let methods: Vec<String> = next("the methods column")?
-        .split(',')
-        .map(str::to_owned)
-        .collect();
+    let methods: Vec<String> = next("the methods column")?.split(',').map(str::to_owned).collect();
     let path = next("the path column")?;
     let operation = next("the operation column")?;
     let class = next("the class column")?;
@@ -129,24 +111,11 @@ fn parse(text: &str) -> anyhow::Result<Line> {
         }
     }
     for method in &methods {
-        ensure!(
-            METHODS.contains(&method.as_str()),
-            "`{method}` is not a method the engine has handlers for"
-        );
+        ensure!(METHODS.contains(&method.as_str()), "`{method}` is not a method the engine has handlers for");
     }
-    ensure!(
-        ACTIONS.contains(&action),
-        "`{action}` is not an action; known: {}",
-        ACTIONS.join(", ")
-    );
-    ensure!(
-        (class == "Denied") == reason.is_some(),
-        "`Denied`, and nothing else, has a reason after ` : `"
-    );
-    let is_cluster = matches!(
-        class,
-        "Info" | "ClusterMonitor" | "ClusterManage" | "ClusterAdmin"
-    );
+    ensure!(ACTIONS.contains(&action), "`{action}` is not an action; known: {}", ACTIONS.join(", "));
+    ensure!((class == "Denied") == reason.is_some(), "`Denied`, and nothing else, has a reason after ` : `");
+    let is_cluster = matches!(class, "Info" | "ClusterMonitor" | "ClusterManage" | "ClusterAdmin");
     ensure!(
         class == "Denied" || is_cluster == (targets == "cluster"),
         "classes of the cluster, and only they, have the target `cluster`"
@@ -159,11 +128,7 @@ fn parse(text: &str) -> anyhow::Result<Line> {
         body_rule(body)?,
         reason.map_or_else(|| "None".to_owned(), |reason| format!("Some({reason:?})")),
     );
-    Ok(Line {
-        methods,
-        segments,
-        spec,
-    })
+    Ok(Line { methods, segments, spec })
 }
 
 fn segments(path: &str) -> anyhow::Result<Vec<Segment>> {
@@ -173,19 +138,11 @@ fn segments(path: &str) -> anyhow::Result<Vec<Segment>> {
     }
     let mut segments = Vec::new();
     for part in inner.split('/') {
-        ensure!(
-            !part.is_empty(),
-            "a path has no empty segment and no `/` at its end"
-        );
-        segments.push(
-            match part
-                .strip_prefix('{')
-                .and_then(|part| part.strip_suffix('}'))
-            {
-                Some(name) => Segment::Capture(name.to_owned()),
-                None => Segment::Literal(part.to_owned()),
-            },
-        );
+        ensure!(!part.is_empty(), "a path has no empty segment and no `/` at its end");
+        segments.push(match part.strip_prefix('{').and_then(|part| part.strip_suffix('}')) {
+            Some(name) => Segment::Capture(name.to_owned()),
+            None => Segment::Literal(part.to_owned()),
+        });
     }
     Ok(segments)
 }
@@ -228,25 +185,14 @@ fn target_rule(targets: &str) -> anyhow::Result<String> {
 }
 
 fn body_rule(rule: &str) -> anyhow::Result<String> {
-    const RULES: [&str; 9] = [
-        "opaque", "bulk", "msearch", "mget", "search", "query", "alias", "create", "handles",
-    ];
-    ensure!(
-        RULES.contains(&rule),
-        "`{rule}` is not a body rule; known: {}",
-        RULES.join(", ")
-    );
+    const RULES: [&str; 9] = ["opaque", "bulk", "msearch", "mget", "search", "query", "alias", "create", "handles"];
+    ensure!(RULES.contains(&rule), "`{rule}` is not a body rule; known: {}", RULES.join(", "));
     Ok(capitalised(rule))
 }
 
 fn capitalised(word: &str) -> String {
     let mut chars = word.chars();
-    chars
-        .next()
-        .map(|first| first.to_ascii_uppercase())
-        .into_iter()
-        .chain(chars)
-        .collect()
+    chars.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(chars).collect()
 }
 
 fn render(nodes: &[Node], specs: &[String]) -> String {
@@ -261,13 +207,11 @@ fn render(nodes: &[Node], specs: &[String]) -> String {
         out.push_str(spec);
         out.push_str(",\n");
     }
-    out.push_str("];\n\n/// The engine's path trie; the first node is the root.\npub(crate) static NODES: &[Node] = &[\n");
+    out.push_str(
+        "];\n\n/// The engine's path trie; the first node is the root.\npub(crate) static NODES: &[Node] = &[\n",
+    );
     for node in nodes {
-        let literals: String = node
-            .literals
-            .iter()
-            .map(|(name, child)| format!("({name:?}, {child}), "))
-            .collect();
+        let literals: String = node.literals.iter().map(|(name, child)| format!("({name:?}, {child}), ")).collect();
         let wildcard = match &node.wildcard {
             Some((name, child)) => format!("Some(({name:?}, {child}))"),
             None => "None".to_owned(),
@@ -275,16 +219,9 @@ fn render(nodes: &[Node], specs: &[String]) -> String {
         let routes: String = node
             .routes
             .iter()
-            .map(|(method, spec)| {
-                format!(
-                    "(Method::{}, {spec}), ",
-                    capitalised(&method.to_ascii_lowercase())
-                )
-            })
+            .map(|(method, spec)| format!("(Method::{}, {spec}), ", capitalised(&method.to_ascii_lowercase())))
             .collect();
-        out.push_str(&format!(
-            "Node {{ literals: &[{literals}], wildcard: {wildcard}, routes: &[{routes}] }},\n"
-        ));
+        out.push_str(&format!("Node {{ literals: &[{literals}], wildcard: {wildcard}, routes: &[{routes}] }},\n"));
     }
     out.push_str("];\n");
     out
@@ -298,16 +235,9 @@ fn format(source: &str) -> anyhow::Result<String> {
         .stdout(Stdio::piped())
         .spawn()
         .context("starting `rustfmt`; install it with `rustup component add rustfmt`")?;
-    child
-        .stdin
-        .take()
-        .context("`rustfmt` takes no input")?
-        .write_all(source.as_bytes())?;
+    child.stdin.take().context("`rustfmt` takes no input")?.write_all(source.as_bytes())?;
     let output = child.wait_with_output()?;
-    ensure!(
-        output.status.success(),
-        "`rustfmt` failed on the generated source"
-    );
+    ensure!(output.status.success(), "`rustfmt` failed on the generated source");
     Ok(String::from_utf8(output.stdout)?)
 }
 
@@ -317,13 +247,9 @@ mod tests {
 
     #[test]
     fn a_line_becomes_an_operation_and_a_route() {
-        let made =
-            source("GET,POST  /{index}/_search  search  Search  index  body=search\n").unwrap();
+        let made = source("GET,POST  /{index}/_search  search  Search  index  body=search\n").unwrap();
         assert!(made.contains(r#"name: "search""#), "{made}");
-        assert!(
-            made.contains("(Method::Get, 0), (Method::Post, 0)"),
-            "{made}"
-        );
+        assert!(made.contains("(Method::Get, 0), (Method::Post, 0)"), "{made}");
         assert!(made.contains(r#"wildcard: Some(("index", 1))"#), "{made}");
     }
 
@@ -331,10 +257,7 @@ mod tests {
     fn what_contradicts_is_refused_with_its_line() {
         for (table, expected) in [
             ("GET /a x Info cluster\nGET /a y Info cluster\n", "twice"),
-            (
-                "GET /{a}/x x Search a\nGET /{b}/y y Search b\n",
-                "in another line",
-            ),
+            ("GET /{a}/x x Search a\nGET /{b}/y y Search b\n", "in another line"),
             ("GET /a x Nothing cluster\n", "is not a class"),
             ("GET /a x Denied cluster\n", "reason"),
             ("GET /a x Info cluster : because\n", "reason"),
@@ -346,10 +269,7 @@ mod tests {
             ("GET /a x Search\n", "missing"),
         ] {
             let error = format!("{:#}", source(table).unwrap_err());
-            assert!(
-                error.contains(expected) && error.contains("line "),
-                "{error}"
-            );
+            assert!(error.contains(expected) && error.contains("line "), "{error}");
         }
     }
 }

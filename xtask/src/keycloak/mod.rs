@@ -18,7 +18,7 @@ use crate::process::{Launch, Started, require_free_port};
 use crate::progress::Progress;
 use crate::{download, files, http, java, progress, secrets};
 
-pub use realm::{Client, Contents, Person};
+pub use realm::Contents;
 
 /// The file in Keycloak's folder that says how to talk to it; there only while it is up.
 pub const STATE_FILE: &str = "keycloak.json";
@@ -89,7 +89,10 @@ pub fn up(options: &Options) -> Result<State> {
             stop(&dir, &started)?;
         } else {
             if let Some(port) = options.http_port.filter(|port| *port != started.http_port) {
-                bail!("Keycloak is up on port {}, not {port}: run `cargo xtask keycloak down` first", started.http_port);
+                bail!(
+                    "Keycloak is up on port {}, not {port}: run `cargo xtask keycloak down` first",
+                    started.http_port
+                );
             }
             if let Ok(state) = status(Some(dir.clone())) {
                 progress::say(&format!("Keycloak {} is up already (process {})", state.version, state.pid));
@@ -123,10 +126,15 @@ pub fn status(dir: Option<PathBuf>) -> Result<State> {
     }
     let file = dir.join(STATE_FILE);
     let text = std::fs::read(&file).context("Keycloak is starting: run `cargo xtask keycloak up` to wait for it")?;
-    let state: State = serde_json::from_slice(&text).with_context(|| format!("{} is not the state of a Keycloak", file.display()))?;
+    let state: State =
+        serde_json::from_slice(&text).with_context(|| format!("{} is not the state of a Keycloak", file.display()))?;
     match probe(&http::client()?, &state.issuer) {
         Ok(()) => Ok(state),
-        Err(why) => bail!("Keycloak runs as process {} but does not answer ({why}): see {}", state.pid, dir.join(LOG_FILE).display()),
+        Err(why) => bail!(
+            "Keycloak runs as process {} but does not answer ({why}): see {}",
+            state.pid,
+            dir.join(LOG_FILE).display()
+        ),
     }
 }
 
@@ -151,10 +159,21 @@ fn start(options: &Options, dir: &Path, account: Option<&Account>) -> Result<Sta
     command.env("PATH", std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into()));
     command.env("JAVA_HOME", &java.home).env("HOME", home.join("data")).env("LANG", "C.UTF-8");
     command.env("JAVA_OPTS_KC_HEAP", "-Xms64m -Xmx512m");
-    command.env("KC_BOOTSTRAP_ADMIN_USERNAME", &secrets.admin.user).env("KC_BOOTSTRAP_ADMIN_PASSWORD", &secrets.admin.password);
-    command.args(["start-dev", "--http-host", "127.0.0.1", "--http-port", &http_port.to_string(), "--cache=local", "--import-realm"]);
+    command
+        .env("KC_BOOTSTRAP_ADMIN_USERNAME", &secrets.admin.user)
+        .env("KC_BOOTSTRAP_ADMIN_PASSWORD", &secrets.admin.password);
+    command.args([
+        "start-dev",
+        "--http-host",
+        "127.0.0.1",
+        "--http-port",
+        &http_port.to_string(),
+        "--cache=local",
+        "--import-realm",
+    ]);
     let record = dir.join(PROCESS_FILE);
-    let (mut child, started) = Launch { command, log: &dir.join(LOG_FILE), account, http_port, record: &record }.start()?;
+    let (mut child, started) =
+        Launch { command, log: &dir.join(LOG_FILE), account, http_port, record: &record }.start()?;
     wait(dir, &started, Some(&mut child))
 }
 
@@ -170,14 +189,22 @@ fn wait(dir: &Path, started: &Started, mut child: Option<&mut Child>) -> Result<
             files::remove(&dir.join(PROCESS_FILE))?;
             files::remove(&dir.join(STATE_FILE))?;
             let log = dir.join(LOG_FILE);
-            bail!("{}\n\nKeycloak ended while it started ({}): its last lines are above; `up --fresh` begins with an empty data folder", files::last_lines(&log, 20), log.display());
+            bail!(
+                "{}\n\nKeycloak ended while it started ({}): its last lines are above; `up --fresh` begins with an empty data folder",
+                files::last_lines(&log, 20),
+                log.display()
+            );
         }
         match probe(&client, &issuer) {
             Ok(()) => break,
             Err(why) => progress.tick(&why),
         }
         if progress.elapsed() > START_LIMIT {
-            bail!("Keycloak does not answer after {} s: see {}, or run `cargo xtask keycloak down` and try again", START_LIMIT.as_secs(), dir.join(LOG_FILE).display());
+            bail!(
+                "Keycloak does not answer after {} s: see {}, or run `cargo xtask keycloak down` and try again",
+                START_LIMIT.as_secs(),
+                dir.join(LOG_FILE).display()
+            );
         }
         std::thread::sleep(Duration::from_millis(250));
     }
@@ -200,20 +227,32 @@ fn wait(dir: &Path, started: &Started, mut child: Option<&mut Child>) -> Result<
 /// The realm's own description of itself must name the issuer we expect.
 fn probe(client: &reqwest::blocking::Client, issuer: &str) -> Result<(), String> {
     let address = format!("{issuer}/.well-known/openid-configuration");
-    let response = client.get(address).timeout(Duration::from_secs(3)).send().map_err(|error| {
-        if error.is_connect() { "not listening yet".to_owned() } else { error.to_string() }
-    })?;
+    let response = client
+        .get(address)
+        .timeout(Duration::from_secs(3))
+        .send()
+        .map_err(|error| if error.is_connect() { "not listening yet".to_owned() } else { error.to_string() })?;
     let status = response.status().as_u16();
     let body: serde_json::Value = response.json().map_err(|_| format!("it answers {status}"))?;
-    if body.get("issuer").and_then(serde_json::Value::as_str) == Some(issuer) { Ok(()) } else { Err(format!("it answers {status}")) }
+    if body.get("issuer").and_then(serde_json::Value::as_str) == Some(issuer) {
+        Ok(())
+    } else {
+        Err(format!("it answers {status}"))
+    }
 }
 
 /// A realm left over from other secrets would only be noticed in the middle of a test.
 fn check_service_client(client: &reqwest::blocking::Client, state: &State) -> Result<()> {
-    let Some(service) = state.contents.clients.get("service") else { bail!("the realm has no client `service`: run `cargo xtask keycloak up --fresh`") };
+    let Some(service) = state.contents.clients.get("service") else {
+        bail!("the realm has no client `service`: run `cargo xtask keycloak up --fresh`")
+    };
     let form = BTreeMap::from([("grant_type", "client_credentials")]);
     let request = client.post(format!("{}/protocol/openid-connect/token", state.issuer));
-    let response = request.basic_auth(&service.id, service.secret.as_ref()).form(&form).send().context("Keycloak does not answer")?;
+    let response = request
+        .basic_auth(&service.id, service.secret.as_ref())
+        .form(&form)
+        .send()
+        .context("Keycloak does not answer")?;
     if !response.status().is_success() {
         bail!("Keycloak refuses the client `service` ({}): run `cargo xtask keycloak up --fresh`", response.status());
     }
@@ -252,7 +291,9 @@ fn assemble(dir: &Path, java_home: &Path, cache: &Cache, parts: &Parts) -> Resul
 
 /// The secrets are in the data folder's database: both begin together.
 fn ensure_secrets(dir: &Path, home: &Path) -> Result<Secrets> {
-    if home.join("data/h2").exists() && let Ok(secrets) = read_secrets(dir) {
+    if home.join("data/h2").exists()
+        && let Ok(secrets) = read_secrets(dir)
+    {
         return Ok(secrets);
     }
     files::remove(&home.join("data"))?;
@@ -264,8 +305,10 @@ fn ensure_secrets(dir: &Path, home: &Path) -> Result<Secrets> {
 
 fn read_secrets(dir: &Path) -> Result<Secrets> {
     let file = dir.join(SECRETS_FILE);
-    let text = std::fs::read(&file).with_context(|| format!("{} is missing: run `cargo xtask keycloak up --fresh`", file.display()))?;
-    serde_json::from_slice(&text).with_context(|| format!("{} cannot be read: run `cargo xtask keycloak up --fresh`", file.display()))
+    let text = std::fs::read(&file)
+        .with_context(|| format!("{} is missing: run `cargo xtask keycloak up --fresh`", file.display()))?;
+    serde_json::from_slice(&text)
+        .with_context(|| format!("{} cannot be read: run `cargo xtask keycloak up --fresh`", file.display()))
 }
 
 fn folder(chosen: Option<&Path>, account: Option<&Account>) -> Result<PathBuf> {

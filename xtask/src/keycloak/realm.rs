@@ -50,12 +50,20 @@ impl Contents {
     /// With new secrets.
     pub(super) fn new() -> Result<Self> {
         let confidential = |id: &str, algorithm: &str| -> Result<(String, Client)> {
-            Ok((id.to_owned(), Client { id: id.to_owned(), secret: Some(secrets::password()?), algorithm: algorithm.to_owned() }))
+            Ok((
+                id.to_owned(),
+                Client { id: id.to_owned(), secret: Some(secrets::password()?), algorithm: algorithm.to_owned() },
+            ))
         };
         let public = Client { id: "console".to_owned(), secret: None, algorithm: "RS256".to_owned() };
         let person = |name: &str, groups: &[&str], roles: &[&str]| -> Result<Person> {
             let owned = |list: &[&str]| list.iter().map(|item| (*item).to_owned()).collect();
-            Ok(Person { name: name.to_owned(), password: secrets::password()?, groups: owned(groups), roles: owned(roles) })
+            Ok(Person {
+                name: name.to_owned(),
+                password: secrets::password()?,
+                groups: owned(groups),
+                roles: owned(roles),
+            })
         };
         Ok(Self {
             clients: BTreeMap::from([
@@ -116,7 +124,10 @@ fn client(client: &Client) -> Value {
                 fields.insert("clientAuthenticatorType".to_owned(), json!("client-secret"));
             }
             None => {
-                fields.insert("redirectUris".to_owned(), json!(["http://127.0.0.1/*", "http://127.0.0.1:*", "https://localhost:*", "http://localhost:*"]));
+                fields.insert(
+                    "redirectUris".to_owned(),
+                    json!(["http://127.0.0.1/*", "http://127.0.0.1:*", "https://localhost:*", "http://localhost:*"]),
+                );
                 if let Some(attributes) = fields.get_mut("attributes").and_then(Value::as_object_mut) {
                     attributes.insert("pkce.code.challenge.method".to_owned(), json!("S256"));
                 }
@@ -178,7 +189,8 @@ mod tests {
         let (one, other) = (Contents::new().unwrap(), Contents::new().unwrap());
         assert_ne!(one.clients["service"].secret, other.clients["service"].secret);
         let realm = one.realm();
-        let console = realm["clients"].as_array().unwrap().iter().find(|client| client["clientId"] == "console").unwrap();
+        let console =
+            realm["clients"].as_array().unwrap().iter().find(|client| client["clientId"] == "console").unwrap();
         assert!(console.get("secret").is_none());
         assert_eq!(console["attributes"]["pkce.code.challenge.method"], "S256");
         assert_eq!(realm["users"].as_array().unwrap().len(), 3);

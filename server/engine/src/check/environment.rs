@@ -93,6 +93,7 @@ pub(super) fn mappings(mappings: &Value, naming: &Naming, report: &mut Report) {
     if !found_any {
         report.ok("role mappings", "no role of others is mapped to users or backend roles of the gateway");
     }
+    claimable.sort();
     claimable.dedup();
     if !claimable.is_empty() {
         report.ok(

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use oauth4os_policy::EngineRole;
 use oauth4os_tokens::id;
 use oauth4os_tokens::internal::InternalClaims;
-use oauth4os_tokens::keys::SigningKey;
+use oauth4os_tokens::keys::{Algorithm, KeyError, SigningKey};
 use reqwest::{Method, StatusCode};
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -113,8 +113,8 @@ async fn version(check: &Check<'_>, token: &SecretString, report: &mut Report) -
 }
 
 /// Whether tokens that must be refused are refused.
-pub(super) async fn refuses_others(check: &Check<'_>, stranger: &SigningKey, report: &mut Report) {
-    let forgeries = match forgeries(check, stranger) {
+pub(super) async fn refuses_others(check: &Check<'_>, report: &mut Report) {
+    let forgeries = match forgeries(check) {
         Ok(forgeries) => forgeries,
         Err(error) => return report.failure("forged tokens", error.to_string()),
     };
@@ -131,7 +131,8 @@ pub(super) async fn refuses_others(check: &Check<'_>, stranger: &SigningKey, rep
     }
 }
 
-fn forgeries(check: &Check<'_>, stranger: &SigningKey) -> Result<Vec<(&'static str, SecretString)>, ProbeError> {
+fn forgeries(check: &Check<'_>) -> Result<Vec<(&'static str, SecretString)>, ProbeError> {
+    let stranger = SigningKey::generate(Algorithm::Rs256)?;
     let good = claims(check, "read:*")?;
     let signed = |claims: &InternalClaims| check.identities.sign(claims);
     let old = check.clock.now() - Duration::from_secs(3_600);
@@ -140,7 +141,7 @@ fn forgeries(check: &Check<'_>, stranger: &SigningKey) -> Result<Vec<(&'static s
         ("for another audience", signed(&InternalClaims { aud: format!("not-{}", good.aud), ..good.clone() })?),
         ("of another issuer", signed(&InternalClaims { iss: format!("{}/other", good.iss), ..good.clone() })?),
         ("that has expired", signed(&InternalClaims { iat: old, exp: old + Duration::from_secs(60), ..good.clone() })?),
-        ("signed with another key", authorization(stranger, &good)?),
+        ("signed with another key", authorization(&stranger, &good)?),
         ("without a signature", unsigned(&good, "none", |_| Vec::new())),
         // A verifier that lets the token choose takes the public key for a shared secret.
         ("signed by HS256 with the public key", unsigned(&good, "HS256", |message| {
@@ -304,4 +305,6 @@ enum ProbeError {
     Client(#[from] ClientError),
     #[error("no token could be made for the check: {0}")]
     Identity(#[from] IdentityError),
+    #[error(transparent)]
+    Key(#[from] KeyError),
 }

@@ -11,7 +11,7 @@ use crate::Authority;
 
 pub(crate) async fn get(State(authority): State<Arc<Authority>>) -> impl IntoResponse {
     (
-        // RFC 7517 section 8.5.2 names `application/jwk-set+json`; several clients take only this one.
+        // Not `application/jwk-set+json` (RFC 7517 section 8.5.2): several clients take plain JSON only.
         [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, PUBLIC_DOCUMENT)],
         authority.signing().jwks.clone(),
     )

@@ -32,7 +32,7 @@ async fn a_revoked_token_is_out_of_use_everywhere_and_after_a_restart() {
     let (token, kept) = (gateway.token("agent").await, gateway.token("agent").await);
     let id = gateway.id_of(&token);
     is_empty_200(&revoke_as(&gateway, "agent", &token, "").await);
-    assert_eq!(gateway.sink.ids(), [id.clone()]);
+    assert_eq!(gateway.sink.ids(), [id.as_str()]);
     for path in ["/_oauth4os/v1/whoami", "/oauth/tokens", &format!("/oauth/token/{id}")] {
         gateway.bearer(path, &token).await.is_refused(401, "invalid_token");
     }
@@ -74,7 +74,8 @@ async fn only_the_owner_revokes_and_nobody_learns_anything() {
     assert!(is_in_force(&gateway, &token).await);
     assert!(gateway.sink.ids().is_empty());
     let edited = format!("{token}x");
-    for nothing in ["x", "tok_0000000000000000000000", "eyJhbGciOiJub25lIn0.e30.", &edited, &token[..token.len() - 3]] {
+    let cut = token.get(..token.len() - 3).unwrap();
+    for nothing in ["x", "tok_0000000000000000000000", "eyJhbGciOiJub25lIn0.e30.", &edited, cut] {
         is_empty_200(&revoke_as(&gateway, "agent", nothing, "").await);
     }
     assert!(is_in_force(&gateway, &token).await);

@@ -119,52 +119,28 @@ async fn answer(
     if form.all("resource").any(|resource| resource != settings.audience && resource != settings.issuer) {
         return Err(TokenError::Resource);
     }
-    let scopes = granted(authority, &client, form.get("scope"))?;
-    // To the end, so that there is no recorded token without its event.
+    let requested = form.get("scope").map(ToOwned::to_owned);
     let (authority, caller) = (Arc::clone(authority), caller.clone());
-    to_the_end(async move { issue(&authority, &caller, &client.id, scopes).await })
+    // To the end, so that there is no recorded token without its event.
+    to_the_end(async move { issue(&authority, &caller, &client.id, requested.as_deref()).await })
         .await
         .unwrap_or(Err(TokenError::Store(StoreError::Closed)))
-}
-
-/// The scopes asked for, each within the client's; all the client's when none is asked for.
-fn granted(authority: &Authority, client: &Client, requested: Option<&str>) -> Result<ScopeSet, TokenError> {
-    let Some(requested) = requested else {
-        return if client.scopes.is_empty() {
-            Err(TokenError::NothingToGrant)
-        } else {
-            Ok(client.scopes.clone())
-        };
-    };
-    // A refusal names the scope: not when it is something else, pasted into the wrong place.
-    if requested.contains("o4s_") || requested.starts_with("eyJ") {
-        return Err(TokenError::SecretAsScope);
-    }
-    let requested = authority.parse_scopes(requested)?;
-    if requested.is_empty() {
-        return Err(TokenError::NothingToGrant);
-    }
-    for scope in requested.iter() {
-        if !authority.parse_scopes(scope.as_str())?.is_within(&client.scopes) {
-            return Err(TokenError::NotWithin(scope.clone()));
-        }
-    }
-    Ok(requested)
 }
 
 async fn issue(
     authority: &Authority,
     caller: &Caller,
     client_id: &str,
-    scopes: ScopeSet,
+    requested: Option<&str>,
 ) -> Result<TokenResponse, TokenError> {
     // From here to the record the client stays as it is; it may have changed since its secret was checked.
     let _unchanged = authority.clients.unchanged().await;
     let client = authority
         .clients
         .get(client_id)
-        .filter(|client| client.enabled && scopes.is_within(&client.scopes))
+        .filter(|client| client.enabled)
         .ok_or(ClientAuthError::Wrong)?;
+    let scopes = granted(authority, &client, requested)?;
     let now = authority.now();
     let lifetime = client.token_lifetime.unwrap_or(authority.settings.token_lifetime);
     let lifetime = Duration::from_secs(lifetime.as_secs());
@@ -205,6 +181,31 @@ async fn issue(
         expires_in: lifetime.as_secs(),
         scope: issued.scope,
     })
+}
+
+/// The scopes asked for, each within the client's; all the client's when none is asked for.
+fn granted(authority: &Authority, client: &Client, requested: Option<&str>) -> Result<ScopeSet, TokenError> {
+    let Some(requested) = requested else {
+        return if client.scopes.is_empty() {
+            Err(TokenError::NothingToGrant)
+        } else {
+            Ok(client.scopes.clone())
+        };
+    };
+    // A refusal names the scope: not when it is something else, pasted into the wrong place.
+    if requested.contains("o4s_") || requested.starts_with("eyJ") {
+        return Err(TokenError::SecretAsScope);
+    }
+    let requested = authority.parse_scopes(requested)?;
+    if requested.is_empty() {
+        return Err(TokenError::NothingToGrant);
+    }
+    for scope in requested.iter() {
+        if !authority.parse_scopes(scope.as_str())?.is_within(&client.scopes) {
+            return Err(TokenError::NotWithin(scope.clone()));
+        }
+    }
+    Ok(requested)
 }
 
 fn record_refused(authority: &Authority, caller: &Caller, claimed: Option<&str>, refusal: &Refusal) {

@@ -111,7 +111,7 @@ async fn states_can_be_asked_for() {
     let (bearer, active) = issue(&gateway, "brief").await;
     for (state, id) in [("active", &active), ("revoked", &revoked), ("expired", &expired)] {
         let answer = gateway.bearer(&format!("/oauth/tokens?state={state}"), &bearer).await;
-        assert_eq!(ids(&answer), [id.clone()]);
+        assert_eq!(ids(&answer), [id.as_str()]);
         assert_eq!(answer.json()["tokens"][0]["state"], state);
         assert_eq!(answer.json()["tokens"][0]["revoked"], state == "revoked");
     }

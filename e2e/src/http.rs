@@ -1,0 +1,227 @@
+//! Requests and answers as clients see them. A target goes out byte for byte as the test wrote it: no library here
+//! makes a path prettier than it is.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rustls::ClientConfig;
+use serde_json::Value;
+
+use crate::connection::Connection;
+use crate::tls;
+
+/// Somebody who sends requests to one address, one connection for each thread.
+#[derive(Clone)]
+pub struct Client {
+    address: std::net::SocketAddr,
+    tls: Arc<ClientConfig>,
+    authorization: Option<String>,
+}
+
+/// A request in the making.
+#[must_use]
+pub struct Request<'c> {
+    client: &'c Client,
+    method: String,
+    target: String,
+    headers: Vec<(String, String)>,
+    body: Option<Vec<u8>>,
+}
+
+/// An answer, read to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    pub status: u16,
+    /// In their order, names in lower case.
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+thread_local! {
+    static KEPT: RefCell<HashMap<std::net::SocketAddr, Connection>> = RefCell::default();
+}
+
+impl Client {
+    /// A client of `localhost:port` that trusts `ca`.
+    #[must_use]
+    pub fn new(port: u16, ca: &PathBuf) -> Self {
+        Self { address: ([127, 0, 0, 1], port).into(), tls: tls::client_config(ca), authorization: None }
+    }
+
+    /// The same, showing this token.
+    #[must_use]
+    pub fn with_token(&self, token: &str) -> Self {
+        Self { authorization: Some(format!("Bearer {token}")), ..self.clone() }
+    }
+
+    /// The same, showing user and password, or client and secret.
+    #[must_use]
+    pub fn with_basic(&self, user: &str, password: &str) -> Self {
+        let encoded = STANDARD.encode(format!("{user}:{password}"));
+        Self { authorization: Some(format!("Basic {encoded}")), ..self.clone() }
+    }
+
+    /// The same without a credential.
+    #[must_use]
+    pub fn anonymous(&self) -> Self {
+        Self { authorization: None, ..self.clone() }
+    }
+
+    /// A new connection.
+    #[must_use]
+    pub fn connect(&self) -> Connection {
+        Connection::open(self.address, Arc::clone(&self.tls))
+    }
+
+    /// The value of the `Authorization` field this client sends, if any.
+    #[must_use]
+    pub fn authorization(&self) -> Option<&str> {
+        self.authorization.as_deref()
+    }
+
+    pub fn request(&self, method: &str, target: &str) -> Request<'_> {
+        let mut headers = Vec::new();
+        if let Some(authorization) = &self.authorization {
+            headers.push(("Authorization".to_owned(), authorization.clone()));
+        }
+        Request { client: self, method: method.to_owned(), target: target.to_owned(), headers, body: None }
+    }
+
+    pub fn get(&self, target: &str) -> Request<'_> {
+        self.request("GET", target)
+    }
+
+    pub fn post(&self, target: &str) -> Request<'_> {
+        self.request("POST", target)
+    }
+
+    pub fn put(&self, target: &str) -> Request<'_> {
+        self.request("PUT", target)
+    }
+
+    pub fn delete(&self, target: &str) -> Request<'_> {
+        self.request("DELETE", target)
+    }
+}
+
+impl Request<'_> {
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub fn json(self, body: &Value) -> Self {
+        self.body("application/json", body.to_string())
+    }
+
+    /// Lines of JSON, each with its line feed.
+    pub fn lines(self, lines: &[Value]) -> Self {
+        let mut body = String::new();
+        for line in lines {
+            let _ = writeln!(body, "{line}");
+        }
+        self.body("application/x-ndjson", body)
+    }
+
+    pub fn form(self, fields: &[(&str, &str)]) -> Self {
+        let pairs: Vec<String> = fields.iter().map(|(name, value)| format!("{name}={}", percent_encode(value))).collect();
+        self.body("application/x-www-form-urlencoded", pairs.join("&"))
+    }
+
+    pub fn body(mut self, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
+        self.headers.push(("Content-Type".to_owned(), content_type.to_owned()));
+        self.body = Some(body.into());
+        self
+    }
+
+    /// The bytes of the request.
+    #[must_use]
+    pub fn bytes(&self) -> Vec<u8> {
+        let mut head = format!("{} {} HTTP/1.1\r\nHost: localhost:{}\r\n", self.method, self.target, self.client.address.port());
+        for (name, value) in &self.headers {
+            let _ = write!(head, "{name}: {value}\r\n");
+        }
+        if let Some(body) = &self.body {
+            let _ = write!(head, "Content-Length: {}\r\n", body.len());
+        }
+        head.push_str("\r\n");
+        let mut bytes = head.into_bytes();
+        bytes.extend_from_slice(self.body.as_deref().unwrap_or_default());
+        bytes
+    }
+
+    /// Sends it on this thread's connection and reads the answer.
+    ///
+    /// # Panics
+    /// When there is no whole answer.
+    #[must_use = "look at the answer, or call `expect`"]
+    pub fn send(self) -> Answer {
+        let bytes = self.bytes();
+        let address = self.client.address;
+        let kept = KEPT.with_borrow_mut(|kept| kept.remove(&address)).filter(Connection::is_open);
+        let mut connection = kept.unwrap_or_else(|| self.client.connect());
+        connection.write(&bytes);
+        let answer = connection.answer_to(&self.method).unwrap_or_else(|error| panic!("no answer to `{} {}`: {error}", self.method, self.target));
+        if answer.header("connection") != Some("close") {
+            KEPT.with_borrow_mut(|kept| kept.insert(address, connection));
+        }
+        answer
+    }
+
+    /// As [`send`](Self::send), when the answer has this status.
+    ///
+    /// # Panics
+    /// When it has another one.
+    pub fn expect(self, status: u16) -> Answer {
+        let what = format!("{} {}", self.method, self.target);
+        let answer = self.send();
+        assert_eq!(answer.status, status, "`{what}`: {}", answer.text());
+        answer
+    }
+}
+
+impl Answer {
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    #[must_use]
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// # Panics
+    /// When the body is not JSON.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("not JSON ({error}): {} {}", self.status, self.text()))
+    }
+
+    /// The id that finds the audit line.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn request_id(&self) -> &str {
+        self.header("x-request-id").unwrap_or_else(|| panic!("no x-request-id: {} {:?}", self.status, self.headers))
+    }
+}
+
+/// Everything but letters and digits escaped.
+fn percent_encode(text: &str) -> String {
+    let mut encoded = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() {
+            encoded.push(char::from(byte));
+        } else {
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}

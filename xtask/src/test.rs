@@ -1,0 +1,86 @@
+//! All tests, on real parts: `cargo xtask test`.
+//!
+//! Units first, then the whole gateway against an OpenSearch 3.4.0 of its own, then once more against 2.19.4. The engines
+//! are not those of the demo: the tests set up their own auth domain.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::Result;
+
+use crate::engine::{self, Version};
+use crate::progress::say;
+use crate::{build, check, data, files};
+
+/// What to leave out, for somebody at work on one thing.
+pub struct Options {
+    /// Only checks and unit tests.
+    pub units: bool,
+    /// Only this engine.
+    pub version: Option<Version>,
+}
+
+/// Runs everything, in the order in which a fault is cheapest to find.
+pub fn run(options: &Options) -> Result<()> {
+    let began = Instant::now();
+    check::run()?;
+    units()?;
+    if !options.units {
+        binaries()?;
+        for version in [Version::V3_4_0, Version::V2_19_4] {
+            if options.version.is_none_or(|only| only == version) {
+                against(version)?;
+            }
+        }
+    }
+    say(&format!("all tests passed in {} minutes", began.elapsed().as_secs().div_ceil(60)));
+    Ok(())
+}
+
+fn units() -> Result<()> {
+    say("test: units");
+    let mut test = build::cargo();
+    test.args(["test", "--locked", "--workspace", "--exclude", "e2e", "--lib", "--bins"]);
+    build::run(&mut test, "a unit test failed")?;
+    let mut test = build::cargo();
+    test.args(["test", "--locked", "--package", "oauth4os-policy", "--package", "oauth4os-classify", "--tests"]);
+    build::run(&mut test, "a test of the policies failed")?;
+    let mut test = build::cargo();
+    test.args(["test", "--locked", "--workspace", "--exclude", "e2e", "--doc"]);
+    build::run(&mut test, "an example in the documentation failed")
+}
+
+/// The gateway, and the one for tests only whose own decision is switched off.
+fn binaries() -> Result<()> {
+    build::gateway(&["engine-decides"], &folder().join("oauth4os-engine-decides"))?;
+    build::gateway(&[], &folder().join("oauth4os"))
+}
+
+fn against(version: Version) -> Result<()> {
+    let number = version.number();
+    say(&format!("test: the whole gateway against OpenSearch {number}"));
+    let dir = folder().join(format!("engine-{number}"));
+    let options = engine::Options { version, dir: Some(dir.clone()), http_port: Some(port(version)), fresh: true };
+    let engine = engine::up(&options)?;
+    let result = data::load(&engine).and_then(|_| {
+        let mut test = build::cargo();
+        test.args(["test", "--locked", "--package", "e2e", "--package", "oauth4os-engine", "--tests"]);
+        test.env("OAUTH4OS_ENGINE_JSON", engine.dir.join(engine::STATE_FILE));
+        test.env("OAUTH4OS_TEST_BINARIES", folder());
+        build::run(&mut test, &format!("a test against OpenSearch {number} failed"))
+    });
+    // The engine is ended whatever the tests say.
+    engine::down(version, Some(dir))?;
+    result
+}
+
+const fn port(version: Version) -> u16 {
+    match version {
+        Version::V3_4_0 => 19240,
+        Version::V2_19_4 => 19259,
+    }
+}
+
+fn folder() -> PathBuf {
+    files::repository().join("target/e2e")
+}
