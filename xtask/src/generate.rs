@@ -15,8 +15,10 @@ struct Generator {
 }
 
 /// Every generated file, in order.
-const GENERATORS: &[Generator] =
-    &[Generator { output: "server/classify/src/generated.rs", generate: operations::generate }];
+const GENERATORS: &[Generator] = &[
+    Generator { output: "server/classify/src/generated.rs", generate: operations::generate },
+    Generator { output: "docs/reference/config.schema.json", generate: config_schema },
+];
 
 /// Writes every generated file; with `check`, writes nothing and fails if one is not fresh.
 ///
@@ -49,6 +51,13 @@ pub fn run(check: bool) -> anyhow::Result<()> {
 fn root() -> anyhow::Result<PathBuf> {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
     Ok(manifest.parent().context("xtask is not inside the repository")?.to_owned())
+}
+
+/// The JSON schema of the gateway's configuration file.
+fn config_schema(_: &Path) -> anyhow::Result<String> {
+    let mut text = serde_json::to_string_pretty(&oauth4os_config::Config::schema())?;
+    text.push('\n');
+    Ok(text)
 }
 
 /// The lines that only one side has, at most twenty of each.

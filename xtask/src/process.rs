@@ -2,6 +2,7 @@
 //! nobody else's process is ever ended.
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -120,14 +121,21 @@ impl Started {
     }
 }
 
-/// Refuses with a sentence if the port is taken.
+/// Refuses with a sentence if the port is taken. A program that was just killed may hold its port a moment
+/// longer, so a taken port is asked again for two seconds.
 pub fn require_free_port(port: u16, purpose: &str, advice: &str) -> Result<()> {
-    match TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))) {
-        Ok(_) => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-            bail!("port {port} ({purpose}) is in use by another program: {advice}")
+    let began = Instant::now();
+    loop {
+        match TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))) {
+            Ok(_) => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::AddrInUse => {
+                if began.elapsed() > Duration::from_secs(2) {
+                    bail!("port {port} ({purpose}) is in use by another program: {advice}");
+                }
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            Err(error) => bail!("port {port} ({purpose}) cannot be opened ({error}): {advice}"),
         }
-        Err(error) => bail!("port {port} ({purpose}) cannot be opened ({error}): {advice}"),
     }
 }
 

@@ -9,8 +9,8 @@ mod pattern;
 mod probe;
 mod report;
 
-use oauth4os_policy::{EngineGrant, ScopeSet};
 use oauth4os_policy::scope::Clusters;
+use oauth4os_policy::{EngineGrant, ScopeSet};
 use oauth4os_tokens::clock::Clock;
 
 use crate::client::EngineClient;

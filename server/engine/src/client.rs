@@ -153,7 +153,11 @@ impl EngineClient {
         }
     }
 
-    fn new(engine: &Engine, identity: Option<Identity>, authorization: Option<HeaderValue>) -> Result<Self, ClientError> {
+    fn new(
+        engine: &Engine,
+        identity: Option<Identity>,
+        authorization: Option<HeaderValue>,
+    ) -> Result<Self, ClientError> {
         let origin = engine.origin().map_err(|hint| ClientError::Url { url: engine.url.clone(), hint })?;
         // Without it the library would end the process.
         if rustls::crypto::CryptoProvider::get_default().is_none() {
@@ -169,7 +173,10 @@ impl EngineClient {
             let certificates = Certificate::from_pem_bundle(&read(ca)?)
                 .ok()
                 .filter(|certificates| !certificates.is_empty())
-                .ok_or_else(|| ClientError::File { path: ca.clone(), problem: "holds no certificate in PEM form".to_owned() })?;
+                .ok_or_else(|| ClientError::File {
+                    path: ca.clone(),
+                    problem: "holds no certificate in PEM form".to_owned(),
+                })?;
             builder = builder.tls_certs_only(certificates);
         }
         if let Some(identity) = identity {
@@ -262,14 +269,16 @@ impl Answer {
     /// What the engine says about a failure, in the forms its REST layer and the security plugin use.
     #[must_use]
     pub fn reason(&self) -> String {
-        let found = ["/error/reason", "/message", "/reason", "/error"].iter().find_map(|at| self.body.pointer(at)?.as_str());
+        let found =
+            ["/error/reason", "/message", "/reason", "/error"].iter().find_map(|at| self.body.pointer(at)?.as_str());
         let text = found.or_else(|| self.status.canonical_reason()).unwrap_or("no reason given");
         text.chars().take(300).map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
     }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, ClientError> {
-    std::fs::read(path).map_err(|error| ClientError::File { path: path.to_owned(), problem: format!("cannot be read: {error}") })
+    std::fs::read(path)
+        .map_err(|error| ClientError::File { path: path.to_owned(), problem: format!("cannot be read: {error}") })
 }
 
 /// The cause at the bottom: the layers above only say that a request was sent.

@@ -46,7 +46,9 @@ pub struct HandedIdentity {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityError {
     /// The engine tells users apart by name, and some names mean something to it.
-    #[error("the name `{0}` cannot be handed to the engine: use up to {MAX_SUBJECT_BYTES} letters, digits, `.`, `_`, `-`")]
+    #[error(
+        "the name `{0}` cannot be handed to the engine: use up to {MAX_SUBJECT_BYTES} letters, digits, `.`, `_`, `-`"
+    )]
     Subject(String),
     /// A user without roles would have whatever the cluster gives to everybody.
     #[error("the scopes of this token give no right on the engine")]
@@ -106,7 +108,9 @@ impl Identities {
         now: UnixTime,
     ) -> Result<InternalClaims, IdentityError> {
         if !is_plain_name(subject) {
-            return Err(IdentityError::Subject(subject.chars().take(MAX_SUBJECT_BYTES).flat_map(char::escape_default).collect()));
+            return Err(IdentityError::Subject(
+                subject.chars().take(MAX_SUBJECT_BYTES).flat_map(char::escape_default).collect(),
+            ));
         }
         if grant.roles.is_empty() {
             return Err(IdentityError::NoRight);

@@ -67,10 +67,14 @@ pub enum SetupError {
     )]
     DomainRefused(ClientError),
     /// The engine answers in a form it should not.
-    #[error("the engine's answer to `GET {API}/{0}` is not the security plugin's: is the security plugin installed and at least version 2.17")]
+    #[error(
+        "the engine's answer to `GET {API}/{0}` is not the security plugin's: is the security plugin installed and at least version 2.17"
+    )]
     Answer(&'static str),
     /// Somebody else goes on changing the configuration.
-    #[error("the security configuration was changed by somebody else at the same time, several times in a row; try again")]
+    #[error(
+        "the security configuration was changed by somebody else at the same time, several times in a row; try again"
+    )]
     Busy,
 }
 
@@ -166,7 +170,9 @@ impl Change {
                 status if status.is_success() || status == StatusCode::CONFLICT => {}
                 StatusCode::NOT_FOUND if self.to.is_none() => return Ok(()),
                 StatusCode::UNAUTHORIZED => return Err(SetupError::NotAdmin(answer.refused())),
-                _ if matches!(self.object, Object::Domain(_)) => return Err(SetupError::DomainRefused(answer.refused())),
+                _ if matches!(self.object, Object::Domain(_)) => {
+                    return Err(SetupError::DomainRefused(answer.refused()));
+                }
                 StatusCode::FORBIDDEN => return Err(SetupError::NotAdmin(answer.refused())),
                 _ => return Err(answer.refused().into()),
             }
@@ -191,8 +197,12 @@ impl Change {
                 if let Some(fields) = domain.as_object_mut() {
                     fields.insert("order".to_owned(), json!(domains::free_order(&live, name)));
                 }
-                // On an existing member `add` replaces (RFC 6902 section 4.1).
-                json!({"op": "add", "path": path, "value": domain})
+                // `add` replaces a member that exists, and fails below one that does not (RFC 6902 section 4.1).
+                if live.as_object().is_none_or(serde_json::Map::is_empty) {
+                    json!({"op": "add", "path": "/config/dynamic/authc", "value": {name: domain}})
+                } else {
+                    json!({"op": "add", "path": path, "value": domain})
+                }
             }
             None => json!({"op": "remove", "path": path}),
         };
@@ -221,7 +231,11 @@ pub(crate) struct Live {
 
 impl Live {
     pub(crate) async fn read(admin: &EngineClient) -> Result<Self, SetupError> {
-        Ok(Self { dynamic: dynamic(admin).await?, roles: fetch(admin, "roles").await?, mappings: fetch(admin, "rolesmapping").await? })
+        Ok(Self {
+            dynamic: dynamic(admin).await?,
+            roles: fetch(admin, "roles").await?,
+            mappings: fetch(admin, "rolesmapping").await?,
+        })
     }
 
     /// The difference to `desired`. Roles come first, since a mapping needs its role; the domain comes last, so that no
@@ -245,8 +259,10 @@ impl Live {
     pub(crate) fn plan_removal(&self, naming: &Naming) -> Plan {
         let live = authc(&self.dynamic);
         let domain = live.get(&naming.domain);
-        let mut changes: Vec<Change> =
-            domain.map(|from| removal(Object::Domain(naming.domain.clone()), compare::domain(from))).into_iter().collect();
+        let mut changes: Vec<Change> = domain
+            .map(|from| removal(Object::Domain(naming.domain.clone()), compare::domain(from)))
+            .into_iter()
+            .collect();
         let mappings = naming.roles().filter_map(|name| Some((self.mappings.get(&name)?, name)));
         changes.extend(mappings.map(|(from, name)| removal(Object::Mapping(name), compare::mapping(from))));
         let roles = naming.roles().filter_map(|name| Some((self.roles.get(&name)?, name)));

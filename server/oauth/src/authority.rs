@@ -229,5 +229,5 @@ impl Signing {
 pub(crate) async fn to_the_end<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
 ) -> Option<T> {
-    Some(work.await)
+    tokio::spawn(work).await.ok()
 }

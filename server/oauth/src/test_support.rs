@@ -244,7 +244,8 @@ impl Sink {
 
     pub(crate) async fn wait_for(&self, id: &str) {
         let mut receiver = self.0.subscribe();
-        receiver.wait_for(|ids| ids.iter().any(|other| other == id)).await.unwrap();
+        let told = receiver.wait_for(|ids| ids.iter().any(|other| other == id));
+        tokio::time::timeout(Duration::from_secs(20), told).await.expect("the data plane was not told").unwrap();
     }
 }
 

@@ -69,24 +69,43 @@ pub(super) fn mappings(mappings: &Value, naming: &Naming, report: &mut Report) {
         for pattern in list("users") {
             warn(
                 matches_some(pattern, &naming.user_prefix),
-                format!("the role `{role}` is mapped to `users: {}`, so tokens of the gateway get it too", escape(pattern)),
+                format!(
+                    "the role `{role}` is mapped to `users: {}`, so tokens of the gateway get it too",
+                    escape(pattern)
+                ),
             );
         }
         for pattern in list("backend_roles") {
             let reach = naming.roles().map(|own| matches(pattern, &own)).max().unwrap_or(Reach::No);
-            warn(reach, format!("the role `{role}` is mapped to `backend_roles: {}`, so tokens of the gateway get it too", escape(pattern)));
+            warn(
+                reach,
+                format!(
+                    "the role `{role}` is mapped to `backend_roles: {}`, so tokens of the gateway get it too",
+                    escape(pattern)
+                ),
+            );
             if reach == Reach::No {
                 claimable.push(role.clone());
             }
         }
         let all_of = list("and_backend_roles");
-        if !all_of.is_empty() && all_of.iter().all(|pattern| naming.roles().any(|own| matches(pattern, &own) != Reach::No)) {
-            warn(Reach::Yes, format!("the role `{role}` is mapped to `and_backend_roles` that tokens of the gateway can have together"));
+        if !all_of.is_empty()
+            && all_of.iter().all(|pattern| naming.roles().any(|own| matches(pattern, &own) != Reach::No))
+        {
+            warn(
+                Reach::Yes,
+                format!(
+                    "the role `{role}` is mapped to `and_backend_roles` that tokens of the gateway can have together"
+                ),
+            );
         }
         for pattern in list("hosts") {
             warn(
                 Reach::Yes,
-                format!("the role `{role}` is mapped to `hosts: {}`: every request through the gateway comes from the gateway's address, so no mapping may match that", escape(pattern)),
+                format!(
+                    "the role `{role}` is mapped to `hosts: {}`: every request through the gateway comes from the gateway's address, so no mapping may match that",
+                    escape(pattern)
+                ),
             );
         }
     }
@@ -116,7 +135,10 @@ pub(super) fn settings(dynamic: &Value, own: &str, cache_minutes: Option<&str>, 
         );
     }
     if is_on("/http/anonymous_auth_enabled") {
-        report.warning("settings", "`anonymous_auth_enabled` is on: the engine lets in whoever reaches it without a credential");
+        report.warning(
+            "settings",
+            "`anonymous_auth_enabled` is on: the engine lets in whoever reaches it without a credential",
+        );
     }
     if is_on("/disable_rest_auth") {
         report.failure("settings", "`disable_rest_auth` is on: the engine does not ask who is there");
@@ -144,7 +166,8 @@ pub(super) fn settings(dynamic: &Value, own: &str, cache_minutes: Option<&str>, 
         }
     }
     let authz = dynamic.get("authz").and_then(Value::as_object).into_iter().flatten();
-    let looks_up = authz.filter(|(_, domain)| domain.get("http_enabled").and_then(Value::as_bool).unwrap_or(true)).count() > 0;
+    let looks_up =
+        authz.filter(|(_, domain)| domain.get("http_enabled").and_then(Value::as_bool).unwrap_or(true)).count() > 0;
     if looks_up && cache_minutes != Some("0") {
         report.warning(
             "settings",
@@ -160,7 +183,9 @@ async fn cache_minutes(check: &Check<'_>) -> Option<String> {
     let path = "/_cluster/settings?include_defaults=true&flat_settings=true&filter_path=*.plugins.security.cache*";
     let answer = check.admin?.send(Method::GET, path, None).await.ok()?;
     let setting = "plugins.security.cache.ttl_minutes";
-    ["transient", "persistent", "defaults"].iter().find_map(|level| answer.body.get(level)?.get(setting)?.as_str().map(str::to_owned))
+    ["transient", "persistent", "defaults"]
+        .iter()
+        .find_map(|level| answer.body.get(level)?.get(setting)?.as_str().map(str::to_owned))
 }
 
 /// An alias whose own name matches a scope grants its members, wherever they are.
@@ -189,7 +214,10 @@ async fn aliases(check: &Check<'_>, report: &mut Report) {
     }
     if !found_any {
         let scopes: usize = check.clients.iter().map(|client| client.scopes.len()).sum();
-        report.ok("aliases", format!("no alias leads out of the {scopes} scopes of {} configured clients", check.clients.len()));
+        report.ok(
+            "aliases",
+            format!("no alias leads out of the {scopes} scopes of {} configured clients", check.clients.len()),
+        );
     }
 }
 

@@ -78,10 +78,19 @@ async fn try_token(check: &Check<'_>, report: &mut Report) -> Result<bool, Probe
     }
     let roles = strings(answer.body.get("roles"));
     if !roles.contains(&role.as_str()) {
-        report.failure("token", format!("the engine knows the token but gives it no role `{role}`: run `oauth4os engine setup --apply`"));
+        report.failure(
+            "token",
+            format!("the engine knows the token but gives it no role `{role}`: run `oauth4os engine setup --apply`"),
+        );
         return Ok(false);
     }
-    report.ok("token", format!("the auth domain `{}` takes the gateway's token as user `{}` with role `{role}`", naming.domain, claims.sub));
+    report.ok(
+        "token",
+        format!(
+            "the auth domain `{}` takes the gateway's token as user `{}` with role `{role}`",
+            naming.domain, claims.sub
+        ),
+    );
     if roles.contains(&unmapped.as_str()) {
         report.warning(
             "backend roles",
@@ -108,7 +117,10 @@ async fn try_token(check: &Check<'_>, report: &mut Report) -> Result<bool, Probe
 async fn version(check: &Check<'_>, token: &SecretString, report: &mut Report) -> Result<(), ProbeError> {
     let answer = check.engine.send_as(token, Method::GET, "/", None).await?.success()?;
     let text = |at: &str| answer.body.pointer(at).and_then(Value::as_str).unwrap_or("unknown").to_owned();
-    report.ok("engine", format!("OpenSearch {} of the cluster `{}`", escape(&text("/version/number")), escape(&text("/cluster_name"))));
+    report.ok(
+        "engine",
+        format!("OpenSearch {} of the cluster `{}`", escape(&text("/version/number")), escape(&text("/cluster_name"))),
+    );
     Ok(())
 }
 
@@ -122,7 +134,8 @@ pub(super) async fn refuses_others(check: &Check<'_>, report: &mut Report) {
     for (what, token) in forgeries {
         match check.engine.send_as(&token, Method::GET, AUTHINFO, None).await {
             Ok(answer) if answer.status == StatusCode::UNAUTHORIZED => refused.push(what),
-            Ok(answer) => report.failure("forged tokens", format!("a token {what} is answered {}, not 401", answer.status.as_u16())),
+            Ok(answer) => report
+                .failure("forged tokens", format!("a token {what} is answered {}, not 401", answer.status.as_u16())),
             Err(error) => report.failure("forged tokens", format!("a token {what} could not be tried: {error}")),
         }
     }
@@ -144,9 +157,12 @@ fn forgeries(check: &Check<'_>) -> Result<Vec<(&'static str, SecretString)>, Pro
         ("signed with another key", authorization(&stranger, &good)?),
         ("without a signature", unsigned(&good, "none", |_| Vec::new())),
         // A verifier that lets the token choose takes the public key for a shared secret.
-        ("signed by HS256 with the public key", unsigned(&good, "HS256", |message| {
-            hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, public.as_bytes()), message).as_ref().to_vec()
-        })),
+        (
+            "signed by HS256 with the public key",
+            unsigned(&good, "HS256", |message| {
+                hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, public.as_bytes()), message).as_ref().to_vec()
+            }),
+        ),
     ])
 }
 
@@ -174,12 +190,21 @@ pub(super) async fn enforces_patterns(check: &Check<'_>, report: &mut Report) {
     }
     for index in [&inside, &outside] {
         if let Err(error) = delete(check, &base, index).await {
-            report.failure("patterns", format!("the index `{index}` of this check could not be deleted again, delete it: {error}"));
+            report.failure(
+                "patterns",
+                format!("the index `{index}` of this check could not be deleted again, delete it: {error}"),
+            );
         }
     }
 }
 
-async fn try_patterns(check: &Check<'_>, base: &str, inside: &str, outside: &str, report: &mut Report) -> Result<(), ProbeError> {
+async fn try_patterns(
+    check: &Check<'_>,
+    base: &str,
+    inside: &str,
+    outside: &str,
+    report: &mut Report,
+) -> Result<(), ProbeError> {
     let manage = token(check, &format!("manage:{base}-*"))?;
     let write = token(check, &format!("write:{base}-*"))?;
     let settings = json!({
@@ -230,7 +255,8 @@ async fn try_patterns(check: &Check<'_>, base: &str, inside: &str, outside: &str
         match answer.status {
             StatusCode::FORBIDDEN => refused.push(what),
             StatusCode::OK if is_search && found(&answer).iter().all(|index| *index == inside) => narrowed.push(what),
-            status => report.failure("patterns", format!("a token for `read:{inside}` may {what} (status {})", status.as_u16())),
+            status => report
+                .failure("patterns", format!("a token for `read:{inside}` may {what} (status {})", status.as_u16())),
         }
     }
     report.ok("patterns", format!("403 when it tries to {}", refused.join(", ")));
@@ -251,7 +277,10 @@ async fn try_patterns(check: &Check<'_>, base: &str, inside: &str, outside: &str
     for (token, scope, what, path) in ends {
         let answer = check.engine.send_as(token, Method::GET, &path, None).await?;
         if answer.status != StatusCode::FORBIDDEN {
-            report.failure("patterns", format!("a token for `{scope}{inside}` may {what} (status {})", answer.status.as_u16()));
+            report.failure(
+                "patterns",
+                format!("a token for `{scope}{inside}` may {what} (status {})", answer.status.as_u16()),
+            );
         }
     }
     Ok(())
@@ -296,7 +325,10 @@ fn strings(value: Option<&Value>) -> Vec<&str> {
 
 /// Names from the cluster, fit for a terminal.
 pub(super) fn escape(name: &str) -> String {
-    name.chars().take(200).flat_map(|letter| if letter.is_control() { letter.escape_default().collect::<Vec<_>>() } else { vec![letter] }).collect()
+    name.chars()
+        .take(200)
+        .flat_map(|letter| if letter.is_control() { letter.escape_default().collect::<Vec<_>>() } else { vec![letter] })
+        .collect()
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -82,7 +82,8 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.items.iter().try_for_each(|item| writeln!(f, "{item}"))?;
         let count = |severity| self.items.iter().filter(|item| item.severity == severity).count();
-        let plural = |count: usize, word: &str| if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") };
+        let plural =
+            |count: usize, word: &str| if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") };
         writeln!(f, "{}, {}", plural(count(Severity::Failure), "failure"), plural(count(Severity::Warning), "warning"))
     }
 }

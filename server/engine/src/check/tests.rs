@@ -8,7 +8,12 @@ use crate::security_config::Naming;
 fn warnings(look: impl Fn(&mut Report)) -> Vec<String> {
     let mut report = Report::default();
     look(&mut report);
-    report.items.into_iter().filter(|item| item.severity >= Severity::Warning).map(|item| format!("{} {}", item.severity, item.sentence)).collect()
+    report
+        .items
+        .into_iter()
+        .filter(|item| item.severity >= Severity::Warning)
+        .map(|item| format!("{} {}", item.severity, item.sentence))
+        .collect()
 }
 
 fn of_mapping(mapping: serde_json::Value) -> usize {
@@ -48,7 +53,10 @@ fn what_the_key_could_claim_is_said() {
     let mut report = Report::default();
     mappings(&json!({"all_access": {"backend_roles": ["admin"]}}), &Naming::default(), &mut report);
     assert_eq!(report.worst(), Severity::Ok);
-    assert!(report.items.iter().any(|item| item.subject == "key" && item.sentence.contains("`all_access`")), "{report}");
+    assert!(
+        report.items.iter().any(|item| item.subject == "key" && item.sentence.contains("`all_access`")),
+        "{report}"
+    );
 }
 
 #[test]
@@ -61,7 +69,8 @@ fn names_from_the_cluster_do_not_reach_the_terminal_raw() {
 
 #[test]
 fn settings_that_change_what_a_token_gets_are_found() {
-    let of = |dynamic: serde_json::Value, ttl: Option<&str>| warnings(|report| settings(&dynamic, "oauth4os", ttl, report));
+    let of =
+        |dynamic: serde_json::Value, ttl: Option<&str>| warnings(|report| settings(&dynamic, "oauth4os", ttl, report));
     let good = json!({"http": {"anonymous_auth_enabled": false}, "authc": {"oauth4os": {"order": 0}, "basic": {"order": 1}}, "authz": {}});
     assert!(of(good, Some("60")).is_empty());
     assert_eq!(of(json!({"do_not_fail_on_forbidden": true}), None).len(), 1);

@@ -36,7 +36,12 @@ fn urls_and_files_that_cannot_be_used() {
     assert!(of(json!({"url": "https://localhost", "ca": empty})).contains("holds no certificate"));
     let engine = engine(json!({"url": "https://localhost"}));
     let pair = AdminCredentials::Certificate { certificate: empty.clone(), key: empty };
-    assert!(EngineClient::admin(&engine, &pair).unwrap_err().to_string().contains("are not a certificate and its private key"));
+    assert!(
+        EngineClient::admin(&engine, &pair)
+            .unwrap_err()
+            .to_string()
+            .contains("are not a certificate and its private key")
+    );
 }
 
 #[test]

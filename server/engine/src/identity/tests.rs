@@ -13,7 +13,12 @@ static KEY: LazyLock<Arc<SigningKey>> = LazyLock::new(|| Arc::new(SigningKey::ge
 const NOW: UnixTime = UnixTime::from_secs(1_795_305_600);
 
 fn identities() -> Identities {
-    Identities::new(Naming::default(), "https://gateway.example.com".to_owned(), Arc::clone(&KEY), Duration::from_secs(600))
+    Identities::new(
+        Naming::default(),
+        "https://gateway.example.com".to_owned(),
+        Arc::clone(&KEY),
+        Duration::from_secs(600),
+    )
 }
 
 fn grant(scopes: &str) -> EngineGrant {
@@ -32,7 +37,8 @@ fn parts(identity: &HandedIdentity) -> (Value, Value) {
 
 #[test]
 fn the_token_says_who_and_what() {
-    let identity = identities().hand_over("agent-7", &grant("read:logs-* write:app-* monitor:cluster"), None, NOW).unwrap();
+    let identity =
+        identities().hand_over("agent-7", &grant("read:logs-* write:app-* monitor:cluster"), None, NOW).unwrap();
     let (header, mut claims) = parts(&identity);
     assert_eq!(header["alg"], "RS256");
     let id = claims.as_object_mut().unwrap().remove("jti").unwrap();
@@ -70,7 +76,9 @@ fn it_ends_with_its_credential() {
 #[test]
 fn names_the_engine_would_read_otherwise_are_refused() {
     let long = "a".repeat(MAX_SUBJECT_BYTES + 1);
-    for name in ["", "a b", "a:b", "plugin:x", "${attr.jwt.o4s_read}", "a*", "/.*/", "CN=admin,O=x", "a\nb", "ä", "a,b", &long] {
+    for name in
+        ["", "a b", "a:b", "plugin:x", "${attr.jwt.o4s_read}", "a*", "/.*/", "CN=admin,O=x", "a\nb", "ä", "a,b", &long]
+    {
         let error = identities().hand_over(name, &grant("read:logs-*"), None, NOW).unwrap_err();
         assert!(matches!(error, IdentityError::Subject(_)), "{name}: {error}");
         assert!(error.to_string().chars().all(|letter| !letter.is_control()));
@@ -90,7 +98,9 @@ fn without_a_right_there_is_no_identity() {
 
 #[test]
 fn too_many_scopes_for_one_token() {
-    let scopes = |count: usize| (0..count).map(|n| format!("read:index-with-a-long-name-{n:064}-*")).collect::<Vec<_>>().join(" ");
+    let scopes = |count: usize| {
+        (0..count).map(|n| format!("read:index-with-a-long-name-{n:064}-*")).collect::<Vec<_>>().join(" ")
+    };
     identities().hand_over("agent-7", &grant(&scopes(30)), None, NOW).unwrap();
     let mut wide = grant(&scopes(40));
     wide.claims[0].1.push_str(&"x".repeat(2_000));

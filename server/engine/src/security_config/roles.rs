@@ -17,7 +17,8 @@ pub(super) const OWNER: &str = "Made by oauth4os engine setup, which puts change
 const MAIN: &[&str] = &["cluster:monitor/main"];
 
 /// Scroll and the outer request of `_msearch`.
-const SEARCH_OUTER: &[&str] = &["indices:data/read/msearch", "indices:data/read/scroll", "indices:data/read/scroll/clear"];
+const SEARCH_OUTER: &[&str] =
+    &["indices:data/read/msearch", "indices:data/read/scroll", "indices:data/read/scroll/clear"];
 
 const GET_OUTER: &[&str] = &["indices:data/read/mget"];
 
@@ -37,12 +38,8 @@ const SEARCH: &[&str] = &[
     "indices:data/read/search",
 ];
 
-const GET: &[&str] = &[
-    "indices:data/read/explain",
-    "indices:data/read/get",
-    "indices:data/read/mget*",
-    "indices:data/read/tv",
-];
+const GET: &[&str] =
+    &["indices:data/read/explain", "indices:data/read/get", "indices:data/read/mget*", "indices:data/read/tv"];
 
 const METADATA: &[&str] = &[
     "indices:admin/aliases/get",
@@ -145,9 +142,9 @@ pub(super) fn body(role: EngineRole) -> Value {
         EngineRole::ClusterManage => (&[CLUSTER_MONITOR, CLUSTER_MANAGE], &[]),
         EngineRole::ClusterAdmin => (&[CLUSTER_MONITOR, CLUSTER_MANAGE, CLUSTER_ADMIN], &[]),
     };
-    let indices = role.claim().map(|claim| {
-        json!({"index_patterns": [format!("${{attr.jwt.{claim}}}")], "allowed_actions": sorted(index)})
-    });
+    let indices = role
+        .claim()
+        .map(|claim| json!({"index_patterns": [format!("${{attr.jwt.{claim}}}")], "allowed_actions": sorted(index)}));
     json!({
         "description": OWNER,
         "cluster_permissions": sorted(cluster),

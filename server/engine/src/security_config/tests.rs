@@ -9,7 +9,12 @@ fn config() -> SecurityConfig {
 
 fn actions(role: &Value) -> Vec<&str> {
     let lists = [role.pointer("/cluster_permissions"), role.pointer("/index_permissions/0/allowed_actions")];
-    lists.into_iter().flatten().flat_map(|list| list.as_array().unwrap()).map(|action| action.as_str().unwrap()).collect()
+    lists
+        .into_iter()
+        .flatten()
+        .flat_map(|list| list.as_array().unwrap())
+        .map(|action| action.as_str().unwrap())
+        .collect()
 }
 
 #[test]
@@ -34,7 +39,8 @@ fn no_role_reaches_everything_or_the_security_plugin() {
     for (name, role) in config().roles() {
         for action in actions(&role) {
             assert!(!action.starts_with("restapi:") && !action.contains("security"), "{name}: {action}");
-            let (stem, has_wildcard) = action.split_once('*').map_or((action, false), |(stem, rest)| (stem, rest.is_empty()));
+            let (stem, has_wildcard) =
+                action.split_once('*').map_or((action, false), |(stem, rest)| (stem, rest.is_empty()));
             assert!(!action.contains('*') || has_wildcard, "{name}: {action}: a wildcard only at the end");
             // At least area and kind are named: `cluster:admin/script/*` or `indices:admin/flush*`, not `cluster:admin/*`.
             let named = stem.matches('/').count() > usize::from(stem.ends_with('/'));
@@ -49,7 +55,12 @@ fn roles_keep_reading_writing_and_managing_apart() {
     let roles = config().roles();
     let has = |role: &str, part: &str| actions(&roles[role]).iter().any(|action| action.starts_with(part));
     for role in ["oauth4os_search", "oauth4os_read", "oauth4os_monitor"] {
-        assert!(!has(role, "indices:data/write") && !has(role, "indices:admin/create") && !has(role, "indices:admin/delete"), "{role}");
+        assert!(
+            !has(role, "indices:data/write")
+                && !has(role, "indices:admin/create")
+                && !has(role, "indices:admin/delete"),
+            "{role}"
+        );
     }
     for role in ["oauth4os_write", "oauth4os_manage", "oauth4os_monitor"] {
         assert!(!has(role, "indices:data/read"), "{role}");
@@ -86,7 +97,8 @@ fn the_domain_holds_tokens_to_issuer_audience_and_key() {
 #[test]
 fn keys_rotate_and_must_be_rs256() {
     let (old, new) = (SigningKey::generate(Algorithm::Rs256).unwrap(), SigningKey::generate(Algorithm::Rs256).unwrap());
-    let both = SecurityConfig::new(Naming::default(), "https://x", [old.public().as_ref(), new.public().as_ref()]).unwrap();
+    let both =
+        SecurityConfig::new(Naming::default(), "https://x", [old.public().as_ref(), new.public().as_ref()]).unwrap();
     let domain = both.domain(0);
     assert_eq!(domain.pointer("/http_authenticator/config/signing_key").unwrap().as_array().unwrap().len(), 2);
     let access = SigningKey::generate(Algorithm::Es256).unwrap();

@@ -34,7 +34,9 @@ pub fn instructions(desired: &SecurityConfig) -> String {
     let roles: Map<String, Value> = desired.roles().into_iter().collect();
     let mappings: Map<String, Value> = desired.mappings().into_iter().collect();
     let config = json!({"config": {"dynamic": {"authc": {naming.domain.as_str(): desired.domain(0)}}}});
-    for (file, value) in [("roles.yml", Value::Object(roles)), ("roles_mapping.yml", Value::Object(mappings)), ("config.yml", config)] {
+    for (file, value) in
+        [("roles.yml", Value::Object(roles)), ("roles_mapping.yml", Value::Object(mappings)), ("config.yml", config)]
+    {
         let _ = write!(text, "\n# ---- {file}\n");
         write_yaml(&mut text, &value, 0);
     }

@@ -30,14 +30,22 @@ fn after(mut live: Live, plan: &Plan) -> Live {
         };
         let fields = document.as_object_mut().unwrap();
         if !matches!(change.object, Object::Domain(_)) {
-            for (field, default) in [("reserved", json!(false)), ("hidden", json!(false)), ("static", json!(false)), ("users", json!([])), ("hosts", json!([]))] {
+            for (field, default) in [
+                ("reserved", json!(false)),
+                ("hidden", json!(false)),
+                ("static", json!(false)),
+                ("users", json!([])),
+                ("hosts", json!([])),
+            ] {
                 fields.entry(field).or_insert(default);
             }
         }
         if let Some(list) = fields.get_mut("cluster_permissions").and_then(Value::as_array_mut) {
             list.reverse();
         }
-        if let Some(permission) = fields.get_mut("index_permissions").and_then(|list| list.get_mut(0)).and_then(Value::as_object_mut) {
+        if let Some(permission) =
+            fields.get_mut("index_permissions").and_then(|list| list.get_mut(0)).and_then(Value::as_object_mut)
+        {
             permission.insert("fls".to_owned(), json!([]));
             permission.insert("dls".to_owned(), Value::Null);
         }
@@ -52,7 +60,10 @@ fn what_was_applied_needs_no_second_time() {
     let live = empty(json!({"basic": basic(10)}));
     let plan = live.plan(&desired);
     assert_eq!(plan.changes().len(), 19);
-    assert!(matches!(plan.changes().last().unwrap().object, Object::Domain(_)), "no token is taken before the roles are there");
+    assert!(
+        matches!(plan.changes().last().unwrap().object, Object::Domain(_)),
+        "no token is taken before the roles are there"
+    );
     let live = after(live, &plan);
     assert!(live.plan(&desired).is_empty(), "{}", live.plan(&desired));
     assert_eq!(live.dynamic["authc"]["basic"], basic(10));
@@ -72,11 +83,23 @@ fn whatever_was_changed_is_put_back_and_shown() {
     let good = after(live.clone(), &live.plan(&desired));
     type Edit = fn(&mut Live);
     let edits: [(Edit, &str); 7] = [
-        (|live| live.roles["oauth4os_read"]["index_permissions"][0]["index_patterns"] = json!(["*"]), "+ index_permissions.index_patterns: \"${attr.jwt.o4s_read}\""),
-        (|live| live.roles["oauth4os_read"]["index_permissions"][0]["dls"] = json!("{\"match_none\":{}}"), "- index_permissions.dls"),
-        (|live| live.roles["oauth4os_search"]["tenant_permissions"] = json!([{"tenant_patterns": ["*"]}]), "- tenant_permissions.tenant_patterns: \"*\""),
+        (
+            |live| live.roles["oauth4os_read"]["index_permissions"][0]["index_patterns"] = json!(["*"]),
+            "+ index_permissions.index_patterns: \"${attr.jwt.o4s_read}\"",
+        ),
+        (
+            |live| live.roles["oauth4os_read"]["index_permissions"][0]["dls"] = json!("{\"match_none\":{}}"),
+            "- index_permissions.dls",
+        ),
+        (
+            |live| live.roles["oauth4os_search"]["tenant_permissions"] = json!([{"tenant_patterns": ["*"]}]),
+            "- tenant_permissions.tenant_patterns: \"*\"",
+        ),
         (|live| live.mappings["oauth4os_admin"]["users"] = json!(["bob"]), "- users: \"bob\""),
-        (|live| live.dynamic["authc"]["oauth4os"]["http_authenticator"]["config"]["jwt_url_parameter"] = json!("t"), "- http_authenticator.config.jwt_url_parameter: \"t\""),
+        (
+            |live| live.dynamic["authc"]["oauth4os"]["http_authenticator"]["config"]["jwt_url_parameter"] = json!("t"),
+            "- http_authenticator.config.jwt_url_parameter: \"t\"",
+        ),
         (|live| live.dynamic["authc"]["oauth4os"]["http_enabled"] = json!(false), "+ http_enabled: true"),
         (|live| live.dynamic["authc"]["basic"]["order"] = json!(0), "+ order: -10"),
     ];

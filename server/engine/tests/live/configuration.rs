@@ -164,7 +164,13 @@ async fn check_finds_what_would_widen_a_token() {
         let role = "/_plugins/_security/api/roles/oauth4os-test-wide-foreign";
         let mapping = "/_plugins/_security/api/rolesmapping/oauth4os-test-wide-foreign";
         gateway.as_admin(Method::PUT, role, Some(json!({"cluster_permissions": ["cluster:monitor/health"]}))).await;
-        gateway.as_admin(Method::PUT, mapping, Some(json!({"users": ["oauth4os-test-wide:*"], "backend_roles": ["*-wide_read"]}))).await;
+        gateway
+            .as_admin(
+                Method::PUT,
+                mapping,
+                Some(json!({"users": ["oauth4os-test-wide:*"], "backend_roles": ["*-wide_read"]})),
+            )
+            .await;
         let report = check(&gateway, true, &["read:T-logs-*", "read:T-logs-*,-T-logs-sneaky"]).await;
 
         let sentences = |severity| -> Vec<String> {
@@ -174,9 +180,15 @@ async fn check_finds_what_would_widen_a_token() {
         assert_eq!(warnings.len(), 3, "{report}");
         assert!(warnings[0].contains("`users: oauth4os-test-wide:*`"), "{report}");
         assert!(warnings[1].contains("`backend_roles: *-wide_read`"), "{report}");
-        assert!(warnings[2].contains("`oauth4os-test-wide-logs-sneaky`, whose member `oauth4os-test-wide-pii`"), "{report}");
+        assert!(
+            warnings[2].contains("`oauth4os-test-wide-logs-sneaky`, whose member `oauth4os-test-wide-pii`"),
+            "{report}"
+        );
         let failures = sentences(Severity::Failure);
-        assert!(failures.iter().any(|sentence| sentence.contains("also the role `oauth4os-test-wide-foreign`")), "{report}");
+        assert!(
+            failures.iter().any(|sentence| sentence.contains("also the role `oauth4os-test-wide-foreign`")),
+            "{report}"
+        );
         assert!(failures.iter().any(|sentence| sentence.contains("may read the state of the cluster")), "{report}");
     })
     .await;
@@ -190,15 +202,22 @@ async fn an_alias_that_matches_grants_its_member() {
         for path in ["/T-pii", "/T-logs-a", "/T-pii/_alias/T-logs-sneaky"] {
             gateway.as_admin(Method::PUT, &filled(&gateway, path), None).await;
         }
-        crate::support::expect(&gateway, "read:T-logs-*", &[
-            (200, "GET", "/T-logs-sneaky/_search", ""),
-            (200, "GET", "/T-pii/_search", ""),
-        ]).await;
-        crate::support::expect(&gateway, "read:T-logs-*,-T-logs-sneaky", &[
-            (403, "GET", "/T-logs-sneaky/_search", ""),
-            (403, "GET", "/T-pii/_search", ""),
-            (200, "GET", "/T-logs-a/_search", ""),
-        ]).await;
+        crate::support::expect(
+            &gateway,
+            "read:T-logs-*",
+            &[(200, "GET", "/T-logs-sneaky/_search", ""), (200, "GET", "/T-pii/_search", "")],
+        )
+        .await;
+        crate::support::expect(
+            &gateway,
+            "read:T-logs-*,-T-logs-sneaky",
+            &[
+                (403, "GET", "/T-logs-sneaky/_search", ""),
+                (403, "GET", "/T-pii/_search", ""),
+                (200, "GET", "/T-logs-a/_search", ""),
+            ],
+        )
+        .await;
     })
     .await;
 }

@@ -107,8 +107,14 @@ const STATE: &[(u16, &str, &str, &str)] = &[
     (403, "GET", "/T-pii/_stats", ""),
 ];
 
-fn refused(requests: &[(u16, &'static str, &'static str, &'static str)]) -> Vec<(u16, &'static str, &'static str, &'static str)> {
-    requests.iter().filter(|request| request.0 == 200).map(|(_, method, path, body)| (403, *method, *path, *body)).collect()
+fn refused(
+    requests: &[(u16, &'static str, &'static str, &'static str)],
+) -> Vec<(u16, &'static str, &'static str, &'static str)> {
+    requests
+        .iter()
+        .filter(|request| request.0 == 200)
+        .map(|(_, method, path, body)| (403, *method, *path, *body))
+        .collect()
 }
 
 #[tokio::test]
@@ -123,19 +129,34 @@ async fn search_and_read() {
         expect(&gateway, "read:T-logs-*", SEARCHING).await;
         expect(&gateway, "read:T-logs-*", METADATA).await;
         expect(&gateway, "read:T-logs-*", BY_ID).await;
-        expect(&gateway, "read:T-logs-*", &[
-            (403, "PUT", "/T-logs-a/_doc/2", "{}"),
-            (403, "POST", "/T-logs-a/_update/1", r#"{"doc":{}}"#),
-            (403, "DELETE", "/T-logs-a/_doc/1", ""),
-            (403, "POST", "/T-logs-a/_delete_by_query", r#"{"query":{"match_all":{}}}"#),
-            (403, "POST", "/T-logs-a/_refresh", ""),
-            (403, "PUT", "/T-logs-a/_mapping", r#"{"properties":{"z":{"type":"long"}}}"#),
-            (403, "DELETE", "/T-logs-a", ""),
-            (403, "GET", "/_cluster/health", ""),
-            (403, "GET", "/T-logs-a/_stats", ""),
-            (200, "POST", "/T-logs-a/_search", r#"{"query":{"terms":{"m":{"index":"T-logs-b","id":"1","path":"m"}}}}"#),
-            (403, "POST", "/T-logs-a/_search", r#"{"query":{"terms":{"m":{"index":"T-pii","id":"1","path":"m"}}}}"#),
-        ]).await;
+        expect(
+            &gateway,
+            "read:T-logs-*",
+            &[
+                (403, "PUT", "/T-logs-a/_doc/2", "{}"),
+                (403, "POST", "/T-logs-a/_update/1", r#"{"doc":{}}"#),
+                (403, "DELETE", "/T-logs-a/_doc/1", ""),
+                (403, "POST", "/T-logs-a/_delete_by_query", r#"{"query":{"match_all":{}}}"#),
+                (403, "POST", "/T-logs-a/_refresh", ""),
+                (403, "PUT", "/T-logs-a/_mapping", r#"{"properties":{"z":{"type":"long"}}}"#),
+                (403, "DELETE", "/T-logs-a", ""),
+                (403, "GET", "/_cluster/health", ""),
+                (403, "GET", "/T-logs-a/_stats", ""),
+                (
+                    200,
+                    "POST",
+                    "/T-logs-a/_search",
+                    r#"{"query":{"terms":{"m":{"index":"T-logs-b","id":"1","path":"m"}}}}"#,
+                ),
+                (
+                    403,
+                    "POST",
+                    "/T-logs-a/_search",
+                    r#"{"query":{"terms":{"m":{"index":"T-pii","id":"1","path":"m"}}}}"#,
+                ),
+            ],
+        )
+        .await;
         items(&gateway).await;
         handles(&gateway, "search:T-logs-*").await;
         handles(&gateway, "read:T-logs-*").await;
@@ -159,7 +180,8 @@ async fn items(gateway: &Gateway) {
 /// Scroll and point in time, from beginning to end; of another's point in time nothing.
 async fn handles(gateway: &Gateway, scopes: &str) {
     let token = gateway.token(&filled(gateway, scopes));
-    let (status, answer) = gateway.call(&token, "GET", &filled(gateway, "/T-logs-*/_search?scroll=1m&size=1"), "").await;
+    let (status, answer) =
+        gateway.call(&token, "GET", &filled(gateway, "/T-logs-*/_search?scroll=1m&size=1"), "").await;
     assert_eq!(status, 200, "{answer}");
     let id = answer["_scroll_id"].as_str().unwrap().to_owned();
     let next = json!({"scroll_id": id, "scroll": "1m"}).to_string();
@@ -172,7 +194,10 @@ async fn handles(gateway: &Gateway, scopes: &str) {
     let id = answer["pit_id"].as_str().unwrap().to_owned();
     let search = json!({"pit": {"id": id}}).to_string();
     assert_eq!(gateway.call(&token, "POST", "/_search", &search).await.0, 200);
-    assert_eq!(gateway.call(&token, "DELETE", "/_search/point_in_time", &json!({"pit_id": [id]}).to_string()).await.0, 200);
+    assert_eq!(
+        gateway.call(&token, "DELETE", "/_search/point_in_time", &json!({"pit_id": [id]}).to_string()).await.0,
+        200
+    );
 
     assert_eq!(gateway.call(&token, "POST", &open("T-pii"), "").await.0, 403);
     let foreign = gateway.as_admin(Method::POST, &open("T-pii"), None).await["pit_id"].as_str().unwrap().to_owned();
@@ -191,37 +216,52 @@ async fn write() {
         expect(&gateway, "write:T-logs-*", &refused(SEARCHING)).await;
         expect(&gateway, "write:T-logs-*", &refused(METADATA)).await;
         expect(&gateway, "write:T-logs-*", &refused(BY_ID)).await;
-        expect(&gateway, "write:T-logs-*", &[
-            (201, "PUT", "/T-logs-a/_doc/2?refresh=wait_for", r#"{"m":"x","new field":1}"#),
-            (201, "POST", "/T-logs-a/_doc?refresh=true", r#"{"m":"x"}"#),
-            (201, "PUT", "/T-logs-a/_create/3", r#"{"m":"x"}"#),
-            (200, "POST", "/T-logs-a/_update/2", r#"{"doc":{"m":"y"}}"#),
-            (200, "DELETE", "/T-logs-a/_doc/3", ""),
-            (201, "PUT", "/T-logs-made/_doc/1", r#"{"made":{"by":"writing"}}"#),
-            (201, "POST", "/T-logs-stream/_doc", r#"{"@timestamp":"2026-01-01T00:00:00Z"}"#),
-            (201, "POST", "/T-logs-stream-made/_doc", r#"{"@timestamp":"2026-01-01T00:00:00Z"}"#),
-            (403, "POST", "/T-logs-a/_update_by_query", ""),
-            (403, "POST", "/T-logs-a/_delete_by_query", r#"{"query":{"match_all":{}}}"#),
-            (403, "DELETE", "/T-logs-a", ""),
-            (403, "POST", "/T-logs-a/_refresh", ""),
-            (403, "PUT", "/T-logs-a/_settings", r#"{"index":{"number_of_replicas":0}}"#),
-            (403, "PUT", "/T-logs-with", r#"{"aliases":{"T-logs-x":{}}}"#),
-            (403, "PUT", "/T-logs-a/_alias/T-logs-y", ""),
-            (403, "GET", "/T-logs-a/_stats", ""),
-        ]).await;
+        expect(
+            &gateway,
+            "write:T-logs-*",
+            &[
+                (201, "PUT", "/T-logs-a/_doc/2?refresh=wait_for", r#"{"m":"x","new field":1}"#),
+                (201, "POST", "/T-logs-a/_doc?refresh=true", r#"{"m":"x"}"#),
+                (201, "PUT", "/T-logs-a/_create/3", r#"{"m":"x"}"#),
+                (200, "POST", "/T-logs-a/_update/2", r#"{"doc":{"m":"y"}}"#),
+                (200, "DELETE", "/T-logs-a/_doc/3", ""),
+                (201, "PUT", "/T-logs-made/_doc/1", r#"{"made":{"by":"writing"}}"#),
+                (201, "POST", "/T-logs-stream/_doc", r#"{"@timestamp":"2026-01-01T00:00:00Z"}"#),
+                (201, "POST", "/T-logs-stream-made/_doc", r#"{"@timestamp":"2026-01-01T00:00:00Z"}"#),
+                (403, "POST", "/T-logs-a/_update_by_query", ""),
+                (403, "POST", "/T-logs-a/_delete_by_query", r#"{"query":{"match_all":{}}}"#),
+                (403, "DELETE", "/T-logs-a", ""),
+                (403, "POST", "/T-logs-a/_refresh", ""),
+                (403, "PUT", "/T-logs-a/_settings", r#"{"index":{"number_of_replicas":0}}"#),
+                (403, "PUT", "/T-logs-with", r#"{"aliases":{"T-logs-x":{}}}"#),
+                (403, "PUT", "/T-logs-a/_alias/T-logs-y", ""),
+                (403, "GET", "/T-logs-a/_stats", ""),
+            ],
+        )
+        .await;
         // Writing by query reads: it takes both scopes.
-        expect(&gateway, "write:T-logs-* read:T-logs-*", &[
-            (200, "POST", "/T-logs-b/_update_by_query?conflicts=proceed", ""),
-            (200, "POST", "/T-logs-b/_delete_by_query?conflicts=proceed", r#"{"query":{"match_none":{}}}"#),
-            (403, "POST", "/T-pii/_update_by_query", ""),
-        ]).await;
-        expect(&gateway, "write:T-logs-a read:T-logs-b", &[
-            (403, "POST", "/T-logs-a/_update_by_query", ""),
-            (403, "POST", "/T-logs-b/_update_by_query", ""),
-            (200, "GET", "/T-logs-b/_search", ""),
-            (403, "GET", "/T-logs-a/_search", ""),
-            (403, "PUT", "/T-logs-b/_doc/7", "{}"),
-        ]).await;
+        expect(
+            &gateway,
+            "write:T-logs-* read:T-logs-*",
+            &[
+                (200, "POST", "/T-logs-b/_update_by_query?conflicts=proceed", ""),
+                (200, "POST", "/T-logs-b/_delete_by_query?conflicts=proceed", r#"{"query":{"match_none":{}}}"#),
+                (403, "POST", "/T-pii/_update_by_query", ""),
+            ],
+        )
+        .await;
+        expect(
+            &gateway,
+            "write:T-logs-a read:T-logs-b",
+            &[
+                (403, "POST", "/T-logs-a/_update_by_query", ""),
+                (403, "POST", "/T-logs-b/_update_by_query", ""),
+                (200, "GET", "/T-logs-b/_search", ""),
+                (403, "GET", "/T-logs-a/_search", ""),
+                (403, "PUT", "/T-logs-b/_doc/7", "{}"),
+            ],
+        )
+        .await;
         bulk(&gateway).await;
     })
     .await;
@@ -259,23 +299,38 @@ async fn monitor_manage_admin() {
         expect(&gateway, "monitor:T-logs-*", METADATA).await;
         expect(&gateway, "monitor:T-logs-*", &refused(SEARCHING)).await;
         expect(&gateway, "monitor:T-logs-*", &refused(BY_ID)).await;
-        expect(&gateway, "monitor:T-logs-*", &[
-            (403, "POST", "/T-logs-a/_refresh", ""),
-            (403, "PUT", "/T-logs-a/_doc/2", "{}"),
-            (403, "DELETE", "/T-logs-a", ""),
-        ]).await;
+        expect(
+            &gateway,
+            "monitor:T-logs-*",
+            &[
+                (403, "POST", "/T-logs-a/_refresh", ""),
+                (403, "PUT", "/T-logs-a/_doc/2", "{}"),
+                (403, "DELETE", "/T-logs-a", ""),
+            ],
+        )
+        .await;
         expect(&gateway, "manage:T-logs-*", OUTSIDE).await;
         expect(&gateway, "manage:T-logs-*", STATE).await;
         expect(&gateway, "manage:T-logs-*", METADATA).await;
         expect(&gateway, "manage:T-logs-*", &refused(SEARCHING)).await;
         expect(&gateway, "manage:T-logs-*", &refused(BY_ID)).await;
-        expect(&gateway, "manage:T-logs-*", &[(403, "PUT", "/T-logs-a/_doc/2", "{}"), (403, "POST", "/T-logs-a/_bulk", "{\"index\":{}}\n{}\n")]).await;
+        expect(
+            &gateway,
+            "manage:T-logs-*",
+            &[(403, "PUT", "/T-logs-a/_doc/2", "{}"), (403, "POST", "/T-logs-a/_bulk", "{\"index\":{}}\n{}\n")],
+        )
+        .await;
         expect(&gateway, "manage:T-logs-*", LIFE).await;
         expect(&gateway, "admin:T-logs-*", OUTSIDE).await;
         for all in [SEARCHING, METADATA, BY_ID, STATE, LIFE] {
             expect(&gateway, "admin:T-logs-*", all).await;
         }
-        expect(&gateway, "admin:T-logs-*", &[(200, "PUT", "/T-logs-a/_doc/1", "{}"), (200, "POST", "/T-logs-a/_bulk", "{\"index\":{}}\n{}\n")]).await;
+        expect(
+            &gateway,
+            "admin:T-logs-*",
+            &[(200, "PUT", "/T-logs-a/_doc/1", "{}"), (200, "POST", "/T-logs-a/_bulk", "{\"index\":{}}\n{}\n")],
+        )
+        .await;
         handles(&gateway, "admin:T-logs-*").await;
     })
     .await;
@@ -284,7 +339,12 @@ async fn monitor_manage_admin() {
 /// The life of an index from creation to deletion.
 const LIFE: &[(u16, &str, &str, &str)] = &[
     (200, "PUT", "/T-logs-m", r#"{"settings":{"number_of_shards":2,"number_of_replicas":0}}"#),
-    (200, "PUT", "/T-logs-w", r#"{"settings":{"number_of_replicas":0},"aliases":{"T-logs-current":{"is_write_index":true}}}"#),
+    (
+        200,
+        "PUT",
+        "/T-logs-w",
+        r#"{"settings":{"number_of_replicas":0},"aliases":{"T-logs-current":{"is_write_index":true}}}"#,
+    ),
     (200, "PUT", "/T-logs-m/_mapping", r#"{"properties":{"a":{"type":"long"}}}"#),
     (200, "PUT", "/T-logs-m/_settings", r#"{"index.refresh_interval":"5s"}"#),
     (200, "PUT", "/T-logs-m/_alias/T-logs-al", ""),

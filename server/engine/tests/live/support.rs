@@ -37,15 +37,17 @@ impl Gateway {
             || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/engine/3.4.0/engine.json"),
             PathBuf::from,
         );
-        let text = std::fs::read_to_string(&path)
-            .unwrap_or_else(|error| panic!("no engine to test with: {} cannot be read ({error}); run `cargo xtask engine up`", path.display()));
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| {
+            panic!("no engine to test with: {} cannot be read ({error}); run `cargo xtask engine up`", path.display())
+        });
         let state: Value = serde_json::from_str(&text).expect("the engine's state is JSON");
         let engine: oauth4os_config::Engine =
             serde_json::from_value(json!({"url": state["url"], "ca": state["ca"]})).expect("a URL and a CA");
         let naming = Naming::of(name).unwrap();
         let key = Arc::new(SigningKey::generate(Algorithm::Rs256).unwrap());
         let desired = SecurityConfig::new(naming.clone(), ISSUER, [key.public().as_ref()]).unwrap();
-        let credentials = AdminCredentials::Certificate { certificate: file(&state, "admin_cert"), key: file(&state, "admin_key") };
+        let credentials =
+            AdminCredentials::Certificate { certificate: file(&state, "admin_cert"), key: file(&state, "admin_key") };
         let ca = std::fs::read(file(&state, "ca")).unwrap();
         let http = reqwest::Client::builder()
             .no_proxy()

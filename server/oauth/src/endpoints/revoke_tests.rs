@@ -143,6 +143,17 @@ async fn a_caller_who_hangs_up_cannot_stop_a_revocation_half_way() {
     assert!(!is_in_force(&gateway, &token).await);
 }
 
+#[tokio::test]
+async fn a_token_that_was_revoked_elsewhere_is_out_of_use_here_before_that_is_confirmed() {
+    let gateway = Gateway::start().await;
+    let token = gateway.token("agent").await;
+    let id = gateway.id_of(&token);
+    gateway.store.revoke_token(&id).await.unwrap();
+    assert!(gateway.sink.ids().is_empty());
+    is_empty_200(&revoke_as(&gateway, "agent", &token, "").await);
+    assert_eq!(gateway.sink.ids(), [id.as_str()]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_many_revocations_at_once_each_is_in_force_when_confirmed() {
     let gateway = Gateway::start().await;

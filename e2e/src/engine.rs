@@ -1,0 +1,94 @@
+//! The real engine that `cargo xtask engine up` has started.
+
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::http::{Answer, Client};
+use crate::{paths, until};
+
+/// An OpenSearch with its security plugin, filled by `cargo xtask data`.
+pub struct Engine {
+    pub url: String,
+    pub port: u16,
+    pub ca: PathBuf,
+    pub version: String,
+    pub admin_cert: PathBuf,
+    pub admin_key: PathBuf,
+    admin: Client,
+}
+
+impl Engine {
+    /// The engine of this run.
+    ///
+    /// # Panics
+    /// When there is none, or it holds no data.
+    #[must_use]
+    pub fn get() -> &'static Self {
+        static ENGINE: OnceLock<Engine> = OnceLock::new();
+        ENGINE.get_or_init(|| {
+            let file = paths::required(
+                "OAUTH4OS_ENGINE_JSON",
+                paths::workspace().join("target/engine/3.4.0/engine.json"),
+                "run `cargo xtask engine up` and `cargo xtask data`",
+            );
+            let text = std::fs::read_to_string(&file).expect("read the engine's state");
+            let state: Value = serde_json::from_str(&text).expect("the engine's state is JSON");
+            let field = |name: &str| state[name].as_str().unwrap_or_else(|| panic!("`{}` has no `{name}`", file.display())).to_owned();
+            let port = state["http_port"].as_u64().and_then(|port| u16::try_from(port).ok()).expect("a port");
+            let ca = PathBuf::from(field("ca"));
+            let engine = Self {
+                url: field("url"),
+                port,
+                version: field("version"),
+                admin_cert: field("admin_cert").into(),
+                admin_key: field("admin_key").into(),
+                admin: Client::new(port, &ca).with_basic(&field("user"), &field("password")),
+                ca,
+            };
+            let customers = engine.admin.get("/pii-customers/_count").send();
+            assert_eq!(customers.status, 200, "the engine of `{}` holds no data, run `cargo xtask data`: {}", file.display(), customers.text());
+            engine
+        })
+    }
+
+    /// The engine's administrator, asking the engine without the gateway.
+    #[must_use]
+    pub fn admin(&self) -> &Client {
+        &self.admin
+    }
+
+    /// Whether this is a 2.x.
+    #[must_use]
+    pub fn is_2(&self) -> bool {
+        self.version.starts_with("2.")
+    }
+
+    /// Makes everything that was written visible to searches.
+    pub fn refresh(&self, index: &str) {
+        self.admin.post(&format!("/{index}/_refresh")).expect(200);
+    }
+
+    /// How many documents there are, deleted ones not counted.
+    ///
+    /// # Panics
+    /// When the engine does not say.
+    #[must_use]
+    pub fn count(&self, index: &str) -> u64 {
+        self.refresh(index);
+        self.admin.get(&format!("/{index}/_count")).expect(200).json()["count"].as_u64().expect("a number")
+    }
+
+    /// Deletes an index; it may be missing.
+    pub fn delete_index(&self, index: &str) {
+        let answer = self.admin.delete(&format!("/{index}?ignore_unavailable=true")).send();
+        assert!(matches!(answer.status, 200 | 404), "`DELETE /{index}`: {}", answer.text());
+    }
+
+    /// Asks until the answer is as it should be: some things in a cluster take effect a moment later.
+    pub fn eventually(&self, target: &str, is_there: impl Fn(&Answer) -> bool) -> Answer {
+        until(target, Duration::from_secs(20), || Some(self.admin.get(target).send()).filter(|answer| is_there(answer)))
+    }
+}

@@ -1,0 +1,65 @@
+//! Child processes that never outlive the test, however it ends.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use crate::until;
+
+/// Starts the program, says its id, and ends it when standard input ends: when the test says so, and also when the
+/// test's process is gone without a word, which no destructor notices.
+const KEEPER: &str = r#""$@" </dev/null & echo $!; while read -r signal; do kill -s "$signal" $!; done; kill -s KILL $! 2>/dev/null; wait $!"#;
+
+/// A running program.
+pub(crate) struct Process {
+    keeper: Child,
+    pid: u32,
+}
+
+impl Process {
+    /// Starts `program serve --config config`, with its output in `log`.
+    pub(crate) fn start(program: &Path, config: &Path, log: &File) -> Self {
+        let mut keeper = Command::new("sh")
+            .args(["-c", KEEPER, "sh"])
+            .arg(program)
+            .args(["serve", "--config"])
+            .arg(config)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(log.try_clone().expect("a log"))
+            .spawn()
+            .expect("start a shell");
+        let mut line = String::new();
+        let stdout = keeper.stdout.as_mut().expect("the keeper speaks");
+        BufReader::new(stdout).read_line(&mut line).expect("the program's id");
+        let pid = line.trim().parse().expect("the program's id is a number");
+        Self { keeper, pid }
+    }
+
+    pub(crate) const fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Whether it is there and no zombie.
+    pub(crate) fn is_running(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+    }
+
+    /// Sends a signal by its name and waits for the end.
+    pub(crate) fn signal_and_wait(&mut self, signal: &str) {
+        let stdin = self.keeper.stdin.as_mut().expect("the keeper listens");
+        writeln!(stdin, "{signal}").expect("tell the keeper");
+        until("the gateway to end", Duration::from_secs(40), || (!self.is_running()).then_some(()));
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        drop(self.keeper.stdin.take());
+        // Whatever it answers, it is over.
+        let _ = self.keeper.wait();
+    }
+}

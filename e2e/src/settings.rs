@@ -1,0 +1,123 @@
+//! What a test's gateway is started with.
+
+use oauth4os_tokens::id;
+use serde_json::{Map, Value, json};
+
+/// The configuration of a gateway, as far as a test decides it.
+#[derive(Clone, Default)]
+pub struct Settings {
+    pub(crate) clients: Vec<ClientSettings>,
+    pub(crate) policies: Option<String>,
+    pub(crate) upstream: Option<String>,
+    pub(crate) engine_options: Map<String, Value>,
+    pub(crate) limits: Map<String, Value>,
+    pub(crate) tokens: Map<String, Value>,
+    pub(crate) log_level: Option<String>,
+    pub(crate) engine_decides: bool,
+}
+
+/// A client of the gateway. Its secret is made at random when the gateway starts.
+#[derive(Clone)]
+pub struct ClientSettings {
+    pub(crate) id: String,
+    pub(crate) secret: String,
+    pub(crate) fields: Map<String, Value>,
+}
+
+impl ClientSettings {
+    /// A machine that may ask for these scopes.
+    ///
+    /// # Panics
+    /// When the operating system gives no random bytes.
+    #[must_use]
+    pub fn new(id: &str, scopes: &[&str]) -> Self {
+        let mut fields = Map::new();
+        fields.insert("scopes".to_owned(), json!(scopes));
+        Self { id: id.to_owned(), secret: id::random_id("secret-of-the-client-").expect("random bytes"), fields }
+    }
+
+    /// Sets a key of the client's configuration.
+    #[must_use]
+    pub fn with(mut self, key: &str, value: Value) -> Self {
+        self.fields.insert(key.to_owned(), value);
+        self
+    }
+
+    pub(crate) fn to_json(&self) -> Value {
+        let mut client = self.fields.clone();
+        client.insert("id".to_owned(), json!(self.id));
+        client.insert("secret_hash".to_owned(), json!(format!("sha256:{}", sha256_hex(self.secret.as_bytes()))));
+        Value::Object(client)
+    }
+}
+
+impl Settings {
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A machine with these scopes.
+    #[must_use]
+    pub fn client(self, id: &str, scopes: &[&str]) -> Self {
+        self.client_with(ClientSettings::new(id, scopes))
+    }
+
+    #[must_use]
+    pub fn client_with(mut self, client: ClientSettings) -> Self {
+        self.clients.push(client);
+        self
+    }
+
+    /// Cedar policies, as the text of a file.
+    #[must_use]
+    pub fn policies(mut self, text: &str) -> Self {
+        self.policies = Some(text.to_owned());
+        self
+    }
+
+    /// Another engine than the real one.
+    #[must_use]
+    pub fn upstream(mut self, url: &str) -> Self {
+        self.upstream = Some(url.to_owned());
+        self
+    }
+
+    /// Sets a key of `upstream.engine`.
+    #[must_use]
+    pub fn engine_option(mut self, key: &str, value: Value) -> Self {
+        self.engine_options.insert(key.to_owned(), value);
+        self
+    }
+
+    /// Sets a key of `limits`.
+    #[must_use]
+    pub fn limit(mut self, key: &str, value: Value) -> Self {
+        self.limits.insert(key.to_owned(), value);
+        self
+    }
+
+    /// Sets a key of `tokens`.
+    #[must_use]
+    pub fn tokens(mut self, key: &str, value: Value) -> Self {
+        self.tokens.insert(key.to_owned(), value);
+        self
+    }
+
+    #[must_use]
+    pub fn log_level(mut self, level: &str) -> Self {
+        self.log_level = Some(level.to_owned());
+        self
+    }
+
+    /// The build whose own decision is switched off: authentication and identity stay, the engine alone decides.
+    #[must_use]
+    pub fn engine_decides(mut self) -> Self {
+        self.engine_decides = true;
+        self
+    }
+}
+
+fn sha256_hex(bytes: &[u8]) -> String {
+    id::sha256(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
