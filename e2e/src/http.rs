@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -49,7 +49,7 @@ thread_local! {
 impl Client {
     /// A client of `localhost:port` that trusts `ca`.
     #[must_use]
-    pub fn new(port: u16, ca: &PathBuf) -> Self {
+    pub fn new(port: u16, ca: &Path) -> Self {
         Self { address: ([127, 0, 0, 1], port).into(), tls: tls::client_config(ca), authorization: None }
     }
 

@@ -10,7 +10,7 @@ use crate::until;
 
 /// Starts the program, says its id, and ends it when standard input ends: when the test says so, and also when the
 /// test's process is gone without a word, which no destructor notices.
-const KEEPER: &str = r#""$@" </dev/null & echo $!; while read -r signal; do kill -s "$signal" $!; done; kill -s KILL $! 2>/dev/null; wait $!"#;
+const KEEPER: &str = r#""$@" </dev/null >&2 & echo $!; while read -r signal; do kill -s "$signal" $!; done; kill -s KILL $! 2>/dev/null; wait $!"#;
 
 /// A running program.
 pub(crate) struct Process {

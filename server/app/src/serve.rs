@@ -1,11 +1,12 @@
 //! The life of the serving process: open the state, build the parts, serve, drain, close.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use oauth4os_config::{Audit as AuditConfig, Config};
 use oauth4os_engine::EngineClient;
 use oauth4os_oauth::{
-    Authority, ClientAddress, ClientDirectory, Parts, RequestId, RevocationSink, Settings, ensure_first_admin, is_own_path, router,
+    Authority, ClientAddress, ClientDirectory, FirstAdmin, Parts, RequestId, RevocationSink, Settings, ensure_first_admin, is_own_path, router,
 };
 use oauth4os_policy::Clusters;
 use oauth4os_proxy::{ControlPlane, Gateway, Revocations, Setup};
@@ -21,6 +22,10 @@ use crate::{Failure, engine, first_admin, parts, state, tls};
 
 /// Threads of the control plane: enough that a slow disk or a slow login holds up nobody else.
 const CONTROL_THREADS: usize = 2;
+
+/// How long an expired token is listed, and how often those that are older are looked for.
+const KEPT_AFTER_EXPIRY: Duration = Duration::from_secs(30 * 86_400);
+const PURGE_INTERVAL: Duration = Duration::from_secs(3_600);
 
 /// Serves until SIGTERM or SIGINT.
 pub(crate) fn run(config: Config) -> Result<(), Failure> {
@@ -67,9 +72,10 @@ fn start(
     let revocations = Arc::new(Revocations::default());
 
     let (authority, internal_keys) = control.block_on(async {
-        if let Some(admin) = ensure_first_admin(store.as_ref(), clock.as_ref(), &config.clients).await? {
-            let path = first_admin::show(&admin, &config.state.directory)?;
-            tracing::info!(path = %path.display(), "first start: the administrator's credential is in this file; keep it safe and delete the file");
+        let shown = first_admin::path(&config.state.directory);
+        let show = |admin: &FirstAdmin| first_admin::show(admin, &shown);
+        if ensure_first_admin(store.as_ref(), clock.as_ref(), &config.clients, show).await?.is_some() {
+            tracing::info!(path = %shown.display(), "first start: the administrator's credential is in this file; keep it safe and delete the file");
         }
         let now = clock.now();
         let internal_keys = signing_keys(store.as_ref(), KeyUse::Internal, now).await?;
@@ -99,6 +105,7 @@ fn start(
     })?;
 
     let engine_client = EngineClient::plain(&config.upstream.engine)?;
+    control.spawn(purge(Arc::clone(&store), Arc::clone(&clock)));
     let watch = Arc::clone(&engine_watch);
     control.spawn(async move { watch.run(engine_client).await });
     if let Some(address) = config.metrics.listen {
@@ -133,6 +140,17 @@ fn start(
         clock,
     })?;
     Ok(gateway)
+}
+
+/// Forgets tokens that have expired long ago.
+async fn purge(store: Arc<dyn Store>, clock: Arc<dyn Clock>) {
+    let mut every = tokio::time::interval(PURGE_INTERVAL);
+    loop {
+        every.tick().await;
+        if let Err(error) = store.purge_expired(clock.now() - KEPT_AFTER_EXPIRY).await {
+            tracing::warn!(%error, "expired tokens could not be forgotten; the next try is in an hour");
+        }
+    }
 }
 
 async fn until_told_to_stop() -> std::io::Result<&'static str> {

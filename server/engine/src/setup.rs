@@ -189,24 +189,9 @@ impl Change {
     }
 
     async fn patch_domain(&self, admin: &EngineClient, name: &str) -> Result<Answer, SetupError> {
-        let path = format!("/config/dynamic/authc/{name}");
-        let step = match self.to.clone() {
-            Some(mut domain) => {
-                // The number of the plan may be taken by now.
-                let live = authc(&dynamic(admin).await?);
-                if let Some(fields) = domain.as_object_mut() {
-                    fields.insert("order".to_owned(), json!(domains::free_order(&live, name)));
-                }
-                // `add` replaces a member that exists, and fails below one that does not (RFC 6902 section 4.1).
-                if live.as_object().is_none_or(serde_json::Map::is_empty) {
-                    json!({"op": "add", "path": "/config/dynamic/authc", "value": {name: domain}})
-                } else {
-                    json!({"op": "add", "path": path, "value": domain})
-                }
-            }
-            None => json!({"op": "remove", "path": path}),
-        };
-        Ok(admin.send(Method::PATCH, &format!("{API}/securityconfig"), Some(&json!([step]))).await?)
+        let live = authc(&dynamic(admin).await?);
+        let patch = json!([domain_step(&live, name, self.to.clone())]);
+        Ok(admin.send(Method::PATCH, &format!("{API}/securityconfig"), Some(&patch)).await?)
     }
 
     /// Whether a domain is there with a number of its own, or gone. The API has no way to write on a condition, so two
@@ -217,6 +202,22 @@ impl Change {
         let found = live.get(name);
         let is_there = found.is_some() == self.to.is_some();
         Ok(is_there && found.is_none_or(|domain| domains::free_order(&live, name) == order(domain)))
+    }
+}
+
+/// The step of a JSON patch (RFC 6902) that makes the domain `name` what it must be, among those that are there now.
+fn domain_step(live: &Value, name: &str, to: Option<Value>) -> Value {
+    let path = format!("/config/dynamic/authc/{name}");
+    let Some(mut domain) = to else { return json!({"op": "remove", "path": path}) };
+    // The number of the plan may be taken by now.
+    if let Some(fields) = domain.as_object_mut() {
+        fields.insert("order".to_owned(), json!(domains::free_order(live, name)));
+    }
+    // `add` replaces a member that exists, and fails below one that does not (RFC 6902 section 4.1).
+    if live.as_object().is_none_or(serde_json::Map::is_empty) {
+        json!({"op": "add", "path": "/config/dynamic/authc", "value": {name: domain}})
+    } else {
+        json!({"op": "add", "path": path, "value": domain})
     }
 }
 

@@ -211,10 +211,7 @@ impl Signing {
     fn new(settings: &Settings, keys: KeySet) -> Result<Self, AuthorityError> {
         let active = keys.active();
         if active.algorithm() != Algorithm::Es256 {
-            return Err(AuthorityError::WrongKey {
-                kid: active.kid().to_owned(),
-                algorithm: active.algorithm(),
-            });
+            return Err(AuthorityError::WrongKey { kid: active.kid().to_owned(), algorithm: active.algorithm() });
         }
         Ok(Self {
             verifier: Verifier::new(&settings.issuer, &settings.audience, &keys),
@@ -226,8 +223,6 @@ impl Signing {
 
 /// Runs `work` to its end even when the caller hangs up and its future is dropped: what is on the disk must also be in
 /// force. None when the runtime is being shut down.
-pub(crate) async fn to_the_end<T: Send + 'static>(
-    work: impl Future<Output = T> + Send + 'static,
-) -> Option<T> {
+pub(crate) async fn to_the_end<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Option<T> {
     tokio::spawn(work).await.ok()
 }

@@ -19,12 +19,13 @@ async fn the_first_start_makes_one_administrator_and_later_ones_none() {
     let folder = folder();
     let clock = ManualClock::default();
     let store = open(folder.path(), &clock).await;
-    let admin = ensure_first_admin(&*store, &clock, &[]).await.unwrap().unwrap();
+    let admin = ensure_first_admin(&*store, &clock, &[], |_| Ok(())).await.unwrap().unwrap();
     assert_eq!(admin.client_id, "admin");
     assert!(!format!("{admin:?}").contains(admin.client_secret.expose()));
-    assert!(ensure_first_admin(&*store, &clock, &[]).await.unwrap().is_none());
+    assert!(ensure_first_admin(&*store, &clock, &[], |_| Ok(())).await.unwrap().is_none());
 
-    let directory = ClientDirectory::load(&[], Clusters::default(), store.clone(), Arc::new(clock.clone())).await.unwrap();
+    let directory =
+        ClientDirectory::load(&[], Clusters::default(), store.clone(), Arc::new(clock.clone())).await.unwrap();
     let client = directory.authenticate("admin", admin.client_secret.expose()).unwrap();
     assert_eq!(client.scopes.to_string(), "admin:gateway");
 
@@ -32,7 +33,7 @@ async fn the_first_start_makes_one_administrator_and_later_ones_none() {
     store.delete_client("admin").await.unwrap();
     drop((directory, store));
     let store = open(folder.path(), &clock).await;
-    assert!(ensure_first_admin(&*store, &clock, &[]).await.unwrap().is_none());
+    assert!(ensure_first_admin(&*store, &clock, &[], |_| Ok(())).await.unwrap().is_none());
     assert!(store.clients(PageRequest::default()).await.unwrap().items.is_empty());
 }
 
@@ -44,7 +45,7 @@ async fn of_many_starts_at_once_one_gets_the_credentials() {
     let starts: Vec<_> = (0..20)
         .map(|_| {
             let (store, clock) = (store.clone(), clock.clone());
-            tokio::spawn(async move { ensure_first_admin(&*store, &clock, &[]).await.unwrap() })
+            tokio::spawn(async move { ensure_first_admin(&*store, &clock, &[], |_| Ok(())).await.unwrap() })
         })
         .collect();
     let mut given = Vec::new();
@@ -62,10 +63,21 @@ async fn a_configured_administrator_is_enough() {
     let clock = ManualClock::default();
     let store = open(folder.path(), &clock).await;
     for id in ["operator", "admin"] {
-        assert!(ensure_first_admin(&*store, &clock, &configured(id, "admin:gateway")).await.unwrap().is_none());
+        assert!(ensure_first_admin(&*store, &clock, &configured(id, "admin:gateway"), |_| Ok(())).await.unwrap().is_none());
     }
-    let taken = ensure_first_admin(&*store, &clock, &configured("admin", "read:logs-*")).await;
+    let taken = ensure_first_admin(&*store, &clock, &configured("admin", "read:logs-*"), |_| Ok(())).await;
     assert!(matches!(taken, Err(FirstAdminError::IdTaken)));
     assert!(store.clients(PageRequest::default()).await.unwrap().items.is_empty());
-    assert!(ensure_first_admin(&*store, &clock, &configured("reader", "read:logs-*")).await.unwrap().is_some());
+    assert!(ensure_first_admin(&*store, &clock, &configured("reader", "read:logs-*"), |_| Ok(())).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn an_administrator_who_cannot_be_shown_is_not_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = ManualClock::default();
+    let store = open(folder.path(), &clock).await;
+    let refused = ensure_first_admin(&*store, &clock, &[], |_| Err(std::io::Error::other("no room"))).await;
+    assert!(matches!(refused, Err(FirstAdminError::NotShown(_))), "{refused:?}");
+    assert!(store.initialised_at().await.unwrap().is_none());
+    assert!(ensure_first_admin(&*store, &clock, &[], |_| Ok(())).await.unwrap().is_some());
 }

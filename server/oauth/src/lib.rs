@@ -29,25 +29,19 @@ mod http;
 
 use std::sync::Arc;
 
-pub use self::authority::{
-    Authority, AuthorityError, Parts, Readiness, RevocationSink, Settings,
-};
+pub use self::authority::{Authority, AuthorityError, Parts, Readiness, RevocationSink, Settings};
 pub use self::clients::{Client, ClientDirectory, ClientSource, DirectoryError};
 pub use self::first_admin::{FirstAdmin, FirstAdminError, ensure_first_admin};
 pub use self::http::{ClientAddress, RequestId};
 
 /// Every path the gateway answers itself begins with one of these, at the end of a segment. No index name begins with
 /// `_`; indices that are called exactly `oauth`, `.well-known`, `healthz` or `readyz` cannot be named in a path.
-pub const OWN_PATHS: [&str; 5] =
-    ["/oauth", "/.well-known", "/_oauth4os", "/healthz", "/readyz"];
+pub const OWN_PATHS: [&str; 5] = ["/oauth", "/.well-known", "/_oauth4os", "/healthz", "/readyz"];
 
 /// Whether a request for `path` belongs to this router: an exact, case-sensitive comparison of the raw path.
 #[must_use]
 pub fn is_own_path(path: &str) -> bool {
-    OWN_PATHS.iter().any(|own| {
-        path.strip_prefix(own)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    })
+    OWN_PATHS.iter().any(|own| path.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
 }
 
 /// The endpoints of an authority.
@@ -67,7 +61,16 @@ mod tests {
         for path in ["/oauth", "/oauth/", "/oauth/token", "/.well-known/x", "/_oauth4os/v1/whoami", "/healthz"] {
             assert!(is_own_path(path), "{path}");
         }
-        for path in ["/", "/oauth2", "/oauth-logs/_search", "/OAuth/token", "/_oauth4os2", "/healthz2", "//oauth/token", "/%6Fauth/token"] {
+        for path in [
+            "/",
+            "/oauth2",
+            "/oauth-logs/_search",
+            "/OAuth/token",
+            "/_oauth4os2",
+            "/healthz2",
+            "//oauth/token",
+            "/%6Fauth/token",
+        ] {
             assert!(!is_own_path(path), "{path}");
         }
     }

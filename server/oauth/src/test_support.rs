@@ -25,9 +25,7 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 use tower::ServiceExt as _;
 
-use crate::{
-    Authority, ClientAddress, ClientDirectory, Parts, Readiness, RequestId, RevocationSink, Settings, router,
-};
+use crate::{Authority, ClientAddress, ClientDirectory, Parts, Readiness, RequestId, RevocationSink, Settings, router};
 
 pub(crate) const ISSUER: &str = "https://gateway.example.com";
 pub(crate) const AUDIENCE: &str = "opensearch-gateway";
@@ -67,7 +65,8 @@ impl Gateway {
         let clock = ManualClock::default();
         let mut secrets = HashMap::new();
         let mut secret_hash = |id: &str, secret: String| {
-            let hex: String = oauth4os_tokens::id::sha256(secret.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+            let hex: String =
+                oauth4os_tokens::id::sha256(secret.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
             secrets.insert(id.to_owned(), secret);
             format!("sha256:{hex}")
         };
@@ -90,7 +89,7 @@ impl Gateway {
         ]))
         .unwrap();
         let store = open(folder.path(), &clock).await;
-        let admin = crate::ensure_first_admin(&*store, &clock, &configured).await.unwrap().unwrap();
+        let admin = crate::ensure_first_admin(&*store, &clock, &configured, |_| Ok(())).await.unwrap().unwrap();
         secrets.insert(admin.client_id, admin.client_secret.expose().to_owned());
         for (id, scopes) in [("shipper", "write:app-logs-*"), ("other", "read:logs-*")] {
             let secret = new_secret();
@@ -120,7 +119,8 @@ impl Gateway {
     ) -> Self {
         let shared: Arc<dyn Clock> = Arc::new(clock.clone());
         let (audit, writer) = Audit::to_file(&folder.path().join("audit.jsonl")).unwrap();
-        let clients = ClientDirectory::load(&configured, Clusters::default(), store.clone(), shared.clone()).await.unwrap();
+        let clients =
+            ClientDirectory::load(&configured, Clusters::default(), store.clone(), shared.clone()).await.unwrap();
         let sink = Arc::new(Sink(watch::channel(Vec::new()).0));
         let readiness = Arc::new(Switch::default());
         let authority = Authority::new(Parts {
@@ -195,11 +195,7 @@ impl Gateway {
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
         let answer = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = answer.into_parts();
-        Answer {
-            status: parts.status,
-            headers: parts.headers,
-            body: body.collect().await.unwrap().to_bytes(),
-        }
+        Answer { status: parts.status, headers: parts.headers, body: body.collect().await.unwrap().to_bytes() }
     }
 
     pub(crate) fn service(&self) -> Router {

@@ -1,10 +1,11 @@
 //! Prometheus metrics. Every label has a fixed set of values, so their number does not grow with use; names of
 //! clients, indices and paths are in the audit record instead.
 
+use std::fmt::{self, Write as _};
 use std::sync::atomic::{AtomicI64, AtomicU64};
 
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -12,7 +13,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 /// What became of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// Forwarded, and answered by the engine.
     Allowed,
@@ -29,7 +30,7 @@ pub enum Outcome {
 }
 
 /// Why the engine could not be asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum UpstreamFailure {
     /// No connection.
     Connect,
@@ -39,6 +40,30 @@ pub enum UpstreamFailure {
     Timeout,
     /// The engine does not accept the identity the gateway hands over.
     Identity,
+}
+
+impl EncodeLabelValue for Outcome {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        encoder.write_str(match self {
+            Self::Allowed => "allowed",
+            Self::Denied => "denied",
+            Self::Unauthenticated => "unauthenticated",
+            Self::Malformed => "malformed",
+            Self::Limited => "limited",
+            Self::Failed => "failed",
+        })
+    }
+}
+
+impl EncodeLabelValue for UpstreamFailure {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        encoder.write_str(match self {
+            Self::Connect => "connect",
+            Self::Broken => "broken",
+            Self::Timeout => "timeout",
+            Self::Identity => "identity",
+        })
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -146,7 +171,7 @@ impl Metrics {
     ///
     /// # Errors
     /// When a metric cannot be written as text.
-    pub fn render(&self) -> Result<String, std::fmt::Error> {
+    pub fn render(&self) -> Result<String, fmt::Error> {
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
         Ok(text)
@@ -199,9 +224,9 @@ mod tests {
         metrics.upstream_failed(UpstreamFailure::Timeout);
         metrics.tokens_issued.inc();
         let text = metrics.render().unwrap();
-        assert!(text.contains("oauth4os_requests_total{outcome=\"Denied\"} 1"), "{text}");
-        assert!(text.contains("oauth4os_upstream_failures_total{reason=\"Timeout\"} 1"), "{text}");
+        assert!(text.contains("oauth4os_requests_total{outcome=\"denied\"} 1"), "{text}");
+        assert!(text.contains("oauth4os_upstream_failures_total{reason=\"timeout\"} 1"), "{text}");
         assert!(text.contains("oauth4os_tokens_issued_total 1"), "{text}");
-        assert!(text.contains("oauth4os_request_duration_seconds_count{outcome=\"Denied\"} 1"), "{text}");
+        assert!(text.contains("oauth4os_request_duration_seconds_count{outcome=\"denied\"} 1"), "{text}");
     }
 }

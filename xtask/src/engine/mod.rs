@@ -132,7 +132,10 @@ pub fn up(options: &Options) -> Result<State> {
                 progress::say(&format!("OpenSearch {} is up already (process {})", state.version, state.pid));
                 return Ok(state);
             }
-            return start::wait(options.version, &dir, &started, None);
+            match start::wait(options.version, &dir, &started, None) {
+                Err(_) if !started.runs() => progress::say(&format!("OpenSearch {} ended meanwhile: starting it anew", options.version.number()));
+                waited => return waited,
+            }
         }
     }
     start::start(options, &dir, account.as_ref())

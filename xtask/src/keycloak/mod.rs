@@ -98,7 +98,10 @@ pub fn up(options: &Options) -> Result<State> {
                 progress::say(&format!("Keycloak {} is up already (process {})", state.version, state.pid));
                 return Ok(state);
             }
-            return wait(&dir, &started, None);
+            match wait(&dir, &started, None) {
+                Err(_) if !started.runs() => progress::say("Keycloak ended meanwhile: starting it anew");
+                waited => return waited,
+            }
         }
     }
     start(options, &dir, account.as_ref())

@@ -175,3 +175,16 @@ fn instructions_are_yaml_that_says_what_the_api_would_be_told() {
     assert_eq!(mappings, desired.mappings().into_iter().collect::<Vec<_>>());
     assert_eq!(next("config.yml")["config"]["dynamic"]["authc"]["oauth4os"], desired.domain(0));
 }
+
+#[test]
+fn a_domain_is_written_alone_and_with_a_number_that_is_free_now() {
+    let step = |live: Value| domain_step(&live, "oauth4os", Some(json!({"order": 0, "x": 1})));
+    let taken = json!({"basic": basic(10), "other": {"order": 0, "http_authenticator": {"challenge": false}}});
+    let expected = json!({"op": "add", "path": "/config/dynamic/authc/oauth4os", "value": {"order": 1, "x": 1}});
+    assert_eq!(step(taken), expected);
+    let first = json!({"op": "add", "path": "/config/dynamic/authc", "value": {"oauth4os": {"order": 0, "x": 1}}});
+    assert_eq!(step(json!({})), first);
+    assert_eq!(step(Value::Null), first);
+    let removal = json!({"op": "remove", "path": "/config/dynamic/authc/oauth4os"});
+    assert_eq!(domain_step(&json!({}), "oauth4os", None), removal);
+}

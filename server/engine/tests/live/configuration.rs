@@ -12,7 +12,7 @@ use oauth4os_tokens::keys::{Algorithm, SigningKey};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Gateway, ISSUER, filled, on_gateway};
+use crate::support::{CONFIGURING, Gateway, ISSUER, filled, on_gateway};
 
 const CONFIG: &str = "/_plugins/_security/api/securityconfig";
 
@@ -30,6 +30,7 @@ fn lasting(domains: &Value) -> Vec<(String, Value)> {
 #[tokio::test]
 async fn setup_is_idempotent_keeps_others_and_leaves_no_trace() {
     on_gateway("oauth4os-test-setup", async |gateway| {
+        let _alone = CONFIGURING.lock().await;
         let before = lasting(&domains(&gateway).await);
         let plan = setup::plan(&gateway.admin, &gateway.desired).await.unwrap();
         assert_eq!(plan.changes().len(), 19, "{plan}");

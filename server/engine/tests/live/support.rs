@@ -12,8 +12,13 @@ use oauth4os_tokens::clock::{Clock, SystemClock};
 use oauth4os_tokens::keys::{Algorithm, SigningKey};
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::sync::Mutex;
 
 pub const ISSUER: &str = "https://gateway.example.com";
+
+/// Held while auth domains are written: of two that take the same order number at the same time one is dead until the
+/// other has moved, and a test meanwhile would see 401.
+pub static CONFIGURING: Mutex<()> = Mutex::const_new(());
 
 /// One gateway on the running engine, with its own names and key.
 pub struct Gateway {
@@ -68,10 +73,12 @@ impl Gateway {
     }
 
     pub async fn set_up(&self) {
+        let _alone = CONFIGURING.lock().await;
         setup::apply(&self.admin, &setup::plan(&self.admin, &self.desired).await.unwrap()).await.unwrap();
     }
 
     pub async fn take_away(&self) {
+        let _alone = CONFIGURING.lock().await;
         setup::apply(&self.admin, &setup::plan_removal(&self.admin, &self.naming).await.unwrap()).await.unwrap();
     }
 

@@ -66,10 +66,9 @@ impl Client {
                 .map_err(|source| DirectoryError::Scopes { id: config.id.clone(), source })?,
             enabled: true,
             token_lifetime: config.token_lifetime.map(oauth4os_config::Span::as_duration),
-            rate_limit: config.rate_limit.map(|limit| RateLimit {
-                per_second: limit.requests_per_second,
-                burst: limit.burst,
-            }),
+            rate_limit: config
+                .rate_limit
+                .map(|limit| RateLimit { per_second: limit.requests_per_second, burst: limit.burst }),
             source: ClientSource::Configuration,
             secrets: vec![StoredSecret {
                 id: "configuration".to_owned(),
@@ -118,7 +117,5 @@ pub(super) fn is_live_secret(presented: &SecretHash, secrets: &[StoredSecret], n
     secrets
         .iter()
         .chain(std::iter::repeat_n(&nobodys, padding))
-        .fold(false, |found, stored| {
-            found | (presented.matches(&stored.hash) & stored.is_live(now))
-        })
+        .fold(false, |found, stored| found | (presented.matches(&stored.hash) & stored.is_live(now)))
 }

@@ -213,9 +213,7 @@ fn add(map: &mut Map, client: Client) -> Result<(), DirectoryError> {
 async fn finish<T: Send + 'static>(
     work: impl Future<Output = Result<T, DirectoryError>> + Send + 'static,
 ) -> Result<T, DirectoryError> {
-    to_the_end(work)
-        .await
-        .unwrap_or(Err(DirectoryError::Store(StoreError::Closed)))
+    to_the_end(work).await.unwrap_or(Err(DirectoryError::Store(StoreError::Closed)))
 }
 
 #[cfg(test)]

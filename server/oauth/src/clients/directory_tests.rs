@@ -33,7 +33,9 @@ async fn ids_are_unique_over_both_sources() {
 
 #[tokio::test]
 async fn a_client_whose_scopes_mean_nothing_stops_the_start() {
-    for (configured, stored) in [(json!([configured("a", "openid")]), &[][..]), (json!([]), &[("a", "read:x write")][..])] {
+    for (configured, stored) in
+        [(json!([configured("a", "openid")]), &[][..]), (json!([]), &[("a", "read:x write")][..])]
+    {
         let error = load(configured, stored).await.unwrap_err();
         assert!(error.to_string().starts_with("the client `a` cannot be used: the scope `"), "{error}");
     }
@@ -63,7 +65,12 @@ async fn a_client_is_known_by_its_id_and_live_secret_only() {
     assert_eq!(agent.source, ClientSource::Configuration);
     assert_eq!(clients.authenticate("shipper", &gateway.secret("shipper")).unwrap().source, ClientSource::Store);
     assert!(clients.authenticate("tricky", TRICKY_SECRET).is_some());
-    for (id, secret) in [("agent", String::new()), ("agent", gateway.secret("shipper")), ("", gateway.secret("agent")), ("nobody", String::new())] {
+    for (id, secret) in [
+        ("agent", String::new()),
+        ("agent", gateway.secret("shipper")),
+        ("", gateway.secret("agent")),
+        ("nobody", String::new()),
+    ] {
         assert!(clients.authenticate(id, &secret).is_none());
     }
     let (old, new) = (new_secret(), new_secret());
@@ -98,7 +105,10 @@ async fn changes_are_in_force_move_the_generation_and_last() {
     assert!(matches!(clients.change("new", scopes("nonsense")).await, Err(DirectoryError::Scopes { .. })));
     assert!(matches!(clients.change("agent", scopes("read:y")).await, Err(DirectoryError::Configured { .. })));
     assert!(matches!(gateway.authority.delete_client("agent").await, Err(DirectoryError::Configured { .. })));
-    assert!(matches!(gateway.authority.delete_client("nobody").await, Err(DirectoryError::Store(StoreError::NotFound { .. }))));
+    assert!(matches!(
+        gateway.authority.delete_client("nobody").await,
+        Err(DirectoryError::Store(StoreError::NotFound { .. }))
+    ));
     for taken in ["agent", "new"] {
         let again = clients.create(stored_client(taken, "read:x", &secret, gateway.now())).await;
         assert!(matches!(again, Err(DirectoryError::Twice { .. })));

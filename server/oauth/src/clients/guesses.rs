@@ -79,9 +79,7 @@ impl Generations {
 /// Who has one address of an IPv6 network has all 2^64 of it. A request without address counts as from one place.
 fn pair(client_id: &str, address: Option<IpAddr>) -> Pair {
     let place = match address.map(|address| address.to_canonical()) {
-        Some(IpAddr::V6(address)) => {
-            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)))
-        }
+        Some(IpAddr::V6(address)) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
         Some(address) => address,
         None => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
     };

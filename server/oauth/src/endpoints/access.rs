@@ -47,16 +47,10 @@ impl Requester {
     ) -> Result<Self, AccessError> {
         if let Some(encoded) = basic_credentials(headers)? {
             let client = Credentials::of_basic(encoded)?.authenticate(authority, caller)?;
-            return Ok(Self {
-                administrator: client.scopes.administers_gateway(),
-                client_id: client.id.clone(),
-            });
+            return Ok(Self { administrator: client.scopes.administers_gateway(), client_id: client.id.clone() });
         }
         let token = BearerToken::of_request(authority, headers).await?;
-        Ok(Self {
-            administrator: token.administers_gateway(),
-            client_id: token.client.id.clone(),
-        })
+        Ok(Self { administrator: token.administers_gateway(), client_id: token.client.id.clone() })
     }
 
     /// Whether this token is there for the requester.

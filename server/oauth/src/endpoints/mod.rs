@@ -82,7 +82,16 @@ mod tests {
     #[tokio::test]
     async fn unknown_paths_are_json_with_the_request_id() {
         let gateway = Gateway::start().await;
-        for path in ["/oauth", "/oauth/", "/oauth/token/", "/oauth/tokens/x", "/.well-known/x", "/_oauth4os/v1", "/oauth/token/a/b", "/healthz/"] {
+        for path in [
+            "/oauth",
+            "/oauth/",
+            "/oauth/token/",
+            "/oauth/tokens/x",
+            "/.well-known/x",
+            "/_oauth4os/v1",
+            "/oauth/token/a/b",
+            "/healthz/",
+        ] {
             let answer = gateway.get(path).await;
             assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}");
             assert_eq!(answer.json()["error"], "not_found");

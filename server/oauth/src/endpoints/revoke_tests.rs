@@ -99,10 +99,16 @@ async fn the_client_must_authenticate_and_send_a_token() {
     let form = format!("token={token}");
     gateway.send(gateway.form("/oauth/revoke", &form)).await.is_refused(401, "invalid_client");
     gateway.send(gateway.form_as("/oauth/revoke", &form, "agent", "wrong")).await.is_refused(401, "invalid_client");
-    gateway.send(gateway.form("/oauth/revoke", &format!("{form}&client_id=agent"))).await.is_refused(401, "invalid_client");
+    gateway
+        .send(gateway.form("/oauth/revoke", &format!("{form}&client_id=agent")))
+        .await
+        .is_refused(401, "invalid_client");
     let secret = gateway.secret("agent");
     gateway.send(gateway.form_as("/oauth/revoke", "token=", "agent", &secret)).await.is_refused(400, "invalid_request");
-    gateway.send(gateway.form_as("/oauth/revoke", &format!("{form}&{form}"), "agent", &secret)).await.is_refused(400, "invalid_request");
+    gateway
+        .send(gateway.form_as("/oauth/revoke", &format!("{form}&{form}"), "agent", &secret))
+        .await
+        .is_refused(400, "invalid_request");
     let query = with_basic(gateway.form(&format!("/oauth/revoke?{form}"), ""), "agent", &secret);
     gateway.send(query).await.is_refused(400, "invalid_request");
     assert!(is_in_force(&gateway, &token).await);

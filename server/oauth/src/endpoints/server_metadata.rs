@@ -103,9 +103,7 @@ mod tests {
     async fn what_is_advertised_works_where_it_is_advertised() {
         let gateway = Gateway::start().await;
         let document = gateway.get("/.well-known/oauth-authorization-server").await.json();
-        let path = |name: &str| -> String {
-            document[name].as_str().unwrap().strip_prefix(ISSUER).unwrap().to_owned()
-        };
+        let path = |name: &str| -> String { document[name].as_str().unwrap().strip_prefix(ISSUER).unwrap().to_owned() };
         for method in document["token_endpoint_auth_methods_supported"].as_array().unwrap() {
             for grant in document["grant_types_supported"].as_array().unwrap() {
                 let form = format!("grant_type={}", grant.as_str().unwrap());

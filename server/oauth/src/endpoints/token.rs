@@ -32,13 +32,17 @@ enum TokenError {
     GrantType,
     #[error(transparent)]
     Scope(#[from] ScopeError),
-    #[error("the scope `{0}` goes beyond what the client is registered for; ask for less, or have the registration changed")]
+    #[error(
+        "the scope `{0}` goes beyond what the client is registered for; ask for less, or have the registration changed"
+    )]
     NotWithin(Scope),
     #[error("the client is registered without scopes, so there is nothing a token could allow")]
     NothingToGrant,
     #[error("what looks like a token or a secret was sent as a scope")]
     SecretAsScope,
-    #[error("tokens are issued for this gateway only; leave `resource` out, or send the `resource` of `/.well-known/oauth-protected-resource`")]
+    #[error(
+        "tokens are issued for this gateway only; leave `resource` out, or send the `resource` of `/.well-known/oauth-protected-resource`"
+    )]
     Resource,
     #[error(transparent)]
     Sign(#[from] SignError),
@@ -135,11 +139,7 @@ async fn issue(
 ) -> Result<TokenResponse, TokenError> {
     // From here to the record the client stays as it is; it may have changed since its secret was checked.
     let _unchanged = authority.clients.unchanged().await;
-    let client = authority
-        .clients
-        .get(client_id)
-        .filter(|client| client.enabled)
-        .ok_or(ClientAuthError::Wrong)?;
+    let client = authority.clients.get(client_id).filter(|client| client.enabled).ok_or(ClientAuthError::Wrong)?;
     let scopes = granted(authority, &client, requested)?;
     let now = authority.now();
     let lifetime = client.token_lifetime.unwrap_or(authority.settings.token_lifetime);
@@ -175,22 +175,13 @@ async fn issue(
     event.status = Some(200);
     authority.audit.record(&event);
     authority.metrics.tokens_issued.inc();
-    Ok(TokenResponse {
-        access_token,
-        token_type: "Bearer",
-        expires_in: lifetime.as_secs(),
-        scope: issued.scope,
-    })
+    Ok(TokenResponse { access_token, token_type: "Bearer", expires_in: lifetime.as_secs(), scope: issued.scope })
 }
 
 /// The scopes asked for, each within the client's; all the client's when none is asked for.
 fn granted(authority: &Authority, client: &Client, requested: Option<&str>) -> Result<ScopeSet, TokenError> {
     let Some(requested) = requested else {
-        return if client.scopes.is_empty() {
-            Err(TokenError::NothingToGrant)
-        } else {
-            Ok(client.scopes.clone())
-        };
+        return if client.scopes.is_empty() { Err(TokenError::NothingToGrant) } else { Ok(client.scopes.clone()) };
     };
     // A refusal names the scope: not when it is something else, pasted into the wrong place.
     if requested.contains("o4s_") || requested.starts_with("eyJ") {

@@ -72,12 +72,8 @@ async fn find(
 ) -> Result<(Requester, IssuedToken), TokenByIdError> {
     let requester = Requester::of_request(authority, caller, headers).await?;
     let Path(id) = id.map_err(|_| TokenByIdError::NotThere)?;
-    let token = authority
-        .store
-        .token(&id)
-        .await?
-        .filter(|token| requester.may_see(token))
-        .ok_or(TokenByIdError::NotThere)?;
+    let token =
+        authority.store.token(&id).await?.filter(|token| requester.may_see(token)).ok_or(TokenByIdError::NotThere)?;
     Ok((requester, token))
 }
 

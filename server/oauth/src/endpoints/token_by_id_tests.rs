@@ -50,7 +50,9 @@ async fn somebody_elses_token_is_not_there() {
     let gateway = Gateway::start().await;
     let (token, foreign) = (gateway.token("agent").await, gateway.token("other").await);
     let mut texts = Vec::new();
-    for id in [gateway.id_of(&foreign).as_str(), "tok_0000000000000000000000", "x", "%ff", "a%2Fb", "%00", &"x".repeat(5000)] {
+    for id in
+        [gateway.id_of(&foreign).as_str(), "tok_0000000000000000000000", "x", "%ff", "a%2Fb", "%00", &"x".repeat(5000)]
+    {
         let get = gateway.bearer(&format!("/oauth/token/{id}"), &token).await;
         let delete = delete(&gateway, id, &token).await;
         get.is_refused(404, "not_found");
@@ -72,7 +74,10 @@ async fn an_administrator_revokes_any_token() {
     gateway.bearer("/oauth/tokens", &token).await.is_refused(401, "invalid_token");
     let events = gateway.into_audit();
     let revoked = events.last().unwrap();
-    assert_eq!((&revoked["event"], &revoked["client"], &revoked["token_id"]), (&json!("token.revoked"), &json!("admin"), &json!(id)));
+    assert_eq!(
+        (&revoked["event"], &revoked["client"], &revoked["token_id"]),
+        (&json!("token.revoked"), &json!("admin"), &json!(id))
+    );
 }
 
 #[tokio::test]

@@ -23,7 +23,9 @@ enum ListError {
     Access(#[from] AccessError),
     #[error(transparent)]
     Query(#[from] FormError),
-    #[error("an access token in the address ends up in logs, so this one must be revoked; send it as `Authorization: Bearer <token>`")]
+    #[error(
+        "an access token in the address ends up in logs, so this one must be revoked; send it as `Authorization: Bearer <token>`"
+    )]
     TokenInQuery,
     #[error("the query takes `client_id`, `state`, `limit` and `cursor`")]
     UnknownParameter,
@@ -73,12 +75,7 @@ pub(crate) async fn get(
     }
 }
 
-async fn list(
-    authority: &Authority,
-    caller: &Caller,
-    uri: &Uri,
-    headers: &HeaderMap,
-) -> Result<TokenList, ListError> {
+async fn list(authority: &Authority, caller: &Caller, uri: &Uri, headers: &HeaderMap) -> Result<TokenList, ListError> {
     let query = Form::from_query(uri)?;
     if query.get("access_token").is_some() {
         return Err(ListError::TokenInQuery);
@@ -104,27 +101,17 @@ fn read(query: &Form) -> Result<(TokenFilter, PageRequest), ListError> {
     }
     let limit = match query.get("limit") {
         None => DEFAULT_LIMIT,
-        Some(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => text
-            .parse()
-            .ok()
-            .filter(|limit| (1..=MAX_LIMIT).contains(limit))
-            .ok_or(ListError::Limit)?,
+        Some(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => {
+            text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit)).ok_or(ListError::Limit)?
+        }
         Some(_) => return Err(ListError::Limit),
     };
     let state = match query.get("state") {
         None => None,
-        Some(name) => Some(
-            STATES
-                .into_iter()
-                .find(|state| state_name(*state) == name)
-                .ok_or(ListError::State)?,
-        ),
+        Some(name) => Some(STATES.into_iter().find(|state| state_name(*state) == name).ok_or(ListError::State)?),
     };
     let after: Option<Cursor> = query.get("cursor").map(str::parse).transpose()?;
-    let filter = TokenFilter {
-        client_id: query.get("client_id").map(ToOwned::to_owned),
-        state,
-    };
+    let filter = TokenFilter { client_id: query.get("client_id").map(ToOwned::to_owned), state };
     Ok((filter, PageRequest { after, limit }))
 }
 

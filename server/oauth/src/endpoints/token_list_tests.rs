@@ -123,8 +123,20 @@ async fn a_query_that_means_nothing_is_refused() {
     let gateway = Gateway::start().await;
     let (token, _) = issue(&gateway, "agent").await;
     for query in [
-        "limit=0", "limit=201", "limit=-1", "limit=%2B5", "limit=x", "limit=99999999999", "limit=1&limit=2", "cursor=x", "cursor=!!",
-        "state=gone", "client=agent", "client_id=%ff", "offset=1", "client_id=agent&client_id=other",
+        "limit=0",
+        "limit=201",
+        "limit=-1",
+        "limit=%2B5",
+        "limit=x",
+        "limit=99999999999",
+        "limit=1&limit=2",
+        "cursor=x",
+        "cursor=!!",
+        "state=gone",
+        "client=agent",
+        "client_id=%ff",
+        "offset=1",
+        "client_id=agent&client_id=other",
     ] {
         gateway.bearer(&format!("/oauth/tokens?{query}"), &token).await.is_refused(400, "invalid_request");
     }

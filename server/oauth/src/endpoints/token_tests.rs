@@ -118,7 +118,9 @@ async fn the_resource_is_this_gateway() {
     for resource in [ISSUER, AUDIENCE] {
         assert_eq!(ask(&gateway, "agent", &format!("&resource={resource}")).await.status, StatusCode::OK);
     }
-    for resource in ["https://other.example.com", "https://gateway.example.com/", "https://gateway.example.com.evil.example"] {
+    for resource in
+        ["https://other.example.com", "https://gateway.example.com/", "https://gateway.example.com.evil.example"]
+    {
         ask(&gateway, "agent", &format!("&resource={resource}")).await.is_refused(400, "invalid_target");
         let two = format!("&resource={ISSUER}&resource={resource}");
         ask(&gateway, "agent", &two).await.is_refused(400, "invalid_target");
@@ -177,7 +179,8 @@ async fn missing_or_ambiguous_credentials() {
     for more in ["", "&client_id=agent", "&client_id=agent&client_secret=", "&client_secret=x"] {
         gateway.send(form(more)).await.is_refused(401, "invalid_client");
     }
-    let assertion = "&client_assertion_type=urn:ietf:params:oauth:client-assertion-type:jwt-bearer&client_assertion=x.y.z";
+    let assertion =
+        "&client_assertion_type=urn:ietf:params:oauth:client-assertion-type:jwt-bearer&client_assertion=x.y.z";
     gateway.send(form(assertion)).await.is_refused(401, "invalid_client");
     for header in ["Bearer abc", "Negotiate abc", "Basic", "Digest username=x"] {
         let mut request = form("");
@@ -222,18 +225,24 @@ async fn only_one_form_in_the_body() {
     let secret = gateway.secret("agent");
     let good = format!("grant_type=client_credentials&client_id=agent&client_secret={secret}");
 
-    for path in [
-        format!("/oauth/token?{good}"),
-        format!("/oauth/token?client_secret={secret}"),
-        "/oauth/token?x".to_owned(),
-    ] {
+    for path in
+        [format!("/oauth/token?{good}"), format!("/oauth/token?client_secret={secret}"), "/oauth/token?x".to_owned()]
+    {
         gateway.send(gateway.form(&path, &good)).await.is_refused(400, "invalid_request");
     }
-    for repeated in ["scope=read:logs-*&scope=read:logs-*", "grant_type=client_credentials", "client_id=agent", "x=1&x=2"] {
-        gateway.send(gateway.form("/oauth/token", &format!("{good}&{repeated}"))).await.is_refused(400, "invalid_request");
+    for repeated in
+        ["scope=read:logs-*&scope=read:logs-*", "grant_type=client_credentials", "client_id=agent", "x=1&x=2"]
+    {
+        gateway
+            .send(gateway.form("/oauth/token", &format!("{good}&{repeated}")))
+            .await
+            .is_refused(400, "invalid_request");
     }
     for broken in ["scope=%", "scope=%ff", "scope=%00", "scope=read:logs-*%0a"] {
-        gateway.send(gateway.form("/oauth/token", &format!("{good}&{broken}"))).await.is_refused(400, "invalid_request");
+        gateway
+            .send(gateway.form("/oauth/token", &format!("{good}&{broken}")))
+            .await
+            .is_refused(400, "invalid_request");
     }
     for media_type in ["application/json", "text/plain", "multipart/form-data; boundary=x", ""] {
         let mut request = gateway.form("/oauth/token", &good);
@@ -313,9 +322,8 @@ async fn a_changed_a_disabled_and_a_deleted_client_at_the_next_request() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_hundred_parallel_requests_get_a_hundred_recorded_tokens() {
     let gateway = Gateway::start().await;
-    let requests: Vec<_> = (0..100)
-        .map(|_| tokio::spawn(gateway.service().oneshot(gateway.token_request("agent", ""))))
-        .collect();
+    let requests: Vec<_> =
+        (0..100).map(|_| tokio::spawn(gateway.service().oneshot(gateway.token_request("agent", "")))).collect();
     let mut ids = std::collections::BTreeSet::new();
     for request in requests {
         let answer = request.await.unwrap().unwrap();
@@ -349,7 +357,8 @@ async fn no_token_survives_the_deletion_of_its_client() {
         for request in requests {
             request.await.unwrap().unwrap();
         }
-        let filter = TokenFilter { client_id: Some("racer".to_owned()), state: Some(oauth4os_store::TokenState::Active) };
+        let filter =
+            TokenFilter { client_id: Some("racer".to_owned()), state: Some(oauth4os_store::TokenState::Active) };
         let alive = gateway.store.tokens(filter, PageRequest::default()).await.unwrap().items;
         assert_eq!(alive, []);
         gateway.clock.advance(Duration::from_secs(60));

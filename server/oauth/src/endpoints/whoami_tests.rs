@@ -74,7 +74,10 @@ async fn what_is_no_token_of_ours_is_refused() {
         let answer = gateway.bearer(PATH, &token).await;
         answer.is_refused(401, "invalid_token");
         let challenge = answer.header("www-authenticate").to_owned();
-        assert!(challenge.starts_with("Bearer realm=\"oauth4os\", error=\"invalid_token\", error_description=\""), "{challenge}");
+        assert!(
+            challenge.starts_with("Bearer realm=\"oauth4os\", error=\"invalid_token\", error_description=\""),
+            "{challenge}"
+        );
         assert!(challenge.ends_with("/.well-known/oauth-protected-resource\""), "{challenge}");
         let description = answer.json()["error_description"].as_str().unwrap().to_owned();
         assert!(!why.is_empty() && (description.contains(why) || why == "asks for something"), "{why}: {description}");
@@ -98,11 +101,19 @@ async fn the_header_is_read_in_one_way() {
     };
     assert_eq!(gateway.send(with(&[format!("bearer {token}")])).await.status, StatusCode::OK);
     gateway.send(with(&[])).await.is_refused(401, "unauthenticated");
-    gateway.send(with(&[format!("Bearer {token}"), format!("Bearer {token}")])).await.is_refused(400, "invalid_request");
+    gateway
+        .send(with(&[format!("Bearer {token}"), format!("Bearer {token}")]))
+        .await
+        .is_refused(400, "invalid_request");
     for value in ["Bearer".to_owned(), format!("Bearer\t{token}"), token.clone(), format!("Token {token}")] {
         gateway.send(with(&[value])).await.is_refused(400, "invalid_request");
     }
-    for value in [format!("Bearer  {token}"), format!("Bearer {token} "), format!("Bearer {token}, Bearer {token}"), format!("Bearer {token},")] {
+    for value in [
+        format!("Bearer  {token}"),
+        format!("Bearer {token} "),
+        format!("Bearer {token}, Bearer {token}"),
+        format!("Bearer {token},"),
+    ] {
         gateway.send(with(&[value])).await.is_refused(401, "invalid_token");
     }
     let basic = with_basic(gateway.request(Method::GET, PATH), "agent", &gateway.secret("agent"));

@@ -50,16 +50,11 @@ pub(crate) enum BearerError {
 impl BearerToken {
     /// The token of a request, verified, not revoked, of a client that is there and enabled.
     pub(crate) async fn of_request(authority: &Authority, headers: &HeaderMap) -> Result<Self, BearerError> {
-        let field = authorization(headers)
-            .map_err(|_| BearerError::Malformed)?
-            .ok_or(BearerError::Missing)?;
+        let field = authorization(headers).map_err(|_| BearerError::Malformed)?.ok_or(BearerError::Missing)?;
         let token = scheme(field, "Bearer").ok_or(BearerError::Malformed)?;
         let claims = authority.signing().verifier.verify(token, authority.now())?;
-        let client = authority
-            .clients
-            .get(&claims.client_id)
-            .filter(|client| client.enabled)
-            .ok_or(BearerError::ClientGone)?;
+        let client =
+            authority.clients.get(&claims.client_id).filter(|client| client.enabled).ok_or(BearerError::ClientGone)?;
         let scopes = authority.parse_scopes(&claims.scope).map_err(|_| BearerError::Scopes)?;
         let record = authority.store.token(&claims.jti).await?.ok_or(BearerError::NotOnRecord)?;
         if record.client_id != claims.client_id {

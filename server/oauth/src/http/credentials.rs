@@ -74,11 +74,9 @@ impl Credentials {
             return Ok(credentials);
         }
         match (form_id, form_secret) {
-            (Some(id), Some(secret)) => Ok(Self {
-                client_id: id.to_owned(),
-                secret: secret.to_owned(),
-                undecoded: None,
-            }),
+            (Some(id), Some(secret)) => {
+                Ok(Self { client_id: id.to_owned(), secret: secret.to_owned(), undecoded: None })
+            }
             (Some(_), None) => Err(ClientAuthError::NoSecret),
             (None, _) => Err(ClientAuthError::Missing),
         }
@@ -157,10 +155,7 @@ fn basic(field: &str) -> Option<&str> {
 
 /// What follows a scheme and exactly one space. Schemes are compared without regard to case (RFC 9110 section 11.1).
 pub(super) fn scheme<'a>(field: &'a str, name: &str) -> Option<&'a str> {
-    field
-        .split_once(' ')
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case(name))
-        .map(|(_, rest)| rest)
+    field.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case(name)).map(|(_, rest)| rest)
 }
 
 #[cfg(test)]

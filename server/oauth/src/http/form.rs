@@ -19,7 +19,9 @@ pub(crate) struct Form(Vec<(String, String)>);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum FormError {
     /// A parameter of the form came in the address.
-    #[error("parameters go into the body: what stands in an address ends up in logs, so a secret sent there must be replaced")]
+    #[error(
+        "parameters go into the body: what stands in an address ends up in logs, so a secret sent there must be replaced"
+    )]
     InQuery,
     /// Not a form.
     #[error("send the parameters with `Content-Type: application/x-www-form-urlencoded`")]
@@ -49,8 +51,19 @@ pub(crate) enum FormError {
 
 /// The parameters that an error may name.
 const KNOWN: [&str; 13] = [
-    "grant_type", "client_id", "client_secret", "scope", "token", "token_type_hint", "client_assertion",
-    "client_assertion_type", "audience", "limit", "cursor", "state", "access_token",
+    "grant_type",
+    "client_id",
+    "client_secret",
+    "scope",
+    "token",
+    "token_type_hint",
+    "client_assertion",
+    "client_assertion_type",
+    "audience",
+    "limit",
+    "cursor",
+    "state",
+    "access_token",
 ];
 
 /// May be there more than once (RFC 8707 section 2).
@@ -112,10 +125,7 @@ impl Form {
 
     /// The values of a parameter that may be there more than once.
     pub(crate) fn all(&self, name: &str) -> impl Iterator<Item = &str> {
-        self.0
-            .iter()
-            .filter(move |(other, value)| other == name && !value.is_empty())
-            .map(|(_, value)| value.as_str())
+        self.0.iter().filter(move |(other, value)| other == name && !value.is_empty()).map(|(_, value)| value.as_str())
     }
 
     /// Whether there is any parameter not among these.
@@ -221,9 +231,14 @@ mod tests {
         assert!(taken(&["application/x-www-form-urlencoded"]));
         assert!(taken(&["Application/X-WWW-Form-Urlencoded; charset=UTF-8"]));
         for values in [
-            &[][..], &["application/json"], &["application/x-www-form-urlencodedx"], &["multipart/form-data; boundary=x"],
-            &["application/x-www-form-urlencoded, application/json"], &["application/x-www-form-urlencoded; charset=utf-16"],
-            &["application/x-www-form-urlencoded", "application/x-www-form-urlencoded"], &["text/plain; application/x-www-form-urlencoded"],
+            &[][..],
+            &["application/json"],
+            &["application/x-www-form-urlencodedx"],
+            &["multipart/form-data; boundary=x"],
+            &["application/x-www-form-urlencoded, application/json"],
+            &["application/x-www-form-urlencoded; charset=utf-16"],
+            &["application/x-www-form-urlencoded", "application/x-www-form-urlencoded"],
+            &["text/plain; application/x-www-form-urlencoded"],
         ] {
             assert!(!taken(values), "{values:?}");
         }

@@ -8,8 +8,8 @@ mod form;
 mod refusal;
 
 pub(crate) use self::bearer::{BearerError, BearerToken};
-pub use self::context::{ClientAddress, RequestId};
 pub(crate) use self::context::Caller;
+pub use self::context::{ClientAddress, RequestId};
 pub(crate) use self::credentials::{ClientAuthError, Credentials, basic_credentials};
 pub(crate) use self::finish::finish;
 pub(crate) use self::form::{Form, FormError};

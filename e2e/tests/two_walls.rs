@@ -1,0 +1,201 @@
+//! What a token `read:logs-*` may and may not: allowed through both walls, refused by the gateway, and refused once more
+//! by the engine when the gateway's own decision is switched off.
+
+mod walls;
+
+use std::collections::BTreeMap;
+
+use e2e::{Answer, Client, Engine, Gateway, Settings};
+use serde_json::{Value, json};
+use walls::{AtEngine, Request, outside};
+
+fn settings() -> Settings {
+    Settings::new().client("reader", &["read:logs-*"])
+}
+
+/// Today's index of applications: it exists, since the data always ends today.
+fn an_index() -> String {
+    let answer = Engine::get().admin().get("/_cat/indices/logs-app-*?h=index&s=index:desc").expect(200);
+    answer.text().lines().next().expect("an index").trim().to_owned()
+}
+
+#[test]
+fn everything_inside_is_allowed() {
+    let gateway = Gateway::start(settings());
+    let reader = gateway.with("reader");
+    let index = an_index();
+
+    assert_eq!(reader.get("/").expect(200).json()["version"]["number"], Engine::get().version);
+    reader.request("HEAD", "/").expect(200);
+
+    for target in [
+        "/logs-*/_search",
+        "/logs-app-*,logs-web-*/_search?size=1",
+        "/logs-app-*,-logs-app-2020*/_search",
+        "/logs%2Dapp%2D*/_search",
+        "/logs-inside/_search",
+        "/logs-stream/_search",
+        "/%3Clogs-app-%7Bnow%2Fd%7D%3E/_search",
+        "/_search?index=logs-*",
+        "/logs-*/_search?q=level:ERROR&sort=@timestamp:desc",
+    ] {
+        assert!(hits(&reader.get(target).expect(200)) > 0, "{target}");
+    }
+    let query = json!({"query": {"match_all": {}}, "size": 2, "aggs": {"by": {"terms": {"field": "level"}}}});
+    assert!(hits(&reader.post("/logs-*/_search").json(&query).expect(200)) > 0);
+    assert!(hits(&reader.get("/logs-*/_search").json(&query).expect(200)) > 0, "GET with a body");
+
+    let count = reader.get("/logs-app-*/_count").expect(200).json();
+    assert_eq!(count["count"], Engine::get().count("logs-app-*"));
+
+    let searches = [json!({}), json!({"size": 0}), json!({"index": "logs-web-*"}), json!({"size": 1})];
+    for target in ["/logs-*/_msearch", "/logs-app-*/_msearch"] {
+        let answer = reader.post(target).lines(&searches).expect(200).json();
+        let statuses: Vec<&Value> = answer["responses"].as_array().expect("responses").iter().map(|response| &response["status"]).collect();
+        assert_eq!(statuses, [200, 200], "{target}");
+    }
+    reader.post("/_msearch").lines(&[json!({"index": ["logs-app-*", "logs-inside"]}), json!({"size": 0})]).expect(200);
+
+    let document = reader.get(&format!("/{index}/_doc/000001")).expect(200).json();
+    assert_eq!(document["found"], true);
+    reader.request("HEAD", &format!("/{index}/_doc/000001")).expect(200);
+    reader.get(&format!("/{index}/_source/000001")).expect(200);
+    reader.get(&format!("/{index}/_doc/no-such-document")).expect(404);
+    let found = reader.post(&format!("/{index}/_mget")).json(&json!({"ids": ["000001", "000002"]})).expect(200).json();
+    assert_eq!((&found["docs"][0]["found"], &found["docs"][1]["found"]), (&json!(true), &json!(true)));
+    let found = reader.get("/_mget").json(&json!({"docs": [{"_index": index, "_id": "000003"}]})).expect(200).json();
+    assert_eq!(found["docs"][0]["found"], true);
+    reader.get(&format!("/{index}/_explain/000001?q=level:INFO")).expect(200);
+    reader.get(&format!("/{index}/_termvectors/000001?fields=message")).expect(200);
+
+    for target in [
+        "/logs-*/_mapping",
+        "/logs-*/_mapping/field/level",
+        "/logs-*/_field_caps?fields=*",
+        "/logs-app-*/_settings",
+        "/logs-app-*/_alias",
+        "/_resolve/index/logs-*",
+        "/logs-*/_validate/query?q=level:INFO",
+        "/_data_stream/logs-stream",
+        &format!("/{index}"),
+    ] {
+        reader.get(target).expect(200);
+    }
+    reader.request("HEAD", "/logs-app-*").expect(200);
+}
+
+#[test]
+fn scrolls_and_points_in_time_work_to_their_end() {
+    let gateway = Gateway::start(settings());
+    let reader = gateway.with("reader");
+
+    let first = reader.post("/logs-app-*/_search?scroll=1m&size=100").expect(200).json();
+    let id = first["_scroll_id"].as_str().expect("a scroll id");
+    let next = reader.post("/_search/scroll").json(&json!({"scroll": "1m", "scroll_id": id})).expect(200).json();
+    assert_eq!(next["hits"]["hits"].as_array().map(Vec::len), Some(100));
+    assert_ne!(next["hits"]["hits"][0]["_id"], first["hits"]["hits"][0]["_id"]);
+    reader.delete("/_search/scroll").json(&json!({"scroll_id": [next["_scroll_id"]]})).expect(200);
+
+    let opened = reader.post("/logs-app-*/_search/point_in_time?keep_alive=1m").expect(200).json();
+    let pit = opened["pit_id"].as_str().expect("a point in time");
+    let search = json!({"size": 1, "pit": {"id": pit, "keep_alive": "1m"}, "sort": [{"@timestamp": "asc"}]});
+    assert!(hits(&reader.post("/_search").json(&search).expect(200)) > 0);
+    reader.delete("/_search/point_in_time").json(&json!({"pit_id": [pit]})).expect(200);
+}
+
+#[test]
+fn everything_outside_is_refused_by_the_gateway() {
+    let gateway = Gateway::start(settings());
+    let reader = gateway.with("reader");
+    let before = cluster();
+    let mut wrong = Vec::new();
+    for request in outside(&an_index()) {
+        let answer = send(&reader, &request);
+        if let Err(problem) = check_refusal(&gateway, &request, &answer) {
+            wrong.push(format!("{}: {problem}: {}", request.name(), answer.text()));
+        }
+    }
+    assert!(wrong.is_empty(), "{} requests:\n{}", wrong.len(), wrong.join("\n"));
+    assert_eq!(cluster(), before, "something was written");
+}
+
+#[test]
+fn everything_outside_is_refused_by_the_engine_too() {
+    let gateway = Gateway::start(settings().engine_decides());
+    let reader = gateway.with("reader");
+    let before = cluster();
+    let is_2 = Engine::get().is_2();
+    let mut wrong = Vec::new();
+    let mut permitted = 0;
+    for request in outside(&an_index()) {
+        let Some(expected) = request.at_engine(is_2) else { continue };
+        permitted += usize::from(matches!(expected, AtEngine::Permits(_)));
+        let answer = send(&reader, &request);
+        if let Err(problem) = expected.check(&answer) {
+            wrong.push(format!("{}: {problem}: {} {}", request.name(), answer.status, answer.text().chars().take(400).collect::<String>()));
+        }
+        if tells_secrets(&answer) {
+            wrong.push(format!("{}: tells of customers or of the security configuration: {}", request.name(), answer.text()));
+        }
+    }
+    assert!(wrong.is_empty(), "{} requests:\n{}", wrong.len(), wrong.join("\n"));
+    assert_eq!(cluster(), before, "something was written");
+    // What only the gateway refuses is a short list, each with its reason.
+    assert!(permitted <= 24, "the engine permits {permitted} of the requests");
+}
+
+/// The gateway refuses with the right status, in the engine's form, with an id that finds the event.
+fn check_refusal(gateway: &Gateway, request: &Request, answer: &Answer) -> Result<(), String> {
+    let expected = request.at_gateway();
+    let is_so = |what: &str, is_so: bool| if is_so { Ok(()) } else { Err(what.to_owned()) };
+    is_so(&format!("is {}, not {expected}", answer.status), answer.status == expected)?;
+    let event = gateway.audit_of(answer.request_id());
+    is_so(&format!("recorded as {event}"), event["decision"] == "deny" && event["client"] == "reader" && event["status"] == expected)?;
+    let reason = event["reason"].as_str().unwrap_or_default();
+    is_so("recorded without a reason", reason.len() > 10)?;
+    if request.method() == "HEAD" {
+        return Ok(());
+    }
+    let body = answer.json();
+    let kind = if expected == 403 { "security_exception" } else { "illegal_argument_exception" };
+    is_so(&format!("the type is not {kind}"), body["error"]["type"] == kind && body["error"]["root_cause"][0]["type"] == kind)?;
+    is_so("the reason is not the recorded one", body["error"]["reason"] == reason && body["status"] == expected)?;
+    let challenge = answer.header("www-authenticate").unwrap_or_default();
+    is_so("403 without a challenge", expected != 403 || challenge.contains("error=\"insufficient_scope\""))
+}
+
+fn send(client: &Client, request: &Request) -> Answer {
+    let mut sent = client.request(request.method(), request.target());
+    for (name, value) in request.headers() {
+        sent = sent.header(name, value);
+    }
+    if let Some((content_type, body)) = request.body() {
+        sent = sent.body(content_type, body);
+    }
+    sent.send()
+}
+
+/// Every index with its documents, and what else a request of the table would change.
+fn cluster() -> BTreeMap<String, Value> {
+    let admin = Engine::get().admin();
+    admin.post("/*,-.*/_refresh").expect(200);
+    let mut all = BTreeMap::new();
+    let indices = admin.get("/_cat/indices/*,-top_queries*?h=index,uuid,docs.count,docs.deleted,status&format=json").expect(200).json();
+    for index in indices.as_array().expect("indices").iter().filter(|index| !index["index"].as_str().is_some_and(|name| name.starts_with('.'))) {
+        all.insert(format!("index {}", index["index"]), index.clone());
+    }
+    for target in ["/_alias", "/_index_template", "/_component_template", "/_ingest/pipeline", "/_snapshot", "/_cluster/settings", "/logs-*/_mapping"] {
+        // 404 where there is none.
+        all.insert(target.to_owned(), admin.get(target).send().json());
+    }
+    all
+}
+
+fn hits(answer: &Answer) -> u64 {
+    answer.json()["hits"]["total"]["value"].as_u64().expect("hits")
+}
+
+fn tells_secrets(answer: &Answer) -> bool {
+    let text = answer.text();
+    ["customer_id", "card_last4", "@example.com", "$2y$", "password_hash", "signing_key"].iter().any(|secret| text.contains(secret))
+}

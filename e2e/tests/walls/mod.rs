@@ -1,0 +1,87 @@
+//! The requests a token `read:logs-*` must not get through, with what each wall answers.
+
+mod table;
+
+use e2e::Answer;
+pub use table::outside;
+
+/// A request, what the gateway answers and what the engine answers by itself.
+pub struct Request {
+    pub(self) method: &'static str,
+    pub(self) target: String,
+    pub(self) headers: Vec<(&'static str, &'static str)>,
+    pub(self) body: Option<(&'static str, String)>,
+    pub(self) gateway: u16,
+    pub(self) engine: AtEngine,
+    pub(self) engine_2: Option<AtEngine>,
+    /// Why the engine is not asked, where it is not.
+    pub(self) not_asked: Option<&'static str>,
+}
+
+/// What the engine does with a request when the gateway lets it through.
+#[derive(Clone, Copy, Debug)]
+pub enum AtEngine {
+    /// It refuses all of it, with this status. 403 is the security plugin's; others come before it, from the routes
+    /// and readers of the REST layer, and the table says which.
+    Refuses(u16),
+    /// It answers 200 and refuses every item but those inside: `_bulk`, `_msearch`, `_mget`.
+    RefusesItems(usize),
+    /// It answers with this status, since nothing of what is asked for is outside in its eyes; only the gateway is
+    /// stricter, for the reason given. Nothing of customers is in the answer and nothing is changed.
+    Permits(u16),
+}
+
+impl Request {
+    pub fn name(&self) -> String {
+        let body = self.body.as_ref().map_or(String::new(), |(_, body)| format!(" {}", body.replace('\n', "\\n")));
+        format!("`{} {}{body}`", self.method, self.target)
+    }
+
+    pub fn method(&self) -> &'static str {
+        self.method
+    }
+
+    pub fn target(&self) -> &str {
+        &self.target
+    }
+
+    pub fn headers(&self) -> &[(&'static str, &'static str)] {
+        &self.headers
+    }
+
+    pub fn body(&self) -> Option<(&'static str, &str)> {
+        self.body.as_ref().map(|(content_type, body)| (*content_type, body.as_str()))
+    }
+
+    pub const fn at_gateway(&self) -> u16 {
+        self.gateway
+    }
+
+    pub fn at_engine(&self, is_2: bool) -> Option<AtEngine> {
+        match self.engine_2 {
+            _ if self.not_asked.is_some() => None,
+            Some(engine) if is_2 => Some(engine),
+            _ => Some(self.engine),
+        }
+    }
+}
+
+impl AtEngine {
+    pub fn check(self, answer: &Answer) -> Result<(), String> {
+        let (status, refused) = match self {
+            Self::Refuses(status) | Self::Permits(status) => (status, None),
+            Self::RefusesItems(count) => (200, Some(count)),
+        };
+        if answer.status != status {
+            return Err(format!("not {status}"));
+        }
+        let body = answer.text();
+        if status == 403 && answer.header("content-length") != Some("0") && !body.is_empty() && !body.contains("security_exception") && !body.contains("no permissions") {
+            return Err("403, but not the security plugin's".to_owned());
+        }
+        match refused {
+            Some(count) if body.matches("\"security_exception\"").count() < count => Err(format!("not {count} items refused")),
+            _ => Ok(()),
+        }
+    }
+}
