@@ -57,6 +57,11 @@ impl Request {
         self.gateway
     }
 
+    /// Whether it is refused before anybody asks who sent it.
+    pub fn is_at_the_door(&self) -> bool {
+        self.gateway == 400 && (self.target.contains("..") || self.target.contains("%2e"))
+    }
+
     pub fn at_engine(&self, is_2: bool) -> Option<AtEngine> {
         match self.engine_2 {
             _ if self.not_asked.is_some() => None,
@@ -76,7 +81,9 @@ impl AtEngine {
             return Err(format!("not {status}"));
         }
         let body = answer.text();
-        if status == 403 && answer.header("content-length") != Some("0") && !body.is_empty() && !body.contains("security_exception") && !body.contains("no permissions") {
+        let is_security_s = ["security_exception", "no permissions", "No permission to access REST API"].iter().any(|word| body.contains(word));
+        // An answer to HEAD says nothing.
+        if status == 403 && !body.is_empty() && !is_security_s {
             return Err("403, but not the security plugin's".to_owned());
         }
         match refused {

@@ -73,7 +73,7 @@ async fn a_configured_administrator_is_enough() {
 
 #[tokio::test]
 async fn an_administrator_who_cannot_be_shown_is_not_made() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     let clock = ManualClock::default();
     let store = open(folder.path(), &clock).await;
     let refused = ensure_first_admin(&*store, &clock, &[], |_| Err(std::io::Error::other("no room"))).await;
