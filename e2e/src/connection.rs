@@ -1,12 +1,13 @@
 //! A connection of a client, byte by byte.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use socket2::{Domain, Socket, Type};
 
 use crate::http::Answer;
 
@@ -27,8 +28,8 @@ pub struct Http<S> {
 }
 
 impl Connection {
-    pub(crate) fn open(address: SocketAddr, tls: Arc<ClientConfig>) -> Self {
-        let socket = connect(address);
+    pub(crate) fn open(from: IpAddr, address: SocketAddr, tls: Arc<ClientConfig>) -> Self {
+        let socket = connect(from, address);
         let name = ServerName::try_from("localhost").expect("a name");
         let session = ClientConnection::new(tls, name).expect("a TLS session");
         let mut stream = StreamOwned::new(session, socket);
@@ -66,12 +67,15 @@ impl Connection {
 
 impl PlainConnection {
     pub(crate) fn open(address: SocketAddr) -> Self {
-        Self { stream: connect(address), input: Vec::new() }
+        Self { stream: connect(Ipv4Addr::UNSPECIFIED.into(), address), input: Vec::new() }
     }
 }
 
-fn connect(address: SocketAddr) -> TcpStream {
-    let socket = TcpStream::connect(address).unwrap_or_else(|error| panic!("nobody listens on {address}: {error}"));
+fn connect(from: IpAddr, address: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).expect("a socket");
+    socket.bind(&SocketAddr::new(from, 0).into()).expect("one of this machine's addresses");
+    socket.connect(&address.into()).unwrap_or_else(|error| panic!("nobody listens on {address}: {error}"));
+    let socket = TcpStream::from(socket);
     socket.set_nodelay(true).expect("set an option");
     socket.set_read_timeout(Some(PATIENCE)).expect("set a timeout");
     socket.set_write_timeout(Some(PATIENCE)).expect("set a timeout");

@@ -10,7 +10,7 @@ use oauth4os_tokens::keys::{Algorithm, KeySet, SigningKey};
 use serde_json::{Map, Value, json};
 
 use crate::ISSUER;
-use crate::base64url::encode;
+use crate::base64url::{decode, encode};
 
 /// Has the gateway's keys.
 pub struct Forge {
@@ -71,6 +71,17 @@ impl Forge {
 }
 
 impl Claims {
+    /// Header and claims of a token.
+    ///
+    /// # Panics
+    /// When it is none.
+    #[must_use]
+    pub fn of(token: &str) -> Self {
+        let mut parts = token.split('.').map(|part| object(serde_json::from_slice(&decode(part)).unwrap_or(Value::Null)));
+        let mut next = || parts.next().expect("three parts");
+        Self { header: next(), claims: next() }
+    }
+
     /// Sets a claim.
     #[must_use]
     pub fn with(mut self, name: &str, value: Value) -> Self {

@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -18,7 +19,9 @@ use crate::tls;
 /// Somebody who sends requests to one address, one connection for each thread.
 #[derive(Clone)]
 pub struct Client {
-    address: std::net::SocketAddr,
+    address: SocketAddr,
+    /// The address it comes from; any, when it is unspecified.
+    from: IpAddr,
     tls: Arc<ClientConfig>,
     authorization: Option<String>,
 }
@@ -43,14 +46,14 @@ pub struct Answer {
 }
 
 thread_local! {
-    static KEPT: RefCell<HashMap<std::net::SocketAddr, Connection>> = RefCell::default();
+    static KEPT: RefCell<HashMap<(IpAddr, SocketAddr), Connection>> = RefCell::default();
 }
 
 impl Client {
     /// A client of `localhost:port` that trusts `ca`.
     #[must_use]
     pub fn new(port: u16, ca: &Path) -> Self {
-        Self { address: ([127, 0, 0, 1], port).into(), tls: tls::client_config(ca), authorization: None }
+        Self { address: ([127, 0, 0, 1], port).into(), from: Ipv4Addr::UNSPECIFIED.into(), tls: tls::client_config(ca), authorization: None }
     }
 
     /// The same, showing this token.
@@ -72,10 +75,16 @@ impl Client {
         Self { authorization: None, ..self.clone() }
     }
 
+    /// The same from another of this machine's addresses.
+    #[must_use]
+    pub fn from_address(&self, from: IpAddr) -> Self {
+        Self { from, ..self.clone() }
+    }
+
     /// A new connection.
     #[must_use]
     pub fn connect(&self) -> Connection {
-        Connection::open(self.address, Arc::clone(&self.tls))
+        Connection::open(self.from, self.address, Arc::clone(&self.tls))
     }
 
     /// The value of the `Authorization` field this client sends, if any.
@@ -162,13 +171,13 @@ impl Request<'_> {
     #[must_use = "look at the answer, or call `expect`"]
     pub fn send(self) -> Answer {
         let bytes = self.bytes();
-        let address = self.client.address;
-        let kept = KEPT.with_borrow_mut(|kept| kept.remove(&address)).filter(Connection::is_open);
+        let ends = (self.client.from, self.client.address);
+        let kept = KEPT.with_borrow_mut(|kept| kept.remove(&ends)).filter(Connection::is_open);
         let mut connection = kept.unwrap_or_else(|| self.client.connect());
         connection.write(&bytes);
         let answer = connection.answer_to(&self.method).unwrap_or_else(|error| panic!("no answer to `{} {}`: {error}", self.method, self.target));
         if answer.header("connection") != Some("close") {
-            KEPT.with_borrow_mut(|kept| kept.insert(address, connection));
+            KEPT.with_borrow_mut(|kept| kept.insert(ends, connection));
         }
         answer
     }

@@ -21,6 +21,7 @@
 //! Nothing is skipped: where a part is missing, the test fails and says how to get it.
 
 mod base64url;
+mod command;
 mod connection;
 mod engine;
 mod forge;
@@ -34,6 +35,7 @@ mod upstream;
 mod wait;
 
 pub use base64url::{decode as base64url_decode, encode as base64url};
+pub use command::run_to_end;
 pub use connection::{Connection, PlainConnection};
 pub use engine::Engine;
 pub use forge::{Claims, Forge};

@@ -94,6 +94,8 @@ fn what_only_looks_like_outside_finds_nothing_of_it() {
     // The engine takes the index of the path; a second one in the query is nothing to it.
     let answer = reader.get("/logs-*/_search?index=pii-customers&size=500").expect(200);
     assert!(hits(&answer) > 0 && !tells_secrets(&answer));
+    // Hidden indices that match the pattern are inside it.
+    assert!(!tells_secrets(&reader.get("/logs-*/_search?expand_wildcards=all,hidden&index=*").expect(200)));
     // In a path, `;` is a letter like others: a pattern that no index matches.
     assert_eq!(hits(&reader.get("/logs-*;pii-customers/_search").expect(200)), 0);
     assert_eq!(hits(&reader.get("/logs-no-such-*/_search").expect(200)), 0);

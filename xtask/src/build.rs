@@ -5,19 +5,26 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use crate::cache::Cache;
 use crate::files;
 use crate::progress::say;
 
 /// A `cargo` that works on this repository.
 pub fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(files::repository()).stdin(Stdio::null());
+    command.current_dir(files::repository()).stdin(Stdio::null()).env("CARGO_TARGET_DIR", target());
     command
 }
 
-/// Where builds go: `CARGO_TARGET_DIR`, or `target` in the repository.
+/// Where builds go: `CARGO_TARGET_DIR`; in CI the cache, which outlives a clone; else `target` in the repository.
 pub fn target() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| files::repository().join("target"), PathBuf::from)
+    if let Some(chosen) = std::env::var_os("CARGO_TARGET_DIR") {
+        return PathBuf::from(chosen);
+    }
+    match Cache::open() {
+        Ok(cache) if std::env::var_os("CI").is_some() => cache.root().join("target"),
+        _ => files::repository().join("target"),
+    }
 }
 
 /// Builds the gateway with these features and puts a copy at `copy`, so that a later build with others leaves it alone.

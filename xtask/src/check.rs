@@ -1,10 +1,11 @@
-//! Everything that can be checked without running the product: `cargo xtask check`.
+//! Everything that can be checked without an engine: `cargo xtask check`.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use crate::build::cargo;
 use crate::cache::Cache;
 use crate::progress::say;
 use crate::{files, generate};
@@ -14,11 +15,12 @@ type Check = fn() -> Result<()>;
 
 /// Runs all checks, also after one failed, and names those that did.
 pub fn run() -> Result<()> {
-    let checks: [(&str, Check); 4] = [
+    let checks: [(&str, Check); 5] = [
         ("format", format),
         ("generated files", || generate::run(true)),
         ("lints", lints),
         ("dependencies", dependencies),
+        ("unit tests", units),
     ];
     let mut failed = Vec::new();
     for (name, check) in checks {
@@ -47,9 +49,25 @@ fn lints() -> Result<()> {
 fn dependencies() -> Result<()> {
     let mut command = Command::new(cargo_deny()?);
     passes(
-        command.arg("--workspace").arg("check").current_dir(files::repository()),
+        command.args(["--workspace", "check", "bans", "licenses", "sources"]).current_dir(files::repository()),
         "see what `cargo deny` names; the rules are in `deny.toml`",
     )
+}
+
+/// Known weaknesses of the dependencies. Apart from the other checks, because the database is fetched from the network each
+/// time, and what it says today says nothing of the change at hand.
+pub fn advisories() -> Result<()> {
+    let mut command = Command::new(cargo_deny()?);
+    passes(
+        command.args(["--workspace", "check", "advisories"]).current_dir(files::repository()),
+        "see what `cargo deny` names; without the network it cannot say anything",
+    )
+}
+
+fn units() -> Result<()> {
+    // These two speak to an engine in their integration tests.
+    passes(cargo().args(["test", "--locked", "--workspace", "--exclude", "e2e", "--exclude", "oauth4os-engine"]), "mend what the tests name")?;
+    passes(cargo().args(["test", "--locked", "--package", "oauth4os-engine", "--lib"]), "mend what the tests name")
 }
 
 /// The `cargo-deny` on the PATH, else that in the cache, built there if need be.
@@ -65,16 +83,11 @@ fn cargo_deny() -> Result<PathBuf> {
     }
     say("check: `cargo-deny` is not installed: building it once (some minutes)");
     let mut install = cargo();
+    install.env_remove("CARGO_TARGET_DIR");
     // Built outside this workspace's `target`, whose lock other commands may hold.
     install.args(["install", "cargo-deny", "--locked", "--root"]).arg(cache.tools()).current_dir(cache.root());
     passes(&mut install, "install it with `cargo install cargo-deny --locked`")?;
     Ok(own)
-}
-
-fn cargo() -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(files::repository());
-    command
 }
 
 fn passes(command: &mut Command, advice: &str) -> Result<()> {

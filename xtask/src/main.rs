@@ -5,6 +5,7 @@
 //! state file that says how to talk to it.
 
 mod account;
+mod bench;
 mod build;
 mod cache;
 mod certs;
@@ -77,8 +78,33 @@ enum Command {
         #[arg(long)]
         version: Option<Version>,
     },
-    /// Format, lints, dependencies, generated files
-    Check,
+    /// What a request costs, beside HAProxy, on this machine
+    Bench {
+        /// The short form: three rounds of some seconds
+        #[arg(long, required = true)]
+        quick: bool,
+        /// Measure the gateway as it is shipped; takes minutes longer to compile
+        #[arg(long)]
+        release: bool,
+        /// An earlier build of the gateway to measure in turn with the others
+        #[arg(long, value_name = "BINARY")]
+        baseline: Option<PathBuf>,
+        /// Times each proxy is measured
+        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..))]
+        rounds: u8,
+        /// Seconds of each measurement
+        #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u64).range(1..=600))]
+        seconds: u64,
+        /// Only print the report, leave the one in `benches/` alone
+        #[arg(long)]
+        no_write: bool,
+    },
+    /// Format, generated files, lints, licences and bans of dependencies, unit tests
+    Check {
+        /// Ask instead whether weaknesses of the dependencies are known; needs the network
+        #[arg(long)]
+        advisories: bool,
+    },
     /// Write the generated files of the repository
     Generate {
         /// Write nothing; fail if a file is not what would be written
@@ -178,7 +204,15 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Demo { down: true, .. } => demo::down(),
         Command::Demo { engine_json, no_narration, .. } => demo::up(engine_json.as_deref(), no_narration),
         Command::Test { units, version } => test::run(&test::Options { units, version }),
-        Command::Check => check::run(),
+        Command::Bench { quick: _, release, baseline, rounds, seconds, no_write } => bench::run(&bench::Options {
+            profile: if release { bench::Profile::Release } else { bench::Profile::Quick },
+            baseline,
+            rounds: rounds.into(),
+            seconds,
+            write: !no_write,
+        }),
+        Command::Check { advisories: true } => check::advisories(),
+        Command::Check { .. } => check::run(),
         Command::Generate { check } => generate::run(check),
     }
 }

@@ -14,7 +14,7 @@ use crate::{build, check, data, files};
 
 /// What to leave out, for somebody at work on one thing.
 pub struct Options {
-    /// Only checks and unit tests.
+    /// Only what needs no engine: `cargo xtask check`.
     pub units: bool,
     /// Only this engine.
     pub version: Option<Version>,
@@ -24,7 +24,6 @@ pub struct Options {
 pub fn run(options: &Options) -> Result<()> {
     let began = Instant::now();
     check::run()?;
-    units()?;
     if !options.units {
         binaries()?;
         for version in [Version::V3_4_0, Version::V2_19_4] {
@@ -35,19 +34,6 @@ pub fn run(options: &Options) -> Result<()> {
     }
     say(&format!("all tests passed in {} minutes", began.elapsed().as_secs().div_ceil(60)));
     Ok(())
-}
-
-fn units() -> Result<()> {
-    say("test: units");
-    let mut test = build::cargo();
-    test.args(["test", "--locked", "--workspace", "--exclude", "e2e", "--lib", "--bins"]);
-    build::run(&mut test, "a unit test failed")?;
-    let mut test = build::cargo();
-    test.args(["test", "--locked", "--package", "oauth4os-policy", "--package", "oauth4os-classify", "--tests"]);
-    build::run(&mut test, "a test of the policies failed")?;
-    let mut test = build::cargo();
-    test.args(["test", "--locked", "--workspace", "--exclude", "e2e", "--doc"]);
-    build::run(&mut test, "an example in the documentation failed")
 }
 
 /// The gateway, and the one for tests only whose own decision is switched off.

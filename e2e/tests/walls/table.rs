@@ -116,7 +116,6 @@ fn expressions() -> Vec<Request> {
     const NO_CLUSTER: &str = "the engine knows no remote cluster, so it takes the name for an index";
     all.push(get("/logs-*,other:logs-*/_search").permits(200, NO_CLUSTER));
     all.push(get("/other:logs-*/_search").permits(200, NO_CLUSTER));
-    all.push(get("/logs-*/_search?expand_wildcards=all,hidden&index=*").permits(200, "no hidden index lies inside"));
     all
 }
 

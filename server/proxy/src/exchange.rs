@@ -37,6 +37,9 @@ pub(crate) struct Exchange {
     pub(crate) status: Option<u16>,
     /// What went wrong after the decision.
     pub(crate) error: Option<String>,
+    /// The gateway refused the request, whatever parts of it were allowed before: a body that cannot be read to its
+    /// end, or is too large.
+    refused: bool,
 }
 
 /// Why an exchange ended without an answer of the engine.
@@ -124,6 +127,7 @@ impl Exchange {
             bytes_out: 0,
             status: None,
             error: None,
+            refused: false,
         }
     }
 
@@ -205,6 +209,7 @@ impl Exchange {
     ) -> Next {
         self.status = Some(refusal.status);
         self.error = Some(refusal.reason.to_string());
+        self.refused = !matches!(refusal.outcome, Outcome::Failed);
         // A body that has arrived is taken off, so that the connection can go on; for one that has not, the connection
         // is closed after the answer. A client that waits for `100 Continue` may send it or not.
         let taken = body.take(&mut connection.input, |_| Ok::<(), crate::body::BodyError>(())).is_ok() && body.is_done();
@@ -221,7 +226,8 @@ impl Exchange {
     /// Writes the audit event and counts the request.
     fn record(&self, connection: &Connection, head: &RequestHead<'_>, body: &RequestBody) {
         let elapsed = self.started.elapsed();
-        let allowed = self.decided.as_ref().is_some_and(|decided| decided.allow) || cfg!(feature = "engine-decides");
+        let decided = self.decided.as_ref().is_some_and(|decided| decided.allow) || cfg!(feature = "engine-decides");
+        let allowed = decided && !self.refused;
         let failed = self.error.is_some();
         with_audit(|audit| {
             let mut event = Event::new(self.time, "request", &self.request_id, if allowed { "allow" } else { "deny" });

@@ -133,7 +133,9 @@ pub fn up(options: &Options) -> Result<State> {
                 return Ok(state);
             }
             match start::wait(options.version, &dir, &started, None) {
-                Err(_) if !started.runs() => progress::say(&format!("OpenSearch {} ended meanwhile: starting it anew", options.version.number()));
+                Err(_) if !started.runs() => {
+                    progress::say(&format!("OpenSearch {} ended meanwhile: starting it anew", options.version.number()))
+                }
                 waited => return waited,
             }
         }

@@ -99,7 +99,7 @@ pub fn up(options: &Options) -> Result<State> {
                 return Ok(state);
             }
             match wait(&dir, &started, None) {
-                Err(_) if !started.runs() => progress::say("Keycloak ended meanwhile: starting it anew");
+                Err(_) if !started.runs() => progress::say("Keycloak ended meanwhile: starting it anew"),
                 waited => return waited,
             }
         }

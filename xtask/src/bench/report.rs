@@ -1,0 +1,216 @@
+//! The report: what was measured, as it was measured.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use anyhow::Result;
+
+use super::{Measurements, Profile, Proxy, Round};
+use crate::files;
+use crate::progress::say;
+
+const REPORT: &str = "benches/REPORT.md";
+const FIGURES: &str = "benches/quick.json";
+
+/// Prints the report and, when told to, puts it into the repository.
+pub fn publish(measurements: &Measurements, write: bool) -> Result<()> {
+    let text = render(measurements);
+    print!("{text}");
+    if write {
+        let repository = files::repository();
+        files::write(&repository.join(REPORT), text.as_bytes(), 0o644)?;
+        let figures = serde_json::to_string_pretty(measurements)? + "\n";
+        files::write(&repository.join(FIGURES), figures.as_bytes(), 0o644)?;
+        say(&format!("written: {REPORT}, {FIGURES}"));
+    }
+    Ok(())
+}
+
+fn render(all: &Measurements) -> String {
+    let mut out = String::from("# What a request costs\n\n");
+    summary(all, &mut out);
+    conditions(all, &mut out);
+    rounds(all, &mut out);
+    idle(all, &mut out);
+    cycles(all, &mut out);
+    out
+}
+
+// Writing to memory does not fail, here and below.
+
+fn summary(all: &Measurements, out: &mut String) {
+    let _ = writeln!(
+        out,
+        "Written by `cargo xtask bench --quick{}` on {}; the figures for machines are in `quick.json`. It needs `haproxy`, `wrk` and\n`taskset`, and for the last section `perf`.\n",
+        if all.profile == Profile::Release { " --release" } else { "" },
+        all.machine.date
+    );
+    let ratio = median(all, Proxy::Gateway, |round| round.cpu_us) / median(all, Proxy::HAProxy, |round| round.cpu_us);
+    let _ = writeln!(
+        out,
+        "**The gateway with everything on takes {ratio:.2} times the CPU time of HAProxy as a plain TLS proxy** (medians of {} rounds).\n",
+        all.rounds.iter().filter(|round| round.proxy == Proxy::Gateway).count()
+    );
+    out.push_str("| median | gateway | HAProxy |\n|---|---|---|\n");
+    type Figure = fn(&Round) -> f64;
+    let figures: [(&str, Figure, usize); 7] = [
+        ("CPU time for each request, us", |round| round.cpu_us, 2),
+        ("of it in the program", |round| round.user_us, 2),
+        ("of it in the kernel", |round| round.system_us, 2),
+        ("requests/s", |round| round.requests_per_second, 0),
+        ("p50, us", |round| round.p50_us, 0),
+        ("p99, us", |round| round.p99_us, 0),
+        ("resident memory under load, MB", megabytes, 1),
+    ];
+    for (name, figure, digits) in figures {
+        let (gateway, other) = (median(all, Proxy::Gateway, figure), median(all, Proxy::HAProxy, figure));
+        let _ = writeln!(out, "| {name} | {gateway:.digits$} | {other:.digits$} |");
+    }
+    for memory in &all.idle {
+        if memory.proxy == Proxy::Gateway
+            && let Some(other) = all.idle.iter().find(|memory| memory.proxy == Proxy::HAProxy)
+        {
+            let _ = writeln!(
+                out,
+                "| kB for each idle connection | {:.1} | {:.1} |",
+                memory.kb_per_connection, other.kb_per_connection
+            );
+        }
+    }
+    out.push('\n');
+}
+
+fn conditions(all: &Measurements, out: &mut String) {
+    let (machine, versions, setup) = (&all.machine, &all.versions, &all.setup);
+    let _ = writeln!(
+        out,
+        "## Conditions
+
+- Machine: {}, {} cores, {} GB; {}, Linux {}.
+- oauth4os {} ({}), {}. HAProxy {} with {}. {}.
+- One core each: the proxy on core 0 with one worker, load and backend on core 1. TLS 1.3 in front ({}), the same P-256
+  certificate for both, plain HTTP/1.1 behind, connections kept open on both sides.
+- Gateway: {} Cedar policies, {} clients, {} distinct tokens of {} characters, each used before the measurement; a rate limit
+  that is counted but never met; an audit line for each request, to a file.
+- HAProxy: one thread; it passes everything on and decides nothing.
+- Requests: `POST {}` with {} bytes of JSON, another token in each, {} connections, the very same for both. Answer: {} bytes of
+  JSON from HAProxy's `http-request return`.
+- {} s of load after {} s of warm-up, gateway and HAProxy in turn.
+- CPU time is what the system accounts to the process with all its threads (`utime` and `stime` in `/proc/PID/stat`), divided by
+  the requests `wrk` counted. Time on the wall depends on what else runs: the last column says how much of the proxy's core was
+  taken by other programs and by the kernel's own work.
+",
+        machine.processor,
+        machine.cores,
+        machine.memory_gb,
+        machine.system,
+        machine.kernel,
+        versions.oauth4os,
+        match all.profile {
+            Profile::Quick => "profile `quick`: optimised, without link-time optimisation",
+            Profile::Release => "profile `release`",
+        },
+        versions.rustc,
+        versions.haproxy,
+        versions.haproxy_tls,
+        versions.wrk,
+        all.idle.iter().map(|memory| memory.cipher_suite.as_str()).max().unwrap_or_default(),
+        setup.policies,
+        setup.clients,
+        setup.tokens,
+        setup.token_characters,
+        super::load::PATH,
+        setup.request_body_bytes,
+        setup.connections,
+        setup.answer_body_bytes,
+        setup.seconds,
+        setup.warm_up_seconds,
+    );
+}
+
+fn rounds(all: &Measurements, out: &mut String) {
+    out.push_str("## Every round\n\n");
+    out.push_str("| round | proxy | requests | errors | us/request | program | kernel | requests/s | p50 us | p99 us | RSS MB | others on the core |\n");
+    out.push_str("|---|---|---|---|---|---|---|---|---|---|---|---|\n");
+    let contenders = all.rounds.iter().map(|round| round.proxy).collect::<BTreeSet<_>>().len();
+    for (at, round) in all.rounds.iter().enumerate() {
+        let _ = writeln!(
+            out,
+            "| {} | {} | {} | {} | {:.2} | {:.2} | {:.2} | {:.0} | {:.0} | {:.0} | {:.1} | {:.0} % |",
+            at / contenders + 1,
+            name(round.proxy),
+            round.requests,
+            round.errors,
+            round.cpu_us,
+            round.user_us,
+            round.system_us,
+            round.requests_per_second,
+            round.p50_us,
+            round.p99_us,
+            megabytes(round),
+            round.others_on_core * 100.0
+        );
+    }
+    out.push('\n');
+}
+
+fn idle(all: &Measurements, out: &mut String) {
+    out.push_str(
+        "## Idle connections\n\nA fresh process; TLS connections on which one request was answered, then nothing.\n\n",
+    );
+    out.push_str("| proxy | connections | RSS before, kB | RSS after, kB | kB each | cipher suite |\n|---|---|---|---|---|---|\n");
+    for memory in &all.idle {
+        let _ = writeln!(
+            out,
+            "| {} | {} | {} | {} | {:.1} | {} |",
+            name(memory.proxy),
+            memory.connections,
+            memory.rss_before_kb,
+            memory.rss_after_kb,
+            memory.kb_per_connection,
+            memory.cipher_suite
+        );
+    }
+    out.push('\n');
+}
+
+fn cycles(all: &Measurements, out: &mut String) {
+    let Some(cycles) = &all.cycles else { return };
+    let _ = writeln!(
+        out,
+        "## Where the gateway's cycles go\n\n`perf record` on the gateway under the same load, {} samples. A function that was compiled into its caller counts there.\n",
+        cycles.samples
+    );
+    out.push_str("| part | share |\n|---|---|\n");
+    for (part, share) in &cycles.parts {
+        let _ = writeln!(out, "| {part} | {:.1} % |", share * 100.0);
+    }
+    out.push_str("\n| function | share |\n|---|---|\n");
+    for (function, share) in &cycles.functions {
+        let _ = writeln!(out, "| `{}` | {:.1} % |", function.replace('|', "\\|"), share * 100.0);
+    }
+}
+
+fn name(proxy: Proxy) -> &'static str {
+    match proxy {
+        Proxy::Gateway => "gateway",
+        Proxy::HAProxy => "HAProxy",
+        Proxy::Baseline => "the gateway's earlier build",
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "kilobytes of one process are far below 2^52")]
+fn megabytes(round: &Round) -> f64 {
+    round.rss_kb as f64 / 1024.0
+}
+
+fn median(all: &Measurements, proxy: Proxy, figure: impl Fn(&Round) -> f64) -> f64 {
+    let mut values: Vec<f64> = all.rounds.iter().filter(|round| round.proxy == proxy).map(figure).collect();
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match values.as_slice() {
+        [] => f64::NAN,
+        values if values.len() % 2 == 1 => values[middle],
+        values => f64::midpoint(values[middle - 1], values[middle]),
+    }
+}
