@@ -21,6 +21,7 @@
 //! Nothing is skipped: where a part is missing, the test fails and says how to get it.
 
 mod base64url;
+mod cleanup;
 mod command;
 mod connection;
 mod engine;
@@ -35,6 +36,7 @@ mod upstream;
 mod wait;
 
 pub use base64url::{decode as base64url_decode, encode as base64url};
+pub use cleanup::OnDrop;
 pub use command::run_to_end;
 pub use connection::{Connection, PlainConnection};
 pub use engine::Engine;

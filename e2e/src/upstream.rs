@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -56,6 +57,7 @@ struct Shared {
     script: Box<dyn Fn(&mut Turn<'_>) + Send + Sync>,
     requests: Mutex<BTreeMap<usize, Received>>,
     connections: Mutex<Connections>,
+    is_stopped: AtomicBool,
 }
 
 #[derive(Default)]
@@ -74,10 +76,7 @@ impl Upstream {
     /// A server that reads every request to its end and answers `{}`.
     #[must_use]
     pub fn obliging() -> Self {
-        Self::start(|turn| {
-            turn.read_body();
-            turn.write(&json_answer(200, "{}"));
-        })
+        Self::start(|turn| turn.oblige())
     }
 
     /// A server that does what the script says with each request. Only requests that carry a credential are the
@@ -89,10 +88,13 @@ impl Upstream {
     pub fn start(script: impl Fn(&mut Turn<'_>) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
         let port = listener.local_addr().expect("an address").port();
-        let shared = Arc::new(Shared { script: Box::new(script), requests: Mutex::default(), connections: Mutex::default() });
+        let shared = Arc::new(Shared { script: Box::new(script), requests: Mutex::default(), connections: Mutex::default(), is_stopped: AtomicBool::new(false) });
         let accepted = Arc::clone(&shared);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
+                if accepted.is_stopped.load(Ordering::SeqCst) {
+                    return;
+                }
                 let shared = Arc::clone(&accepted);
                 std::thread::spawn(move || shared.serve(stream));
             }
@@ -109,6 +111,13 @@ impl Upstream {
     #[must_use]
     pub fn authority(&self) -> String {
         format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Stops listening and ends the connections at their next request.
+    pub fn stop(&self) {
+        self.shared.is_stopped.store(true, Ordering::SeqCst);
+        // Wakes the listener, so that it sees it.
+        drop(TcpStream::connect(("127.0.0.1", self.port)));
     }
 
     /// All requests so far.
@@ -158,6 +167,9 @@ impl Shared {
         let mut input = Vec::new();
         let mut is_counted = false;
         while let Some(received) = read_head(&mut stream, &mut input, number) {
+            if self.is_stopped.load(Ordering::SeqCst) {
+                break;
+            }
             if !received.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization")) {
                 if stream.write_all(&json_answer(200, "{}")).is_err() {
                     break;
@@ -188,6 +200,13 @@ impl Shared {
 }
 
 impl Turn<'_> {
+    /// Reads the request to its end and answers `{}`.
+    pub fn oblige(&mut self) {
+        self.read_body();
+        let body = if self.received.method == "HEAD" { "" } else { "{}" };
+        self.write(format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{body}").as_bytes());
+    }
+
     /// Reads the body and keeps it.
     pub fn read_body(&mut self) -> Body {
         self.read(true)
@@ -203,6 +222,12 @@ impl Turn<'_> {
         if self.stream.write_all(bytes).is_err() {
             self.keep_open = false;
         }
+    }
+
+    /// Whether the gateway still takes what is written.
+    #[must_use]
+    pub const fn keeps_open(&self) -> bool {
+        self.keep_open
     }
 
     /// Ends the connection after this turn.

@@ -78,6 +78,19 @@ fn write_writes_in_bulk_and_reads_nothing() {
     for (target, scope) in [("_search", "search:"), ("_count", "search:"), ("_doc/1", "read:"), ("_mapping", "")] {
         refused(&writer.get(&format!("/{name}/{target}")).send(), scope);
     }
+    // Writing that answers with what was there is reading.
+    let change = json!({"doc": {"message": "changed"}});
+    for answer in [
+        writer.post(&format!("/{name}/_update/1?_source=true")).json(&change).send(),
+        writer.post(&format!("/{name}/_update/1?_source_includes=message")).json(&change).send(),
+        writer.post(&format!("/{name}/_update/1")).json(&json!({"doc": {"message": "changed"}, "_source": true})).send(),
+        writer.post(&format!("/{name}/_bulk?_source=true")).lines(&[json!({"update": {"_id": "1"}}), change.clone()]).send(),
+        writer.post(&format!("/{name}/_bulk")).lines(&[json!({"update": {"_id": "1", "_source": true}}), change.clone()]).send(),
+        writer.post(&format!("/{name}/_bulk")).lines(&[json!({"update": {"_id": "1"}}), json!({"doc": {}, "_source": ["*"]})]).send(),
+    ] {
+        refused(&answer, "");
+        assert!(!answer.text().contains("changed"), "{}", answer.text());
+    }
     refused(&writer.post("/pii-customers/_doc").json(&json!({})).send(), "ingest:");
     refused(&writer.delete(&format!("/{name}")).send(), "manage:");
     assert_eq!(index.count(), 3);

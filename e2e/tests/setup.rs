@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use e2e::{Engine, Gateway, Run, Settings, run_to_end};
+use e2e::{Engine, Gateway, OnDrop, Run, Settings, run_to_end};
 use serde_json::{Value, json};
 
 const API: &str = "/_plugins/_security/api";
@@ -40,7 +40,7 @@ fn setup_puts_right_what_was_changed_and_touches_nothing_else() {
     let _alone = alone();
     let gateway = Gateway::start(settings());
     let before = security_configuration();
-    let _repair = OnDrop(|| _ = gateway.engine_command(&["setup", "--apply"]));
+    let _repair = OnDrop(|| set_up(&gateway));
 
     // One permission more than there must be, in a role no test's token has.
     let role = format!("{API}/roles/oauth4os_cluster_admin");
@@ -75,7 +75,7 @@ fn removed_is_without_a_trace_and_set_up_is_as_before() {
     let reader = gateway.with("reader");
     reader.get("/logs-*/_search").expect(200);
     let before = security_configuration();
-    let repair = OnDrop(|| _ = gateway.engine_command(&["setup", "--apply"]));
+    let repair = OnDrop(|| set_up(&gateway));
 
     let removed = gateway.engine_command(&["setup", "--remove"]);
     assert!(removed.succeeded && removed.stdout.starts_with("- auth domain `oauth4os`\n"), "{removed:?}");
@@ -300,13 +300,9 @@ fn a_user_with_the_password_does_as_well_as_the_certificate() {
     }
 }
 
-/// Does something when the test ends, also when it ends badly.
-struct OnDrop<F: Fn()>(F);
-
-impl<F: Fn()> Drop for OnDrop<F> {
-    fn drop(&mut self) {
-        (self.0)();
-    }
+fn set_up(gateway: &Gateway) {
+    let run = gateway.engine_command(&["setup", "--apply"]);
+    assert!(run.succeeded, "{run:?}");
 }
 
 /// What the check found of this severity.

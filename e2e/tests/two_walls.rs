@@ -68,6 +68,11 @@ fn everything_inside_is_allowed() {
     reader.get(&format!("/{index}/_explain/000001?q=level:INFO")).expect(200);
     reader.get(&format!("/{index}/_termvectors/000001?fields=message")).expect(200);
 
+    let similar = json!({"query": {"more_like_this": {"fields": ["message"], "like": [{"_index": index, "_id": "000001"}], "min_term_freq": 1}}});
+    assert!(hits(&reader.post("/logs-app-*/_search").json(&similar).expect(200)) > 0);
+    let lookup = json!({"query": {"terms": {"service": {"index": index, "id": "000001", "path": "service"}}}});
+    assert!(hits(&reader.post("/logs-app-*/_search").json(&lookup).expect(200)) > 0);
+
     for target in [
         "/logs-*/_mapping",
         "/logs-*/_mapping/field/level",

@@ -29,7 +29,9 @@ pub(crate) fn setup(config: &Config, action: &SetupAction, admin: &Admin) -> Res
             return Ok(ExitCode::SUCCESS);
         }
         let Some(engine) = admin_client(&config.upstream.engine, admin)? else {
-            return Err("give `--admin-cert` and `--admin-key`, or `--admin-user`; `--print` shows what to do without".into());
+            return Err(
+                "give `--admin-cert` and `--admin-key`, or `--admin-user`; `--print` shows what to do without".into()
+            );
         };
         let plan = if action.remove {
             setup::plan_removal(&engine, desired.naming()).await?
@@ -101,15 +103,9 @@ async fn internal_keys(config: &Config) -> Result<KeySet, Failure> {
 
 fn admin_client(engine: &Engine, admin: &Admin) -> Result<Option<EngineClient>, Failure> {
     let credentials = if let (Some(certificate), Some(key)) = (&admin.admin_cert, &admin.admin_key) {
-        AdminCredentials::Certificate {
-            certificate: certificate.clone(),
-            key: key.clone(),
-        }
+        AdminCredentials::Certificate { certificate: certificate.clone(), key: key.clone() }
     } else if let Some(user) = &admin.admin_user {
-        AdminCredentials::Password {
-            user: user.clone(),
-            password: password(admin)?,
-        }
+        AdminCredentials::Password { user: user.clone(), password: password(admin)? }
     } else {
         return Ok(None);
     };
@@ -118,8 +114,11 @@ fn admin_client(engine: &Engine, admin: &Admin) -> Result<Option<EngineClient>, 
 
 fn password(admin: &Admin) -> Result<SecretString, Failure> {
     let text = match &admin.admin_password_file {
-        Some(path) => std::fs::read_to_string(path).map_err(|error| format!("cannot read `{}`: {error}", path.display()))?,
-        None => std::env::var(PASSWORD).map_err(|_| format!("give the administrator's password in `--admin-password-file` or {PASSWORD}"))?,
+        Some(path) => {
+            std::fs::read_to_string(path).map_err(|error| format!("cannot read `{}`: {error}", path.display()))?
+        }
+        None => std::env::var(PASSWORD)
+            .map_err(|_| format!("give the administrator's password in `--admin-password-file` or {PASSWORD}"))?,
     };
     Ok(SecretString::from(text.trim_end_matches(['\r', '\n'])))
 }

@@ -26,9 +26,7 @@ pub(crate) struct EngineWatch {
 
 impl EngineWatch {
     pub(crate) fn new() -> Self {
-        Self {
-            problem: RwLock::new(Some("the engine has not been looked at yet".to_owned())),
-        }
+        Self { problem: RwLock::new(Some("the engine has not been looked at yet".to_owned())) }
     }
 
     /// Looks at the engine again and again.
@@ -51,7 +49,12 @@ impl Readiness for EngineWatch {
 }
 
 /// Serves `/metrics`, `/healthz` and `/readyz`.
-pub(crate) async fn listen(address: SocketAddr, metrics: Arc<Metrics>, audit: Audit, engine: Arc<EngineWatch>) -> io::Result<()> {
+pub(crate) async fn listen(
+    address: SocketAddr,
+    metrics: Arc<Metrics>,
+    audit: Audit,
+    engine: Arc<EngineWatch>,
+) -> io::Result<()> {
     let listener = tokio::net::TcpListener::bind(address).await?;
     let router = Router::new()
         .route("/metrics", get(render))
@@ -69,7 +72,8 @@ pub(crate) async fn listen(address: SocketAddr, metrics: Arc<Metrics>, audit: Au
 async fn render(State((metrics, audit)): State<(Arc<Metrics>, Audit)>) -> Response {
     metrics.audit_dropped.set(audit.dropped());
     match metrics.render() {
-        Ok(text) => ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response(),
+        Ok(text) => ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
+            .into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }

@@ -27,11 +27,10 @@ pub(crate) enum PartsError {
 pub(crate) fn policies(config: &Config) -> Result<Policies, PartsError> {
     let mut files = Vec::new();
     for path in &config.policies.files {
-        let text = std::fs::read_to_string(path).map_err(|source| PartsError::PolicyFile {
-            path: path.clone(),
-            source,
-        })?;
-        let name = path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
+        let text =
+            std::fs::read_to_string(path).map_err(|source| PartsError::PolicyFile { path: path.clone(), source })?;
+        let name =
+            path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
         files.push((name, text));
     }
     let files: Vec<PolicyFile<'_>> = files.iter().map(|(name, text)| PolicyFile { name, text }).collect();
@@ -41,16 +40,19 @@ pub(crate) fn policies(config: &Config) -> Result<Policies, PartsError> {
 /// Makes sure that the scopes of all configured clients can be read.
 pub(crate) fn check_clients(config: &Config) -> Result<(), PartsError> {
     for client in &config.clients {
-        ScopeSet::collect(&client.scopes, &Clusters::default()).map_err(|source| PartsError::Scopes {
-            client: client.id.clone(),
-            source,
-        })?;
+        ScopeSet::collect(&client.scopes, &Clusters::default())
+            .map_err(|source| PartsError::Scopes { client: client.id.clone(), source })?;
     }
     Ok(())
 }
 
 /// What the data plane is told of clients and policies.
-pub(crate) fn snapshot(config: &Config, directory: &ClientDirectory, verifier: Verifier, policies: &Policies) -> Snapshot {
+pub(crate) fn snapshot(
+    config: &Config,
+    directory: &ClientDirectory,
+    verifier: Verifier,
+    policies: &Policies,
+) -> Snapshot {
     let enabled = directory.all().into_iter().filter(|client| client.enabled);
     let clients = enabled.map(|client| {
         let limit = client.rate_limit.as_ref().map_or(config.limits.per_client, |limit| RateLimit {

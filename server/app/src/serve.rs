@@ -6,7 +6,8 @@ use std::time::Duration;
 use oauth4os_config::{Audit as AuditConfig, Config};
 use oauth4os_engine::EngineClient;
 use oauth4os_oauth::{
-    Authority, ClientAddress, ClientDirectory, FirstAdmin, Parts, RequestId, RevocationSink, Settings, ensure_first_admin, is_own_path, router,
+    Authority, ClientAddress, ClientDirectory, FirstAdmin, Parts, RequestId, RevocationSink, Settings,
+    ensure_first_admin, is_own_path, router,
 };
 use oauth4os_policy::Clusters;
 use oauth4os_proxy::{ControlPlane, Gateway, Revocations, Setup};

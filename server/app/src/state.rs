@@ -57,18 +57,13 @@ fn master_key(state: &State, database: &Path) -> Result<MasterKey, StateError> {
     let path = state.directory.join(MASTER_KEY);
     // A new key would open nothing that is there already, and would look as if all was lost.
     if database.exists() && !path.exists() {
-        return Err(StateError::KeyLost {
-            path: database.to_owned(),
-        });
+        return Err(StateError::KeyLost { path: database.to_owned() });
     }
     Ok(MasterKey::load_or_create(&path)?)
 }
 
 fn make_directory(path: &Path) -> Result<(), StateError> {
-    let failed = |source| StateError::Directory {
-        path: path.to_owned(),
-        source,
-    };
+    let failed = |source| StateError::Directory { path: path.to_owned(), source };
     match fs::metadata(path) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {

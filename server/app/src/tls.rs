@@ -35,14 +35,10 @@ pub(crate) fn install_provider() -> Result<(), TlsError> {
 /// The listener's side: TLS 1.2 and 1.3, HTTP/1.1.
 pub(crate) fn server(tls: &Tls) -> Result<Arc<ServerConfig>, TlsError> {
     let chain = certificates(&tls.certificate)?;
-    let key = PrivateKeyDer::from_pem_file(&tls.key).map_err(|error| TlsError::Pem {
-        path: tls.key.clone(),
-        reason: error.to_string(),
-    })?;
-    let mut config = ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .map_err(TlsError::Pair)?;
+    let key = PrivateKeyDer::from_pem_file(&tls.key)
+        .map_err(|error| TlsError::Pem { path: tls.key.clone(), reason: error.to_string() })?;
+    let mut config =
+        ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).map_err(TlsError::Pair)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new().map_err(TlsError::Tickets)?;
     config.send_tls13_tickets = 1;
@@ -54,10 +50,7 @@ pub(crate) fn engine(ca: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> {
     let mut roots = RootCertStore::empty();
     if let Some(path) = ca {
         for certificate in certificates(path)? {
-            roots.add(certificate).map_err(|reason| TlsError::Authority {
-                path: path.to_owned(),
-                reason,
-            })?;
+            roots.add(certificate).map_err(|reason| TlsError::Authority { path: path.to_owned(), reason })?;
         }
     } else {
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -71,10 +64,7 @@ pub(crate) fn engine(ca: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> {
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let pem = |error: rustls::pki_types::pem::Error| TlsError::Pem {
-        path: path.to_owned(),
-        reason: error.to_string(),
-    };
+    let pem = |error: rustls::pki_types::pem::Error| TlsError::Pem { path: path.to_owned(), reason: error.to_string() };
     let chain = CertificateDer::pem_file_iter(path).map_err(pem)?.collect::<Result<Vec<_>, _>>().map_err(pem)?;
     if chain.is_empty() {
         return Err(TlsError::NoCertificate { path: path.to_owned() });

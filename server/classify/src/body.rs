@@ -11,6 +11,7 @@ pub(crate) mod handles;
 mod lines;
 mod mget;
 mod search;
+mod update;
 
 use crate::error::BodyError;
 use crate::expression;
@@ -32,6 +33,8 @@ pub enum Body {
         default_index: Option<String>,
         /// A pipeline is named for the whole request.
         pipeline: bool,
+        /// The query asks for the documents that updates change.
+        returns_source: bool,
     },
     /// Header and query lines: [`MsearchScanner`](crate::MsearchScanner).
     Msearch {
@@ -53,6 +56,11 @@ pub enum Body {
     Create,
     /// Scroll or point-in-time ids.
     Handles,
+    /// An update of a document, which also reads it if the body says so.
+    Update {
+        /// The operation's targets, on which reading needs a right of its own.
+        indices: Vec<String>,
+    },
 }
 
 /// What a body adds to what method and URL say.
@@ -86,16 +94,8 @@ impl Inspection {
         }
         let index = if index == "_all" { "*" } else { index };
         self.hidden |= expression::is_hidden(index);
-        if !self
-            .targets
-            .iter()
-            .any(|known| known.class == class && known.action == action && known.index == index)
-        {
-            self.targets.push(BodyTarget {
-                class,
-                action,
-                index: index.to_owned(),
-            });
+        if !self.targets.iter().any(|known| known.class == class && known.action == action && known.index == index) {
+            self.targets.push(BodyTarget { class, action, index: index.to_owned() });
         }
         Ok(())
     }
@@ -105,8 +105,7 @@ impl Inspection {
         if list.is_empty() {
             return self.add(class, action, "*");
         }
-        list.split(',')
-            .try_for_each(|index| self.add(class, action, index))
+        list.split(',').try_for_each(|index| self.add(class, action, index))
     }
 }
 
@@ -131,11 +130,8 @@ impl Body {
         let mut found = Inspection::default();
         match self {
             Self::Opaque => {}
-            Self::Bulk {
-                default_index,
-                pipeline,
-            } => {
-                let mut scanner = bulk::BulkScanner::new(default_index.as_deref(), *pipeline);
+            Self::Bulk { default_index, pipeline, returns_source } => {
+                let mut scanner = bulk::BulkScanner::new(default_index.as_deref(), *pipeline, *returns_source);
                 scanner.feed(body, |item| found.add(item.class, item.action, item.index))?;
                 scanner.finish()?;
             }
@@ -143,27 +139,25 @@ impl Body {
                 let mut scanner = msearch::MsearchScanner::new(default.clone(), body.len());
                 scanner.feed(body, |item| {
                     found.hidden |= item.hidden;
-                    item.targets
-                        .iter()
-                        .try_for_each(|index| found.add(Class::Search, Action::Search, index))?;
-                    item.body
-                        .targets
-                        .iter()
-                        .try_for_each(|t| found.add(t.class, t.action, &t.index))?;
+                    item.targets.iter().try_for_each(|index| found.add(Class::Search, Action::Search, index))?;
+                    item.body.targets.iter().try_for_each(|t| found.add(t.class, t.action, &t.index))?;
                     found.pits.extend(item.body.pits.iter().cloned());
                     Ok::<(), BodyError>(())
                 })?;
                 scanner.finish()?;
             }
             _ if body.is_empty() => {}
-            Self::Mget { default_index } => {
-                mget::inspect(body, default_index.as_deref(), &mut found)?
-            }
+            Self::Mget { default_index } => mget::inspect(body, default_index.as_deref(), &mut found)?,
             Self::Search => search::inspect(body, true, &mut found)?,
             Self::Query => search::inspect(body, false, &mut found)?,
             Self::Alias => definition::inspect_alias(body, &mut found)?,
             Self::Handles => handles::inspect(body, &mut found)?,
             Self::Create => definition::inspect_create(body, &mut found)?,
+            Self::Update { indices } => {
+                if update::reads_document(body)? {
+                    indices.iter().try_for_each(|index| found.add(Class::Get, Action::Get, index))?;
+                }
+            }
         }
         Ok(found)
     }

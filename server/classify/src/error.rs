@@ -7,9 +7,7 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum ClassifyError {
     /// No operation of the table has this path.
-    #[error(
-        "`{method} {path}` is not an operation this gateway knows; only known operations are permitted"
-    )]
+    #[error("`{method} {path}` is not an operation this gateway knows; only known operations are permitted")]
     Unclassified {
         /// The method as sent.
         method: String,

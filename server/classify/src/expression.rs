@@ -29,10 +29,7 @@ pub(crate) fn push(into: &mut Vec<String>, expression: &str) {
 
 /// Not empty, and without white space or control characters, which no index name may have.
 pub(crate) fn is_clean(expression: &str) -> bool {
-    !expression.is_empty()
-        && !expression
-            .chars()
-            .any(|c| c.is_whitespace() || c.is_control())
+    !expression.is_empty() && !expression.chars().any(|c| c.is_whitespace() || c.is_control())
 }
 
 /// Names that begin with `_` belong to the API: the engine takes no index of such a name. Reading an unknown API

@@ -23,6 +23,7 @@ pub(crate) enum Kind {
 }
 
 /// Reads one document, value by value.
+#[derive(Clone)]
 pub(crate) struct Reader<'a> {
     text: &'a str,
     at: usize,
@@ -33,15 +34,8 @@ impl<'a> Reader<'a> {
     /// Fails if the bytes are not UTF-8.
     pub(crate) fn new(bytes: &'a [u8]) -> Result<Self> {
         match std::str::from_utf8(bytes) {
-            Ok(text) => Ok(Self {
-                text,
-                at: 0,
-                depth: 0,
-            }),
-            Err(error) => Err(BodyError::Json {
-                at: error.valid_up_to(),
-                what: "it is not UTF-8",
-            }),
+            Ok(text) => Ok(Self { text, at: 0, depth: 0 }),
+            Err(error) => Err(BodyError::Json { at: error.valid_up_to(), what: "it is not UTF-8" }),
         }
     }
 
@@ -61,10 +55,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads an object; `member` gets each decoded key and must consume its value.
-    pub(crate) fn object(
-        &mut self,
-        member: &mut dyn FnMut(&mut Self, &str) -> Result<()>,
-    ) -> Result<()> {
+    pub(crate) fn object(&mut self, member: &mut dyn FnMut(&mut Self, &str) -> Result<()>) -> Result<()> {
         self.enter(b'{', "an object was expected")?;
         let mut keys = Keys::default();
         self.skip_space();
@@ -136,9 +127,7 @@ impl<'a> Reader<'a> {
         match self.kind()? {
             Kind::String => self.string().map(Some),
             Kind::Number => self.number().map(|number| Some(Cow::Borrowed(number))),
-            Kind::Bool => self
-                .bool()
-                .map(|value| Some(Cow::Borrowed(if value { "true" } else { "false" }))),
+            Kind::Bool => self.bool().map(|value| Some(Cow::Borrowed(if value { "true" } else { "false" }))),
             Kind::Null => self.null().map(|()| None),
             Kind::Object | Kind::Array => self.fail("a plain value was expected"),
         }
@@ -159,11 +148,7 @@ impl<'a> Reader<'a> {
     /// Only white space may follow.
     pub(crate) fn end(&mut self) -> Result<()> {
         self.skip_space();
-        if self.peek().is_some() {
-            self.fail("text after the end of the document")
-        } else {
-            Ok(())
-        }
+        if self.peek().is_some() { self.fail("text after the end of the document") } else { Ok(()) }
     }
 
     /// Fails at the present position.
@@ -177,11 +162,7 @@ impl<'a> Reader<'a> {
             return self.fail(what);
         }
         self.depth += 1;
-        if self.depth > MAX_DEPTH {
-            Err(BodyError::TooDeep(MAX_DEPTH))
-        } else {
-            Ok(())
-        }
+        if self.depth > MAX_DEPTH { Err(BodyError::TooDeep(MAX_DEPTH)) } else { Ok(()) }
     }
 
     fn number(&mut self) -> Result<&'a str> {
@@ -209,11 +190,7 @@ impl<'a> Reader<'a> {
         while matches!(self.peek(), Some(b'0'..=b'9')) {
             self.at += 1;
         }
-        if self.at == start {
-            self.fail("a digit was expected")
-        } else {
-            Ok(())
-        }
+        if self.at == start { self.fail("a digit was expected") } else { Ok(()) }
     }
 
     fn bool(&mut self) -> Result<bool> {
@@ -227,18 +204,11 @@ impl<'a> Reader<'a> {
     }
 
     fn null(&mut self) -> Result<()> {
-        if self.word("null") {
-            Ok(())
-        } else {
-            self.fail("a value was expected")
-        }
+        if self.word("null") { Ok(()) } else { self.fail("a value was expected") }
     }
 
     fn word(&mut self, word: &str) -> bool {
-        let found = self
-            .text
-            .get(self.at..)
-            .is_some_and(|rest| rest.starts_with(word));
+        let found = self.text.get(self.at..).is_some_and(|rest| rest.starts_with(word));
         if found {
             self.at += word.len();
         }
@@ -300,8 +270,7 @@ impl<'a> Reader<'a> {
             return self.fail("four hexadecimal digits were expected");
         }
         self.at += 4;
-        u32::from_str_radix(digits, 16)
-            .or_else(|_| self.fail("four hexadecimal digits were expected"))
+        u32::from_str_radix(digits, 16).or_else(|_| self.fail("four hexadecimal digits were expected"))
     }
 
     /// Passes over what stands for itself in a string.
@@ -364,36 +333,14 @@ mod tests {
 
     #[test]
     fn takes_json_and_nothing_else() {
-        for text in [
-            "{}",
-            "[]",
-            "0",
-            "-0.5e+10",
-            "true",
-            "null",
-            "\"\"",
-            r#""\ud83d\ude00\n""#,
-            " {\"a\" : [1 , {}]}\r\n",
-        ] {
+        for text in
+            ["{}", "[]", "0", "-0.5e+10", "true", "null", "\"\"", r#""\ud83d\ude00\n""#, " {\"a\" : [1 , {}]}\r\n"]
+        {
             assert!(skip(text), "{text}");
         }
-        for text in [
-            "",
-            " ",
-            "{",
-            "[1,]",
-            "[,]",
-            "{\"a\":1,}",
-            "00",
-            "1.",
-            ".5",
-            "1e",
-            "-",
-            "tru",
-            "nul",
-            "\"",
-            r#""\"#,
-        ] {
+        for text in
+            ["", " ", "{", "[1,]", "[,]", "{\"a\":1,}", "00", "1.", ".5", "1e", "-", "tru", "nul", "\"", r#""\"#]
+        {
             assert!(!skip(text), "{text}");
         }
     }
@@ -403,10 +350,7 @@ mod tests {
         let keys: Vec<String> = (0..100).map(|n| format!("\"k{n}\":{n}")).collect();
         assert!(skip(&format!("{{{}}}", keys.join(","))));
         for twice in ["k3", "k50", "k\\u00350"] {
-            assert!(
-                !skip(&format!("{{{},\"{twice}\":0}}", keys.join(","))),
-                "{twice}"
-            );
+            assert!(!skip(&format!("{{{},\"{twice}\":0}}", keys.join(","))), "{twice}");
         }
     }
 }

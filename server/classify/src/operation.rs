@@ -12,6 +12,9 @@ pub struct Operation {
     pub class: Class,
     /// The Cedar action it is.
     pub action: Action,
+    /// A second right it needs on the same targets: its answer or its effect tells or does more than the first one
+    /// gives. Both must be permitted.
+    pub also: Option<(Class, Action)>,
     /// What it touches, as far as method and URL say.
     pub targets: Targets,
     /// How its body must be inspected before it may pass.
@@ -49,7 +52,7 @@ pub enum Class {
     Manage,
     /// State of the cluster and its nodes.
     ClusterMonitor,
-    /// Templates, pipelines, stored scripts, repositories, snapshots.
+    /// Templates, pipelines, stored scripts, repositories, snapshots; the whole cluster state, which holds them.
     ClusterManage,
     /// Cluster settings, reroute, ending tasks.
     ClusterAdmin,
@@ -63,10 +66,7 @@ impl Class {
     /// Whether the class is granted on the cluster as a whole, not on indices.
     #[must_use]
     pub const fn is_cluster(self) -> bool {
-        matches!(
-            self,
-            Self::Info | Self::ClusterMonitor | Self::ClusterManage | Self::ClusterAdmin
-        )
+        matches!(self, Self::Info | Self::ClusterMonitor | Self::ClusterManage | Self::ClusterAdmin)
     }
 
     /// Name for messages, metrics and the audit log.

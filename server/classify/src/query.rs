@@ -25,10 +25,16 @@ const DECIDING: [&str; 14] = [
     "view_name",
 ];
 
+/// Parameters with which an update answers with the document it changed; the ones without an `s` and `fields` are
+/// those of engines before 2.0. Searches and gets have them too, where they decide nothing.
+const RETURNING_SOURCE: [&str; 6] =
+    ["_source", "_source_includes", "_source_excludes", "_source_include", "_source_exclude", "fields"];
+
 /// The deciding parameters of a request.
 #[derive(Default)]
 pub(crate) struct Query<'a> {
     values: [Option<Cow<'a, str>>; DECIDING.len()],
+    returns_source: bool,
 }
 
 impl<'a> Query<'a> {
@@ -60,17 +66,15 @@ impl<'a> Query<'a> {
             return if part.is_empty() {
                 Ok(())
             } else {
-                Err(ClassifyError::MalformedTarget(
-                    "a query parameter has no name",
-                ))
+                Err(ClassifyError::MalformedTarget("a query parameter has no name"))
             };
         }
         let name = decode(name)?;
-        let Some(slot) = DECIDING
-            .iter()
-            .position(|known| *known == name)
-            .and_then(|at| self.values.get_mut(at))
-        else {
+        if RETURNING_SOURCE.contains(&&*name) {
+            // `_source=false` asks for nothing. Only if it is written so: in other words it would be a field's name.
+            self.returns_source |= name != "_source" || value != "false" || semicolon;
+        }
+        let Some(slot) = DECIDING.iter().position(|known| *known == name).and_then(|at| self.values.get_mut(at)) else {
             return Ok(());
         };
         if semicolon {
@@ -81,6 +85,11 @@ impl<'a> Query<'a> {
         }
         *slot = Some(decode(value)?);
         Ok(())
+    }
+
+    /// Whether an update with this query answers with the document.
+    pub(crate) const fn returns_source(&self) -> bool {
+        self.returns_source
     }
 
     /// The decoded value of a deciding parameter.

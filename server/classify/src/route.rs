@@ -26,29 +26,18 @@ use crate::target::{RawTarget, Segments, decode};
 /// ```
 pub fn classify(method: &str, target: &str) -> Result<Operation, ClassifyError> {
     let raw = RawTarget::parse(target)?;
-    let unclassified = || ClassifyError::Unclassified {
-        method: method.to_owned(),
-        path: raw.path.to_owned(),
-    };
+    let unclassified = || ClassifyError::Unclassified { method: method.to_owned(), path: raw.path.to_owned() };
     let segments = Segments::split(raw.path)?.ok_or_else(unclassified)?;
     let Some((spec, captures)) = find(method, segments.as_slice()) else {
         let allowed = allowed_methods(segments.as_slice());
         return Err(if allowed.is_empty() {
             unclassified()
         } else {
-            ClassifyError::MethodNotAllowed {
-                method: method.to_owned(),
-                path: raw.path.to_owned(),
-                allowed,
-            }
+            ClassifyError::MethodNotAllowed { method: method.to_owned(), path: raw.path.to_owned(), allowed }
         });
     };
     let query = Query::parse(raw.query)?;
-    let request = Request {
-        spec,
-        captures: &captures,
-        query: &query,
-    };
+    let request = Request { spec, captures: &captures, query: &query };
     request.check_parameters()?;
     match request.operation()? {
         Some(operation) => Ok(operation),
@@ -130,11 +119,12 @@ impl Request<'_, '_> {
             }
             TargetRule::Body(param) => default_index = self.parameter(param)?,
         }
-        let (targets, body) = match spec.targets {
-            TargetRule::Cluster => (Targets::Cluster, self.body(None)?),
-            TargetRule::Handle => (Targets::Handle, self.body(None)?),
-            TargetRule::Params(_) => (Targets::Indices(expressions), self.body(None)?),
-            TargetRule::Body(_) => (Targets::Body, self.body(default_index)?),
+        let body = self.body(default_index, &expressions)?;
+        let targets = match spec.targets {
+            TargetRule::Cluster => Targets::Cluster,
+            TargetRule::Handle => Targets::Handle,
+            TargetRule::Params(_) => Targets::Indices(expressions),
+            TargetRule::Body(_) => Targets::Body,
         };
         let named: &[String] = match (&targets, &body) {
             (Targets::Indices(named), _) | (_, Body::Msearch { default: named }) => named,
@@ -144,15 +134,13 @@ impl Request<'_, '_> {
             return Ok(None);
         }
         let hidden = named.iter().any(|name| expression::is_hidden(name))
-            || self
-                .query
-                .get("expand_wildcards")
-                .is_some_and(expression::expands_to_hidden);
+            || self.query.get("expand_wildcards").is_some_and(expression::expands_to_hidden);
         let (class, action, create_only) = self.write_class();
         Ok(Some(Operation {
             name: spec.name,
             class,
             action,
+            also: self.also(),
             targets,
             body,
             hidden,
@@ -178,35 +166,38 @@ impl Request<'_, '_> {
             "index" => false,
             _ => return (spec.class, spec.action, false),
         };
-        if create {
-            (Class::Append, Action::Create, true)
-        } else {
-            (Class::Write, Action::Update, false)
+        if create { (Class::Append, Action::Create, true) } else { (Class::Write, Action::Update, false) }
+    }
+
+    /// The second right: what the table says, or reading the document that an update returns.
+    fn also(&self) -> Option<(Class, Action)> {
+        match self.spec.body {
+            BodyRule::Update if self.query.returns_source() => Some((Class::Get, Action::Get)),
+            _ => self.spec.also,
         }
     }
 
-    fn body(&self, default: Option<String>) -> Result<Body, ClassifyError> {
+    /// `default`: the index that items of the body have if they name none. `targets`: those in the URL.
+    fn body(&self, default: Option<String>, targets: &[String]) -> Result<Body, ClassifyError> {
         Ok(match self.spec.body {
             BodyRule::Opaque => Body::Opaque,
             BodyRule::Bulk => Body::Bulk {
                 default_index: single(default)?,
                 pipeline: self.query.get("pipeline").is_some(),
+                returns_source: self.query.returns_source(),
             },
-            BodyRule::Mget => Body::Mget {
-                default_index: single(default)?,
-            },
+            BodyRule::Mget => Body::Mget { default_index: single(default)? },
             BodyRule::Msearch => {
                 let mut expressions = Vec::new();
                 expression::split(&default.unwrap_or_default(), &mut expressions)?;
-                Body::Msearch {
-                    default: expressions,
-                }
+                Body::Msearch { default: expressions }
             }
             BodyRule::Search => Body::Search,
             BodyRule::Query => Body::Query,
             BodyRule::Alias => Body::Alias,
             BodyRule::Create => Body::Create,
             BodyRule::Handles => Body::Handles,
+            BodyRule::Update => Body::Update { indices: targets.to_vec() },
         })
     }
 }
@@ -230,12 +221,7 @@ enum Mode {
     Wildcards,
 }
 
-const MODES: [Mode; 4] = [
-    Mode::Literals,
-    Mode::RootWildcard,
-    Mode::LeafWildcard,
-    Mode::Wildcards,
-];
+const MODES: [Mode; 4] = [Mode::Literals, Mode::RootWildcard, Mode::LeafWildcard, Mode::Wildcards];
 
 fn find<'a>(method: &str, path: &[&'a str]) -> Option<(&'static Spec, Captures<'a>)> {
     let method = Method::parse(method)?;
@@ -269,11 +255,7 @@ fn allowed_methods(path: &[&str]) -> Vec<&'static str> {
 
 fn look_up<'a>(path: &[&'a str], mode: Mode, captures: &mut Captures<'a>) -> Option<&'static Node> {
     let root = NODES.first()?;
-    if path.is_empty() {
-        Some(root)
-    } else {
-        descend(root, path, 0, mode, captures)
-    }
+    if path.is_empty() { Some(root) } else { descend(root, path, 0, mode, captures) }
 }
 
 fn descend<'a>(
@@ -287,11 +269,7 @@ fn descend<'a>(
     let last = at + 1 == path.len();
     let wildcard = parent.wildcard;
     // The engine files wildcards under the key `*`, so that this segment finds them as if it were a literal.
-    let literal = if segment == "*" {
-        wildcard
-    } else {
-        literal(parent, segment).map(|child| ("", child))
-    };
+    let literal = if segment == "*" { wildcard } else { literal(parent, segment).map(|child| ("", child)) };
 
     let (child, by_wildcard) = match literal {
         None => {
@@ -334,10 +312,7 @@ fn descend<'a>(
 }
 
 fn literal(parent: &'static Node, segment: &str) -> Option<u16> {
-    let at = parent
-        .literals
-        .binary_search_by(|(name, _)| (*name).cmp(segment))
-        .ok()?;
+    let at = parent.literals.binary_search_by(|(name, _)| (*name).cmp(segment)).ok()?;
     parent.literals.get(at).map(|(_, child)| *child)
 }
 
@@ -359,12 +334,7 @@ impl<'a> Captures<'a> {
             return;
         }
         let len = self.len;
-        if let Some(slot) = self
-            .list
-            .iter_mut()
-            .take(len)
-            .find(|(known, _)| *known == name)
-        {
+        if let Some(slot) = self.list.iter_mut().take(len).find(|(known, _)| *known == name) {
             slot.1 = segment;
         } else if let Some(slot) = self.list.get_mut(len) {
             *slot = (name, segment);
@@ -373,9 +343,7 @@ impl<'a> Captures<'a> {
     }
 
     fn get(&self, name: &str) -> Option<&'a str> {
-        self.iter()
-            .find(|(known, _)| *known == name)
-            .map(|(_, segment)| *segment)
+        self.iter().find(|(known, _)| *known == name).map(|(_, segment)| *segment)
     }
 
     fn iter(&self) -> impl Iterator<Item = &(&'static str, &'a str)> {

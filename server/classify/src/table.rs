@@ -7,6 +7,7 @@ pub(crate) struct Spec {
     pub name: &'static str,
     pub class: Class,
     pub action: Action,
+    pub also: Option<(Class, Action)>,
     pub targets: TargetRule,
     pub body: BodyRule,
     pub denied: Option<&'static str>,
@@ -40,6 +41,7 @@ pub(crate) enum BodyRule {
     Alias,
     Create,
     Handles,
+    Update,
 }
 
 /// A node of the path trie: literal children sorted by name, at most one wildcard, and what is registered here.

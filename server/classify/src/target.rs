@@ -26,9 +26,7 @@ impl<'a> RawTarget<'a> {
                 b'\\' => return Err(ClassifyError::MalformedTarget("it has a backslash")),
                 0x21..=0x7e => {}
                 _ => {
-                    return Err(ClassifyError::MalformedTarget(
-                        "it has a byte outside printable ASCII",
-                    ));
+                    return Err(ClassifyError::MalformedTarget("it has a byte outside printable ASCII"));
                 }
             }
         }
@@ -46,19 +44,12 @@ pub(crate) struct Segments<'a> {
 impl<'a> Segments<'a> {
     /// `None` if the path has more than [`MAX_SEGMENTS`] segments.
     pub(crate) fn split(path: &'a str) -> Result<Option<Self>, ClassifyError> {
-        let mut segments = Segments {
-            parts: [""; MAX_SEGMENTS],
-            len: 0,
-        };
+        let mut segments = Segments { parts: [""; MAX_SEGMENTS], len: 0 };
         let inner = path.strip_prefix('/').unwrap_or(path);
         let inner = inner.strip_suffix('/').unwrap_or(inner);
         if inner.is_empty() {
             // Neither netty nor the router agree with themselves on `//`.
-            return if path.len() > 1 {
-                Err(ClassifyError::EmptySegment)
-            } else {
-                Ok(Some(segments))
-            };
+            return if path.len() > 1 { Err(ClassifyError::EmptySegment) } else { Ok(Some(segments)) };
         }
         let mut too_deep = false;
         for part in inner.split('/') {
@@ -90,10 +81,7 @@ fn is_dot_segment(segment: &str) -> bool {
     let mut rest = bare;
     let mut dots = 0;
     while !rest.is_empty() {
-        let next = rest
-            .strip_prefix('.')
-            .or_else(|| rest.strip_prefix("%2e"))
-            .or_else(|| rest.strip_prefix("%2E"));
+        let next = rest.strip_prefix('.').or_else(|| rest.strip_prefix("%2e")).or_else(|| rest.strip_prefix("%2E"));
         let Some(next) = next else { return false };
         rest = next;
         dots += 1;

@@ -1,38 +1,11 @@
 //! `_bulk` and `_msearch`: what each line says, in any chunking.
 
+mod common;
+
 use oauth4os_classify::{BodyError, BulkScanner, Class, MsearchScanner};
 use proptest::prelude::*;
 
-type Item = (Class, String, u64);
-
-fn bulk_in_chunks(
-    default: Option<&str>,
-    pipeline: bool,
-    body: &[u8],
-    cuts: &[usize],
-) -> Result<Vec<Item>, BodyError> {
-    let mut scanner = BulkScanner::new(default, pipeline);
-    let mut items = Vec::new();
-    let mut rest = body;
-    for cut in cuts {
-        let (chunk, tail) = rest.split_at((*cut).min(rest.len()));
-        scanner.feed(chunk, |item| {
-            items.push((item.class, item.index.to_owned(), item.line));
-            Ok::<_, BodyError>(())
-        })?;
-        rest = tail;
-    }
-    scanner.feed(rest, |item| {
-        items.push((item.class, item.index.to_owned(), item.line));
-        Ok::<_, BodyError>(())
-    })?;
-    assert_eq!(scanner.finish()?, items.len() as u64);
-    Ok(items)
-}
-
-fn bulk(default: Option<&str>, body: &str) -> Result<Vec<Item>, BodyError> {
-    bulk_in_chunks(default, false, body.as_bytes(), &[])
-}
+use common::{bulk, bulk_in_chunks};
 
 #[test]
 fn every_action_names_class_and_index() {
@@ -42,45 +15,20 @@ fn every_action_names_class_and_index() {
         (r#"{"index":{"_index":"a","_id":"1"}}"#, Class::Write),
         (r#"{"index":{"_index":"a","_id":1}}"#, Class::Write),
         (r#"{"index":{"_index":"a","_id":""}}"#, Class::Write),
-        (
-            r#"{"index":{"_index":"a","_id":"1","op_type":"create"}}"#,
-            Class::Append,
-        ),
-        (
-            r#"{"index":{"_index":"a","op_type":"index"}}"#,
-            Class::Append,
-        ),
+        (r#"{"index":{"_index":"a","_id":"1","op_type":"create"}}"#, Class::Append),
+        (r#"{"index":{"_index":"a","op_type":"index"}}"#, Class::Append),
         (r#"{"index":{"_index":"a","pipeline":"p"}}"#, Class::Write),
         (r#"{"create":{"_index":"a","_id":"1"}}"#, Class::Append),
-        (
-            r#"{"create":{"_index":"a","pipeline":"p","routing":"r","require_alias":true}}"#,
-            Class::Append,
-        ),
-        (
-            r#"{"update":{"_index":"a","_id":"1","retry_on_conflict":3,"_source":["x"]}}"#,
-            Class::Write,
-        ),
-        (
-            r#"{"\u0069ndex":{"\u005findex":"\u0061","_id":"1"}}"#,
-            Class::Write,
-        ),
+        (r#"{"create":{"_index":"a","pipeline":"p","routing":"r","require_alias":true}}"#, Class::Append),
+        (r#"{"update":{"_index":"a","_id":"1","retry_on_conflict":3,"_source":false}}"#, Class::Write),
+        (r#"{"\u0069ndex":{"\u005findex":"\u0061","_id":"1"}}"#, Class::Write),
         ("\t {\"index\" : {\"_index\":\"a\"} } \r", Class::Append),
     ] {
-        assert_eq!(
-            bulk(None, &format!("{action}\n{{}}\n")),
-            Ok(vec![(class, "a".into(), 1)]),
-            "{action}"
-        );
+        assert_eq!(bulk(None, &format!("{action}\n{{}}\n")), Ok(vec![(class, "a".into(), 1)]), "{action}");
     }
-    assert_eq!(
-        bulk(None, "{\"delete\":{\"_index\":\"a\",\"_id\":\"1\"}}\n"),
-        Ok(vec![(Class::Write, "a".into(), 1)])
-    );
+    assert_eq!(bulk(None, "{\"delete\":{\"_index\":\"a\",\"_id\":\"1\"}}\n"), Ok(vec![(Class::Write, "a".into(), 1)]));
     let no_id = b"{\"index\":{\"_index\":\"a\"}}\n{}\n";
-    assert_eq!(
-        bulk_in_chunks(None, true, no_id, &[]),
-        Ok(vec![(Class::Write, "a".into(), 1)])
-    );
+    assert_eq!(bulk_in_chunks(None, true, no_id, &[]), Ok(vec![(Class::Write, "a".into(), 1)]));
 }
 
 #[test]
@@ -135,38 +83,22 @@ fn unclear_bulk_bodies_are_refused() {
     }
     let smile = b":)\n\x05\xfa\x84index\xfa\x85_index@a\xfb\xfb\xff";
     assert!(bulk_in_chunks(Some("a"), false, smile, &[]).is_err());
-    let long = format!(
-        "{{\"index\":{{\"_index\":\"a\",\"routing\":\"{}\"}}}}\n{{}}\n",
-        "x".repeat(70_000)
-    );
-    assert!(matches!(
-        bulk(None, &long),
-        Err(BodyError::LineTooLong { line: 1, .. })
-    ));
+    let long = format!("{{\"index\":{{\"_index\":\"a\",\"routing\":\"{}\"}}}}\n{{}}\n", "x".repeat(70_000));
+    assert!(matches!(bulk(None, &long), Err(BodyError::LineTooLong { line: 1, .. })));
 }
 
 #[test]
 fn after_a_refusal_nothing_passes() {
-    let mut scanner = BulkScanner::new(Some("a"), false);
+    let mut scanner = BulkScanner::new(Some("a"), false, false);
     let refuse = |_: oauth4os_classify::BulkItem<'_>| Err(BodyError::Form("not permitted"));
-    assert_eq!(
-        scanner.feed(b"{\"delete\":{\"_id\":\"1\"}}\n", refuse),
-        Err(BodyError::Form("not permitted"))
-    );
-    assert!(
-        scanner
-            .feed(
-                b"{\"delete\":{\"_id\":\"1\"}}\n",
-                |_| Ok::<_, BodyError>(())
-            )
-            .is_err()
-    );
+    assert_eq!(scanner.feed(b"{\"delete\":{\"_id\":\"1\"}}\n", refuse), Err(BodyError::Form("not permitted")));
+    assert!(scanner.feed(b"{\"delete\":{\"_id\":\"1\"}}\n", |_| Ok::<_, BodyError>(())).is_err());
     assert!(scanner.finish().is_err());
 }
 
 #[test]
 fn a_source_line_of_any_length_is_not_kept() {
-    let mut scanner = BulkScanner::new(Some("a"), false);
+    let mut scanner = BulkScanner::new(Some("a"), false, false);
     let nothing = |_: oauth4os_classify::BulkItem<'_>| Ok::<_, BodyError>(());
     scanner.feed(b"{\"index\":{}}\n", nothing).unwrap();
     let chunk = vec![b'x'; 1 << 20];
@@ -179,30 +111,15 @@ fn a_source_line_of_any_length_is_not_kept() {
 
 type Search = (Vec<String>, Vec<String>, Vec<String>, bool, u64);
 
-fn msearch_in_chunks(
-    default: &[&str],
-    body: &[u8],
-    cuts: &[usize],
-) -> Result<Vec<Search>, BodyError> {
+fn msearch_in_chunks(default: &[&str], body: &[u8], cuts: &[usize]) -> Result<Vec<Search>, BodyError> {
     let mut scanner = MsearchScanner::new(default.iter().map(|s| (*s).to_owned()).collect(), 4096);
     let mut items = Vec::new();
     let mut rest = body;
     for cut in cuts.iter().copied().chain([usize::MAX]) {
         let (chunk, tail) = rest.split_at(cut.min(rest.len()));
         scanner.feed(chunk, |item| {
-            let lookups = item
-                .body
-                .targets
-                .into_iter()
-                .map(|target| target.index)
-                .collect();
-            items.push((
-                item.targets,
-                lookups,
-                item.body.pits,
-                item.hidden,
-                item.line,
-            ));
+            let lookups = item.body.targets.into_iter().map(|target| target.index).collect();
+            items.push((item.targets, lookups, item.body.pits, item.hidden, item.line));
             Ok::<_, BodyError>(())
         })?;
         rest = tail;
@@ -227,42 +144,20 @@ fn every_search_names_its_targets() {
         (r#"{"index":"_all"}"#, vec!["*"], false),
         (r#"{"index":".kibana"}"#, vec![".kibana"], true),
         (r#"{"index":"a","expand_wildcards":"all"}"#, vec!["a"], true),
-        (
-            r#"{"index":"a","expandWildcards":["open","hidden"]}"#,
-            vec!["a"],
-            true,
-        ),
+        (r#"{"index":"a","expandWildcards":["open","hidden"]}"#, vec!["a"], true),
     ] {
         let body = format!("{{}}\n{{}}\n{header}\n{{\"size\":1}}\n");
         let items = msearch_in_chunks(&["logs-a"], body.as_bytes(), &[]).unwrap();
         assert_eq!(
             items[1],
-            (
-                expected.into_iter().map(str::to_owned).collect(),
-                vec![],
-                vec![],
-                hidden,
-                3
-            ),
+            (expected.into_iter().map(str::to_owned).collect(), vec![], vec![], hidden, 3),
             "{header}"
         );
     }
     let body = "\n{\"index\":\"a\"}\n{\"query\":{\"terms\":{\"u\":{\"index\":\"users\",\"id\":1}}}}\n{}\n{\"pit\":{\"id\":\"p\"}}\n";
     let items = msearch_in_chunks(&["*"], body.as_bytes(), &[]).unwrap();
-    assert_eq!(
-        items[0],
-        (
-            vec!["a".to_owned()],
-            vec!["users".to_owned()],
-            vec![],
-            false,
-            2
-        )
-    );
-    assert_eq!(
-        items[1],
-        (vec!["*".to_owned()], vec![], vec!["p".to_owned()], false, 4)
-    );
+    assert_eq!(items[0], (vec!["a".to_owned()], vec!["users".to_owned()], vec![], false, 2));
+    assert_eq!(items[1], (vec!["*".to_owned()], vec![], vec!["p".to_owned()], false, 4));
 }
 
 #[test]
@@ -284,19 +179,13 @@ fn unclear_multi_searches_are_refused() {
         "{\"index\":\"a\"} //\n{}\n",
         "{}\n{\"query\":{\"wrapper\":{\"query\":\"e30=\"}}}\n",
     ] {
-        assert!(
-            msearch_in_chunks(&["*"], body.as_bytes(), &[]).is_err(),
-            "{body}"
-        );
+        assert!(msearch_in_chunks(&["*"], body.as_bytes(), &[]).is_err(), "{body}");
     }
     let long = format!("{{}}\n{{\"q\":\"{}\"}}\n", "x".repeat(5000));
-    assert!(matches!(
-        msearch_in_chunks(&["*"], long.as_bytes(), &[]),
-        Err(BodyError::LineTooLong { line: 2, .. })
-    ));
+    assert!(matches!(msearch_in_chunks(&["*"], long.as_bytes(), &[]), Err(BodyError::LineTooLong { line: 2, .. })));
 }
 
-/// A reader of the simplest kind: the whole body, line by line.
+/// A reader of the simplest kind: the whole body, line by line, which knows how the lines below are written.
 fn reference_items(body: &str) -> usize {
     let mut items = 0;
     let mut lines = body.split('\n');
@@ -305,8 +194,12 @@ fn reference_items(body: &str) -> usize {
             continue;
         }
         items += 1;
-        if !line.contains("\"delete\"") {
-            lines.next();
+        let source = if line.contains("\"delete\"") { None } else { lines.next() };
+        if line.contains("\"update\"") {
+            let asks = |text: &str| {
+                text.starts_with("{\"script\"") || text.contains("source\":[") || text.contains("source\":true")
+            };
+            items += usize::from(asks(line) || source.is_some_and(asks));
         }
     }
     items
@@ -318,6 +211,10 @@ fn bulk_body() -> impl Strategy<Value = String> {
         Just("{\"create\":{\"_index\":\"b-1\",\"_id\":\"1\"}}\r\n{\"delete\":{\"_index\":\"no\"}}\r\n".to_owned()),
         Just("{\"delete\":{\"_index\":\"c\",\"_id\":\"1\"}}\n".to_owned()),
         Just("{\"update\":{\"_id\":\"\\n\\\"{\"}}\n\n".to_owned()),
+        Just("{\"update\":{\"_id\":\"1\"}}\n{\"doc\":{\"_source\":1},\"_source\":[\"m\"]}\r\n".to_owned()),
+        Just("{\"update\":{\"_index\":\"e\"}}\r\n{\"doc\":{},\"\\u005fsource\":true}\n".to_owned()),
+        Just("{\"update\":{\"_id\":\"2\",\"_source\":true}}\n{\"script\":\"x\"}\n".to_owned()),
+        Just("{\"update\":{\"_id\":\"3\"}}\n{\"doc\":{\"script\":{}},\"_source\":false}\n".to_owned()),
         Just("\n".to_owned()),
         Just(" \r\n".to_owned()),
         "[a-z ]{0,200}".prop_map(|text| format!("{{\"index\":{{}}}}\n{{\"text\":\"{text}\"}}\n")),

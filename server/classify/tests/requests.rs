@@ -1,6 +1,6 @@
 //! What method and target say: `requests.txt` line by line, and laws that hold for any of them.
 
-use oauth4os_classify::{Action, Class, ClassifyError, Operation, Targets, classify};
+use oauth4os_classify::{Action, Body, Class, ClassifyError, Operation, Targets, classify};
 use proptest::prelude::*;
 
 fn describe(result: &Result<Operation, ClassifyError>) -> String {
@@ -8,10 +8,7 @@ fn describe(result: &Result<Operation, ClassifyError>) -> String {
         Ok(operation) => operation,
         Err(error) => {
             let name = format!("{error:?}");
-            return format!(
-                "refused {}",
-                name.split([' ', '(', '{']).next().unwrap_or_default()
-            );
+            return format!("refused {}", name.split([' ', '(', '{']).next().unwrap_or_default());
         }
     };
     let targets = match &operation.targets {
@@ -20,46 +17,32 @@ fn describe(result: &Result<Operation, ClassifyError>) -> String {
         Targets::Body => "body".to_owned(),
         Targets::Indices(indices) => indices.join(","),
     };
-    let flags: Vec<&str> = [
+    let returns_source = matches!(operation.body, Body::Bulk { returns_source: true, .. });
+    let flags: Vec<String> = [
         (operation.hidden, "hidden"),
         (operation.create_only, "create_only"),
         (operation.pipeline, "pipeline"),
+        (returns_source, "returns_source"),
     ]
     .into_iter()
-    .filter_map(|(set, name)| set.then_some(name))
+    .filter(|(set, _)| *set)
+    .map(|(_, name)| name.to_owned())
+    .chain(operation.also.map(|(class, _)| format!("also={}", class.as_str())))
     .collect();
-    format!(
-        "{} {:?} {targets} {}",
-        operation.name,
-        operation.class,
-        flags.join(",")
-    )
-    .trim_end()
-    .to_owned()
+    format!("{} {:?} {targets} {}", operation.name, operation.class, flags.join(",")).trim_end().to_owned()
 }
 
 #[test]
 fn every_request_of_the_table_is_read_as_it_says() {
     let mut wrong = Vec::new();
     let mut count = 0;
-    for line in include_str!("requests.txt")
-        .lines()
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-    {
-        let (request, expected) = line
-            .split_once("=>")
-            .unwrap_or_else(|| panic!("no `=>` in `{line}`"));
-        let (method, target) = request
-            .trim()
-            .split_once(' ')
-            .unwrap_or_else(|| panic!("no target in `{line}`"));
+    for line in include_str!("requests.txt").lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        let (request, expected) = line.split_once("=>").unwrap_or_else(|| panic!("no `=>` in `{line}`"));
+        let (method, target) = request.trim().split_once(' ').unwrap_or_else(|| panic!("no target in `{line}`"));
         let expected = expected.split_whitespace().collect::<Vec<_>>().join(" ");
         let seen = describe(&classify(method, target.trim()));
         if seen != expected {
-            wrong.push(format!(
-                "{}: expected `{expected}`, is `{seen}`",
-                request.trim()
-            ));
+            wrong.push(format!("{}: expected `{expected}`, is `{seen}`", request.trim()));
         }
         count += 1;
     }
@@ -67,15 +50,17 @@ fn every_request_of_the_table_is_read_as_it_says() {
     assert!(count > 200, "only {count} requests");
 }
 
-/// The lines of `operations.txt`: methods, path, operation, class.
-fn table() -> Vec<(Vec<&'static str>, &'static str, &'static str, &'static str)> {
+type Line = (Vec<&'static str>, &'static str, &'static str, &'static str, &'static str);
+
+/// The lines of `operations.txt`: methods, path, operation, class, and the whole line.
+fn table() -> Vec<Line> {
     include_str!("../operations.txt")
         .lines()
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
         .map(|line| {
             let mut words = line.split_whitespace();
             let mut next = || words.next().unwrap_or_default();
-            (next().split(',').collect(), next(), next(), next())
+            (next().split(',').collect(), next(), next(), next(), line)
         })
         .collect()
 }
@@ -83,27 +68,18 @@ fn table() -> Vec<(Vec<&'static str>, &'static str, &'static str, &'static str)>
 #[test]
 fn every_line_of_the_operations_routes_to_itself() {
     let mut count = 0;
-    for (methods, path, name, class) in table() {
+    for (methods, path, name, class, line) in table() {
         // A value no literal has.
-        let target: Vec<&str> = path
-            .split('/')
-            .map(|s| if s.starts_with('{') { "some-value" } else { s })
-            .collect();
+        let target: Vec<&str> = path.split('/').map(|s| if s.starts_with('{') { "some-value" } else { s }).collect();
         for method in methods {
-            let operation = classify(method, &target.join("/"))
-                .unwrap_or_else(|e| panic!("{method} {path}: {e}"));
+            let operation = classify(method, &target.join("/")).unwrap_or_else(|e| panic!("{method} {path}: {e}"));
             assert_eq!(operation.name, name, "{method} {path}");
             assert_eq!(format!("{:?}", operation.class), class, "{method} {path}");
-            assert_eq!(
-                operation.denied.is_some(),
-                operation.class == Class::Denied,
-                "{method} {path}"
-            );
-            assert_eq!(
-                operation.class == Class::Denied,
-                operation.action == Action::Denied,
-                "{method} {path}"
-            );
+            let also = operation.also.map(|(class, _)| class.as_str());
+            let written = line.split_whitespace().find_map(|word| word.strip_prefix("also="));
+            assert_eq!(also, written, "{method} {path}");
+            assert_eq!(operation.denied.is_some(), operation.class == Class::Denied, "{method} {path}");
+            assert_eq!(operation.class == Class::Denied, operation.action == Action::Denied, "{method} {path}");
             if operation.class != Class::Denied {
                 let on_cluster = operation.targets == Targets::Cluster;
                 assert_eq!(operation.class.is_cluster(), on_cluster, "{method} {path}");
@@ -124,8 +100,7 @@ fn an_index_path_without_an_index_means_all() {
             continue;
         };
         for method in methods {
-            let Ok(operation) = classify(method, &format!("/{bare}").replace(['{', '}'], ""))
-            else {
+            let Ok(operation) = classify(method, &format!("/{bare}").replace(['{', '}'], "")) else {
                 continue;
             };
             if let Targets::Indices(indices) = operation.targets {
@@ -143,10 +118,7 @@ fn an_index_path_without_an_index_means_all() {
 fn errors_say_what_to_do_and_have_a_status() {
     let unknown = classify("GET", "/logs-a/_unknown").unwrap_err();
     assert_eq!(unknown.status(), 403);
-    assert!(
-        unknown.to_string().contains("`GET /logs-a/_unknown`"),
-        "{unknown}"
-    );
+    assert!(unknown.to_string().contains("`GET /logs-a/_unknown`"), "{unknown}");
     let method = classify("PATCH", "/logs-a/_search").unwrap_err();
     assert_eq!(method.status(), 405);
     assert!(method.to_string().contains("GET, POST"), "{method}");

@@ -92,12 +92,7 @@ impl RateLimit {
 }
 
 impl ClientConfig {
-    pub(crate) fn resolve(
-        &mut self,
-        base: &Path,
-        env: &dyn Fn(&str) -> Option<String>,
-        problems: &mut Problems,
-    ) {
+    pub(crate) fn resolve(&mut self, base: &Path, env: &dyn Fn(&str) -> Option<String>, problems: &mut Problems) {
         let key = format!("clients `{}`: secret", self.id);
         self.secret_value = self.secret.as_ref().and_then(|secret| secret.fetch(&key, base, env, problems));
     }
@@ -109,7 +104,9 @@ impl ClientConfig {
             problems.add(&key, "an id has 1 to 128 letters, digits, `.`, `_` or `-`");
         }
         match (&self.secret, &self.secret_hash) {
-            (None, None) => problems.add(&key, "give `secret` or `secret_hash`; a client without one cannot prove who it is"),
+            (None, None) => {
+                problems.add(&key, "give `secret` or `secret_hash`; a client without one cannot prove who it is")
+            }
             (Some(_), Some(_)) => problems.add(&key, "give `secret` or `secret_hash`, not both"),
             _ => {}
         }

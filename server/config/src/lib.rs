@@ -102,10 +102,8 @@ impl Config {
     /// When the file cannot be read, is not what the schema says, or asks for something unsafe; all problems found are
     /// in the error, one sentence each.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
+        let text =
+            std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
         let base = match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
             _ => PathBuf::from("."),
@@ -117,16 +115,11 @@ impl Config {
     ///
     /// # Errors
     /// As [`Config::load`].
-    pub fn parse(
-        text: &str,
-        base: &Path,
-        env: &dyn Fn(&str) -> Option<String>,
-    ) -> Result<Self, ConfigError> {
+    pub fn parse(text: &str, base: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         // Without the usual excerpt of the text around an error: a secret may stand there.
         let options = serde_saphyr::options! { with_snippet: false };
-        let mut config: Self = serde_saphyr::from_str_with_options(text, options).map_err(|error| ConfigError::Syntax {
-            message: error.to_string(),
-        })?;
+        let mut config: Self = serde_saphyr::from_str_with_options(text, options)
+            .map_err(|error| ConfigError::Syntax { message: error.to_string() })?;
         let mut problems = Problems::default();
         config.resolve(base, env, &mut problems);
         config.check(&mut problems);
@@ -139,12 +132,7 @@ impl Config {
         schemars::schema_for!(Self).into()
     }
 
-    fn resolve(
-        &mut self,
-        base: &Path,
-        env: &dyn Fn(&str) -> Option<String>,
-        problems: &mut Problems,
-    ) {
+    fn resolve(&mut self, base: &Path, env: &dyn Fn(&str) -> Option<String>, problems: &mut Problems) {
         self.tls.resolve(base);
         self.state.resolve(base, env, problems);
         self.upstream.resolve(base);

@@ -40,10 +40,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            per_client: RateLimit {
-                requests_per_second: 10_000,
-                burst: 20_000,
-            },
+            per_client: RateLimit { requests_per_second: 10_000, burst: 20_000 },
             head: ByteSize::kib(16),
             headers: 100,
             request_line: ByteSize::kib(4),

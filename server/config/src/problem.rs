@@ -37,11 +37,7 @@ impl Problems {
     }
 
     pub(crate) fn into_result(self) -> Result<(), ConfigError> {
-        if self.0.is_empty() {
-            Ok(())
-        } else {
-            Err(ConfigError::Refused(self))
-        }
+        if self.0.is_empty() { Ok(()) } else { Err(ConfigError::Refused(self)) }
     }
 }
 

@@ -91,20 +91,16 @@ impl Secret {
         problems: &mut Problems,
     ) -> Option<SecretString> {
         let value = match self {
-            Self::Environment(name) => env(name)
-                .filter(|value| !value.is_empty())
-                .ok_or_else(|| format!("the environment variable `{name}` is not set; set it, or give `{{file: path}}`")),
+            Self::Environment(name) => env(name).filter(|value| !value.is_empty()).ok_or_else(|| {
+                format!("the environment variable `{name}` is not set; set it, or give `{{file: path}}`")
+            }),
             Self::File(file) => {
                 let path = base.join(file);
                 std::fs::read_to_string(&path)
                     .map(|text| text.strip_suffix('\n').map_or(text.clone(), ToOwned::to_owned))
                     .map_err(|error| format!("cannot read `{}`: {error}", path.display()))
                     .and_then(|text| {
-                        if text.is_empty() {
-                            Err(format!("the file `{}` is empty", path.display()))
-                        } else {
-                            Ok(text)
-                        }
+                        if text.is_empty() { Err(format!("the file `{}` is empty", path.display())) } else { Ok(text) }
                     })
             }
         };

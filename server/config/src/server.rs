@@ -102,10 +102,7 @@ pub enum LogFormat {
 
 impl Default for Log {
     fn default() -> Self {
-        Self {
-            level: "info".to_owned(),
-            format: LogFormat::default(),
-        }
+        Self { level: "info".to_owned(), format: LogFormat::default() }
     }
 }
 
@@ -117,9 +114,7 @@ pub(crate) fn check_issuer(issuer: &str, problems: &mut Problems) {
         Some(rest) if rest.contains(['?', '#', '@', ' ', '\\']) => {
             "give scheme, host and port only, for example `https://gateway.example.com`"
         }
-        Some(rest) if rest.contains('/') => {
-            "leave out the path: the gateway's endpoints start at the root of its host"
-        }
+        Some(rest) if rest.contains('/') => "leave out the path: the gateway's endpoints start at the root of its host",
         Some(_) => return,
     };
     problems.add("issuer", format!("`{issuer}`: {sentence}"));

@@ -28,16 +28,9 @@ pub struct State {
 }
 
 impl State {
-    pub(crate) fn resolve(
-        &mut self,
-        base: &Path,
-        env: &dyn Fn(&str) -> Option<String>,
-        problems: &mut Problems,
-    ) {
+    pub(crate) fn resolve(&mut self, base: &Path, env: &dyn Fn(&str) -> Option<String>, problems: &mut Problems) {
         self.directory = base.join(&self.directory);
-        self.master_key_value = self
-            .master_key
-            .as_ref()
-            .and_then(|secret| secret.fetch("state.master_key", base, env, problems));
+        self.master_key_value =
+            self.master_key.as_ref().and_then(|secret| secret.fetch("state.master_key", base, env, problems));
     }
 }

@@ -68,8 +68,16 @@ fn unsafe_settings_are_refused_with_a_sentence() {
         ("issuer: https://gateway.example.com", "issuer: http://gateway.example.com", "give an `https` URL"),
         ("issuer: https://gateway.example.com", "issuer: https://gateway.example.com/", "final slash"),
         ("issuer: https://gateway.example.com", "issuer: https://gateway.example.com/a", "leave out the path"),
-        ("url: https://opensearch.example.com:9200", "url: http://opensearch.example.com:9200", "must not cross a network in clear"),
-        ("url: https://opensearch.example.com:9200", "url: https://admin:pw@opensearch.example.com:9200", "host and port only"),
+        (
+            "url: https://opensearch.example.com:9200",
+            "url: http://opensearch.example.com:9200",
+            "must not cross a network in clear",
+        ),
+        (
+            "url: https://opensearch.example.com:9200",
+            "url: https://admin:pw@opensearch.example.com:9200",
+            "host and port only",
+        ),
         ("listen: 127.0.0.1:9464", "listen: 0.0.0.0:9464", "allow_remote: true"),
         ("  certificate: gateway.pem", "  certificate: missing.pem", "there is no file"),
         ("    ca: engine-ca.pem", "    ca: missing.pem", "there is no file"),

@@ -20,11 +20,7 @@ pub struct Tokens {
 
 impl Default for Tokens {
     fn default() -> Self {
-        Self {
-            audience: None,
-            lifetime: Span::seconds(3_600),
-            internal_lifetime: Span::seconds(600),
-        }
+        Self { audience: None, lifetime: Span::seconds(3_600), internal_lifetime: Span::seconds(600) }
     }
 }
 

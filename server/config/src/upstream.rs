@@ -66,10 +66,7 @@ pub struct ConnectionPool {
 
 impl Default for ConnectionPool {
     fn default() -> Self {
-        Self {
-            idle: 128,
-            idle_timeout: Span::seconds(45),
-        }
+        Self { idle: 128, idle_timeout: Span::seconds(45) }
     }
 }
 
@@ -129,7 +126,9 @@ impl Engine {
             (None, None) => return Err("begin with `https://`"),
         };
         if authority.contains(['/', '?', '#', '@', ' ', '\\']) {
-            return Err("give scheme, host and port only; the gateway's own identity is set up with `oauth4os engine setup`");
+            return Err(
+                "give scheme, host and port only; the gateway's own identity is set up with `oauth4os engine setup`",
+            );
         }
         let (host, port) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
             Some((host, rest)) => (host, rest.strip_prefix(':')),
@@ -150,11 +149,6 @@ impl Engine {
         if !tls && !is_loopback {
             return Err("use `https`: identities handed to the engine must not cross a network in clear");
         }
-        Ok(Origin {
-            tls,
-            host: host.to_owned(),
-            port,
-            authority: authority.to_owned(),
-        })
+        Ok(Origin { tls, host: host.to_owned(), port, authority: authority.to_owned() })
     }
 }

@@ -63,12 +63,16 @@ async fn a_configured_administrator_is_enough() {
     let clock = ManualClock::default();
     let store = open(folder.path(), &clock).await;
     for id in ["operator", "admin"] {
-        assert!(ensure_first_admin(&*store, &clock, &configured(id, "admin:gateway"), |_| Ok(())).await.unwrap().is_none());
+        assert!(
+            ensure_first_admin(&*store, &clock, &configured(id, "admin:gateway"), |_| Ok(())).await.unwrap().is_none()
+        );
     }
     let taken = ensure_first_admin(&*store, &clock, &configured("admin", "read:logs-*"), |_| Ok(())).await;
     assert!(matches!(taken, Err(FirstAdminError::IdTaken)));
     assert!(store.clients(PageRequest::default()).await.unwrap().items.is_empty());
-    assert!(ensure_first_admin(&*store, &clock, &configured("reader", "read:logs-*"), |_| Ok(())).await.unwrap().is_some());
+    assert!(
+        ensure_first_admin(&*store, &clock, &configured("reader", "read:logs-*"), |_| Ok(())).await.unwrap().is_some()
+    );
 }
 
 #[tokio::test]

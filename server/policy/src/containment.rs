@@ -29,9 +29,7 @@ impl Budget {
 
 /// The patterns cannot be compared within the [`Budget`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the index patterns are too entangled to be compared, name the indices with fewer wildcards"
-)]
+#[error("the index patterns are too entangled to be compared, name the indices with fewer wildcards")]
 pub struct TooComplex;
 
 /// The names of one pattern without the names of others.
@@ -67,10 +65,9 @@ impl Sequence {
 
     /// The union this sequence stands for.
     pub fn branches(&self) -> impl Iterator<Item = Branch<'_>> {
-        self.includes.iter().map(|(include, before)| Branch {
-            include,
-            exclusions: self.exclusions.get(*before..).unwrap_or_default(),
-        })
+        self.includes
+            .iter()
+            .map(|(include, before)| Branch { include, exclusions: self.exclusions.get(*before..).unwrap_or_default() })
     }
 
     /// Whether `name` is in the set.
@@ -87,11 +84,7 @@ impl Sequence {
 impl Branch<'_> {
     /// Whether `name` is included and not taken out again.
     pub fn matches(&self, name: &str) -> bool {
-        self.include.matches(name)
-            && !self
-                .exclusions
-                .iter()
-                .any(|exclusion| exclusion.matches(name))
+        self.include.matches(name) && !self.exclusions.iter().any(|exclusion| exclusion.matches(name))
     }
 
     /// Whether the branch stands for no name at all.
@@ -118,9 +111,7 @@ impl Branch<'_> {
     }
 
     fn relevant_exclusions(&self) -> impl Iterator<Item = &Glob> {
-        self.exclusions
-            .iter()
-            .filter(|exclusion| !exclusion.is_disjoint_by_ends(self.include))
+        self.exclusions.iter().filter(|exclusion| !exclusion.is_disjoint_by_ends(self.include))
     }
 }
 
@@ -194,11 +185,7 @@ pub fn contains<'a>(
 ///
 /// # Errors
 /// When the budget does not suffice: what is forbidden must then be taken as touched.
-pub fn overlaps(
-    glob: &Glob,
-    requested: Branch<'_>,
-    budget: &mut Budget,
-) -> Result<bool, TooComplex> {
+pub fn overlaps(glob: &Glob, requested: Branch<'_>, budget: &mut Budget) -> Result<bool, TooComplex> {
     if requested.include.is_literal() {
         let name = requested.include.as_str();
         return Ok(glob.matches(name) && requested.matches(name));
@@ -232,17 +219,14 @@ pub fn overlaps(
 
 /// Containment that shows without a search: the same pattern, or a longer prefix under a `prefix*`.
 fn is_plainly_within(allowed: &Glob, requested: &Glob) -> bool {
-    let dots_fit =
-        allowed.reaches_dots() || !requested.reaches_dots() || !requested.begins_with_wildcard();
+    let dots_fit = allowed.reaches_dots() || !requested.reaches_dots() || !requested.begins_with_wildcard();
     if allowed.as_str() == requested.as_str() {
         return dots_fit;
     }
     if !allowed.is_prefix() || !requested.prefix().starts_with(allowed.prefix()) {
         return false;
     }
-    !allowed.prefix().is_empty()
-        || allowed.reaches_dots()
-        || (dots_fit && !requested.prefix().starts_with('.'))
+    !allowed.prefix().is_empty() || allowed.reaches_dots() || (dots_fit && !requested.prefix().starts_with('.'))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -256,11 +240,7 @@ enum Verdict {
 
 impl Verdict {
     fn of_request(include: &State, exclusions: &[State]) -> Self {
-        if include.is_dead
-            || exclusions
-                .iter()
-                .any(|exclusion| exclusion.accepts_everything)
-        {
+        if include.is_dead || exclusions.iter().any(|exclusion| exclusion.accepts_everything) {
             return Self::Dead;
         }
         if include.accepts && !exclusions.iter().any(|exclusion| exclusion.accepts) {
@@ -300,13 +280,7 @@ impl Automaton {
         let stars = bits(&tokens, |token| token == '*');
         let end = 1 << tokens.len();
         let refuses_leading_dot = glob.begins_with_wildcard() && !glob.reaches_dots();
-        Ok(Self {
-            stars,
-            end,
-            last_star: stars & (end >> 1),
-            tokens,
-            refuses_leading_dot,
-        })
+        Ok(Self { stars, end, last_star: stars & (end >> 1), tokens, refuses_leading_dot })
     }
 
     fn start(&self) -> u128 {
@@ -320,26 +294,16 @@ impl Automaton {
 
     /// The positions a letter leads away from; `None` is a letter no pattern names.
     fn consumers(&self, letter: Option<char>) -> u128 {
-        bits(&self.tokens, |token| {
-            token == '?' || (token != '*' && Some(token) == letter)
-        })
+        bits(&self.tokens, |token| token == '?' || (token != '*' && Some(token) == letter))
     }
 
     fn state(&self, bits: u128) -> State {
-        State {
-            accepts: bits & self.end != 0,
-            accepts_everything: bits & self.last_star != 0,
-            is_dead: bits == 0,
-        }
+        State { accepts: bits & self.end != 0, accepts_everything: bits & self.last_star != 0, is_dead: bits == 0 }
     }
 }
 
 fn bits(tokens: &[char], wanted: impl Fn(char) -> bool) -> u128 {
-    tokens
-        .iter()
-        .enumerate()
-        .filter(|(_, token)| wanted(**token))
-        .fold(0, |bits, (at, _)| bits | (1 << at))
+    tokens.iter().enumerate().filter(|(_, token)| wanted(**token)).fold(0, |bits, (at, _)| bits | (1 << at))
 }
 
 /// Automata that read the same name side by side.
@@ -349,9 +313,7 @@ struct Product {
 
 impl Product {
     fn new(capacity: usize) -> Self {
-        Self {
-            automata: Vec::with_capacity(capacity),
-        }
+        Self { automata: Vec::with_capacity(capacity) }
     }
 
     fn add(&mut self, glob: &Glob) -> Result<(), TooComplex> {
@@ -368,21 +330,12 @@ impl Product {
     }
 
     /// Whether a non-empty name exists for which `judge` says [`Verdict::Found`].
-    fn find(
-        &self,
-        budget: &mut Budget,
-        judge: impl Fn(&[State]) -> Verdict,
-    ) -> Result<bool, TooComplex> {
+    fn find(&self, budget: &mut Budget, judge: impl Fn(&[State]) -> Verdict) -> Result<bool, TooComplex> {
         let alphabet = self.alphabet();
         budget.spend(alphabet.len() * self.automata.len())?;
         let letters: Vec<(bool, Vec<u128>)> = alphabet
             .iter()
-            .map(|&letter| {
-                (
-                    letter == Some('.'),
-                    self.automata.iter().map(|a| a.consumers(letter)).collect(),
-                )
-            })
+            .map(|&letter| (letter == Some('.'), self.automata.iter().map(|a| a.consumers(letter)).collect()))
             .collect();
 
         let start: Vec<u128> = self.automata.iter().map(Automaton::start).collect();
@@ -409,12 +362,7 @@ impl Product {
                     continue;
                 }
                 states.clear();
-                states.extend(
-                    self.automata
-                        .iter()
-                        .zip(&to)
-                        .map(|(automaton, bits)| automaton.state(*bits)),
-                );
+                states.extend(self.automata.iter().zip(&to).map(|(automaton, bits)| automaton.state(*bits)));
                 match judge(&states) {
                     Verdict::Found => return Ok(true),
                     Verdict::Dead => {}

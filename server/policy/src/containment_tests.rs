@@ -24,41 +24,22 @@ const LONGEST: u32 = 6;
 fn sequence(items: &[(bool, String, bool)]) -> Sequence {
     let mut sequence = Sequence::default();
     for (includes, pattern, dots) in items {
-        let glob = if *dots {
-            Glob::with_dots(pattern)
-        } else {
-            Glob::new(pattern)
-        };
-        if *includes {
-            sequence.include(glob)
-        } else {
-            sequence.exclude(glob)
-        }
+        let glob = if *dots { Glob::with_dots(pattern) } else { Glob::new(pattern) };
+        if *includes { sequence.include(glob) } else { sequence.exclude(glob) }
     }
     sequence
 }
 
 fn items(most: usize) -> impl Strategy<Value = Vec<(bool, String, bool)>> {
-    prop::collection::vec(
-        (prop::bool::weighted(0.65), "[ab.*?*]{1,4}", any::<bool>()),
-        1..=most,
-    )
+    prop::collection::vec((prop::bool::weighted(0.65), "[ab.*?*]{1,4}", any::<bool>()), 1..=most)
 }
 
 /// The law itself: the last item that matches decides.
 fn last_match(items: &[(bool, String, bool)], name: &str) -> bool {
     let matching = |(_, pattern, dots): &&(bool, String, bool)| {
-        if *dots {
-            Glob::with_dots(pattern).matches(name)
-        } else {
-            Glob::new(pattern).matches(name)
-        }
+        if *dots { Glob::with_dots(pattern).matches(name) } else { Glob::new(pattern).matches(name) }
     };
-    items
-        .iter()
-        .rev()
-        .find(matching)
-        .is_some_and(|(includes, _, _)| *includes)
+    items.iter().rev().find(matching).is_some_and(|(includes, _, _)| *includes)
 }
 
 proptest! {
@@ -120,19 +101,8 @@ proptest! {
 fn contained(allowed: &[&str], requested: &str) -> bool {
     let allowed: Vec<Glob> = allowed.iter().map(|text| Glob::new(text)).collect();
     let requested = Glob::new(requested);
-    let branches = allowed.iter().map(|include| Branch {
-        include,
-        exclusions: &[],
-    });
-    contains(
-        branches,
-        Branch {
-            include: &requested,
-            exclusions: &[],
-        },
-        &mut Budget::default(),
-    )
-    .unwrap()
+    let branches = allowed.iter().map(|include| Branch { include, exclusions: &[] });
+    contains(branches, Branch { include: &requested, exclusions: &[] }, &mut Budget::default()).unwrap()
 }
 
 #[test]
@@ -145,14 +115,8 @@ fn containment_is_not_matching() {
     assert!(!contained(&["logs-*"], "*"));
     assert!(!contained(&["l?gs-*"], "l*gs-*"));
     assert!(contained(&["*-app"], "logs-*-app"));
-    assert!(
-        contained(&["a*", "?b*", "*"], "*b"),
-        "the union covers what no single pattern does"
-    );
-    assert!(
-        contained(&["?", "??*"], "*"),
-        "every name has one letter, or two and more"
-    );
+    assert!(contained(&["a*", "?b*", "*"], "*b"), "the union covers what no single pattern does");
+    assert!(contained(&["?", "??*"], "*"), "every name has one letter, or two and more");
     assert!(!contained(&["*"], ".kibana*"));
     assert!(contained(&[".kib*"], ".kibana*"));
 }
@@ -160,57 +124,26 @@ fn containment_is_not_matching() {
 #[test]
 fn entangled_patterns_run_out_of_budget_instead_of_time() {
     let text = format!("*{}", "a?b?".repeat(30));
-    let many: Vec<Glob> = (0..20)
-        .map(|n| Glob::new(&format!("*a{}b*", "?".repeat(n + 20))))
-        .collect();
+    let many: Vec<Glob> = (0..20).map(|n| Glob::new(&format!("*a{}b*", "?".repeat(n + 20)))).collect();
     let requested = Glob::new(&text);
-    let branches = many.iter().map(|include| Branch {
-        include,
-        exclusions: &[],
-    });
-    let branch = Branch {
-        include: &requested,
-        exclusions: &[],
-    };
+    let branches = many.iter().map(|include| Branch { include, exclusions: &[] });
+    let branch = Branch { include: &requested, exclusions: &[] };
     let started = std::time::Instant::now();
     let _ = contains(branches, branch, &mut Budget::default());
-    assert!(
-        started.elapsed().as_secs() < 5,
-        "the budget bounds the work"
-    );
+    assert!(started.elapsed().as_secs() < 5, "the budget bounds the work");
 
     let mut budget = Budget(10);
     let wide = Glob::new("*a*b*a*b*");
-    let branch = Branch {
-        include: &wide,
-        exclusions: &[],
-    };
+    let branch = Branch { include: &wide, exclusions: &[] };
     let narrow = Glob::new("*b*a*b*b*a*");
     assert_eq!(
-        contains(
-            std::iter::once(Branch {
-                include: &narrow,
-                exclusions: &[]
-            }),
-            branch,
-            &mut budget
-        ),
+        contains(std::iter::once(Branch { include: &narrow, exclusions: &[] }), branch, &mut budget),
         Err(TooComplex)
     );
     let too_long = Glob::new(&format!("*{}*", "a".repeat(200)));
-    let branch = Branch {
-        include: &too_long,
-        exclusions: &[],
-    };
+    let branch = Branch { include: &too_long, exclusions: &[] };
     assert_eq!(
-        contains(
-            std::iter::once(Branch {
-                include: &narrow,
-                exclusions: &[]
-            }),
-            branch,
-            &mut Budget::default()
-        ),
+        contains(std::iter::once(Branch { include: &narrow, exclusions: &[] }), branch, &mut Budget::default()),
         Err(TooComplex)
     );
 }

@@ -7,15 +7,8 @@ use crate::expression::{Expressions, Requested};
 use crate::scope::{Scope, ScopeSet, Target, Verb};
 
 /// Every class that is granted on indices.
-pub(crate) const INDEX_CLASSES: [Class; 7] = [
-    Class::Search,
-    Class::Get,
-    Class::Metadata,
-    Class::Append,
-    Class::Write,
-    Class::Monitor,
-    Class::Manage,
-];
+pub(crate) const INDEX_CLASSES: [Class; 7] =
+    [Class::Search, Class::Get, Class::Metadata, Class::Append, Class::Write, Class::Monitor, Class::Manage];
 
 /// Why scopes do not cover a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,11 +47,7 @@ impl Verb {
     /// The classes the verb grants on the cluster.
     pub const fn cluster_classes(self) -> &'static [Class] {
         match self {
-            Self::Admin => &[
-                Class::ClusterAdmin,
-                Class::ClusterManage,
-                Class::ClusterMonitor,
-            ],
+            Self::Admin => &[Class::ClusterAdmin, Class::ClusterManage, Class::ClusterMonitor],
             Self::Manage => &[Class::ClusterManage, Class::ClusterMonitor],
             Self::Monitor => &[Class::ClusterMonitor],
             Self::Ingest | Self::Read | Self::Search | Self::Write => &[],
@@ -107,9 +96,7 @@ impl ScopeSet {
         let mut budget = Budget::default();
         let mut determining: Vec<&Scope> = Vec::with_capacity(granting.len());
         for expression in requested.iter() {
-            for scope in covering(&granting, expression, &mut budget)?
-                .ok_or_else(|| needed(class, expression))?
-            {
+            for scope in covering(&granting, expression, &mut budget)?.ok_or_else(|| needed(class, expression))? {
                 if !determining.contains(&scope) {
                     determining.push(scope);
                 }
@@ -129,9 +116,7 @@ impl ScopeSet {
             Class::ClusterMonitor => Verb::Monitor,
             _ => return Err(Uncovered::Never),
         };
-        self.granting(class).ok_or_else(|| Uncovered::Needs {
-            scope: format!("{verb}:cluster"),
-        })
+        self.granting(class).ok_or_else(|| Uncovered::Needs { scope: format!("{verb}:cluster") })
     }
 
     /// The scopes that grant `class` on at least one index pattern: what a scroll or point-in-time id needs.
@@ -140,9 +125,7 @@ impl ScopeSet {
     /// The scope that would be needed.
     pub fn covers_handle(&self, class: Class) -> Result<Vec<&Scope>, Uncovered> {
         let verb = weakest_verb(class).ok_or(Uncovered::Never)?;
-        self.granting(class).ok_or_else(|| Uncovered::Needs {
-            scope: format!("{verb}:<index pattern>"),
-        })
+        self.granting(class).ok_or_else(|| Uncovered::Needs { scope: format!("{verb}:<index pattern>") })
     }
 
     /// Whether every right of this set is also in `allowed`: whether a client registered for `allowed` may ask for it.
@@ -151,8 +134,7 @@ impl ScopeSet {
     /// within.
     pub fn is_within(&self, allowed: &Self) -> bool {
         let mut budget = Budget::default();
-        self.iter()
-            .all(|scope| is_within(scope, allowed, &mut budget).unwrap_or(false))
+        self.iter().all(|scope| is_within(scope, allowed, &mut budget).unwrap_or(false))
     }
 
     fn granting(&self, class: Class) -> Option<Vec<&Scope>> {
@@ -175,11 +157,7 @@ fn covering<'a>(
     if granting.len() < 2 || expression.names.include.is_literal() {
         return Ok(None);
     }
-    if !contains(
-        granting.iter().flat_map(|scope| scope.branches()),
-        expression.names,
-        budget,
-    )? {
+    if !contains(granting.iter().flat_map(|scope| scope.branches()), expression.names, budget)? {
         return Ok(None);
     }
     let mut together = Vec::new();
@@ -196,9 +174,7 @@ fn covering<'a>(
 
 fn needed(class: Class, expression: Requested<'_>) -> Uncovered {
     match weakest_verb(class) {
-        Some(verb) => Uncovered::Needs {
-            scope: format!("{verb}:{}", expression.names.include),
-        },
+        Some(verb) => Uncovered::Needs { scope: format!("{verb}:{}", expression.names.include) },
         None => Uncovered::Never,
     }
 }
@@ -217,19 +193,13 @@ const fn weakest_verb(class: Class) -> Option<Verb> {
 }
 
 fn is_within(scope: &Scope, allowed: &ScopeSet, budget: &mut Budget) -> Result<bool, TooComplex> {
-    let same_cluster = || {
-        allowed
-            .iter()
-            .filter(|other| other.cluster() == scope.cluster())
-    };
+    let same_cluster = || allowed.iter().filter(|other| other.cluster() == scope.cluster());
     match scope.target() {
         Target::Dashboards | Target::Gateway => Ok(same_cluster().any(|other| {
-            other.target() == scope.target()
-                && (other.verb() == scope.verb() || other.verb() == Verb::Admin)
+            other.target() == scope.target() && (other.verb() == scope.verb() || other.verb() == Verb::Admin)
         })),
         Target::Cluster => Ok(scope.classes().iter().all(|class| {
-            same_cluster()
-                .any(|other| *other.target() == Target::Cluster && other.classes().contains(class))
+            same_cluster().any(|other| *other.target() == Target::Cluster && other.classes().contains(class))
         })),
         Target::Indices(_) => {
             for class in scope.classes() {

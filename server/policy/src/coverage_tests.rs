@@ -34,13 +34,9 @@ fn verbs_grant_their_classes_only() {
                 "{verb} {class:?}"
             );
         }
-        for class in [
-            Class::ClusterMonitor,
-            Class::ClusterManage,
-            Class::ClusterAdmin,
-            Class::Denied,
-            Class::Dashboards,
-        ] {
+        for class in
+            [Class::ClusterMonitor, Class::ClusterManage, Class::ClusterAdmin, Class::Denied, Class::Dashboards]
+        {
             assert!(ask(&format!("{verb}:*"), class, &["logs-a"]).is_err());
             assert!(
                 scopes(&format!("{verb}:*")).covers_cluster(class).is_err(),
@@ -55,26 +51,11 @@ fn cluster_verbs_grant_their_classes_only() {
     for (verb, granted) in [
         ("monitor", &[Class::ClusterMonitor][..]),
         ("manage", &[Class::ClusterMonitor, Class::ClusterManage]),
-        (
-            "admin",
-            &[
-                Class::ClusterMonitor,
-                Class::ClusterManage,
-                Class::ClusterAdmin,
-            ],
-        ),
+        ("admin", &[Class::ClusterMonitor, Class::ClusterManage, Class::ClusterAdmin]),
     ] {
         let held = scopes(&format!("{verb}:cluster"));
-        for class in [
-            Class::ClusterMonitor,
-            Class::ClusterManage,
-            Class::ClusterAdmin,
-        ] {
-            assert_eq!(
-                held.covers_cluster(class).is_ok(),
-                granted.contains(&class),
-                "{verb} {class:?}"
-            );
+        for class in [Class::ClusterMonitor, Class::ClusterManage, Class::ClusterAdmin] {
+            assert_eq!(held.covers_cluster(class).is_ok(), granted.contains(&class), "{verb} {class:?}");
         }
         for class in INDEX_CLASSES {
             assert!(ask(&format!("{verb}:cluster"), class, &["logs-a"]).is_err());
@@ -83,14 +64,10 @@ fn cluster_verbs_grant_their_classes_only() {
     }
     assert_eq!(
         scopes("read:logs-*").covers_cluster(Class::ClusterManage),
-        Err(Uncovered::Needs {
-            scope: "manage:cluster".to_owned()
-        })
+        Err(Uncovered::Needs { scope: "manage:cluster".to_owned() })
     );
     assert!(
-        scopes("admin:gateway")
-            .covers_cluster(Class::ClusterMonitor)
-            .is_err(),
+        scopes("admin:gateway").covers_cluster(Class::ClusterMonitor).is_err(),
         "the control plane is no right on the engine"
     );
 }
@@ -105,11 +82,7 @@ fn requests_must_be_contained() {
         &["<logs-app-{now/d}>"],
         &["logs-*", "-logs-secret-*"],
     ] {
-        assert_eq!(
-            ask(held, Class::Search, inside),
-            Ok(vec![held.to_owned()]),
-            "{inside:?}"
-        );
+        assert_eq!(ask(held, Class::Search, inside), Ok(vec![held.to_owned()]), "{inside:?}");
     }
     for (outside, needed) in [
         (&["*"][..], "search:*"),
@@ -123,20 +96,10 @@ fn requests_must_be_contained() {
         (&[".opendistro_security"], "search:.opendistro_security"),
         (&["-logs-a"], "search:-logs-a"),
     ] {
-        assert_eq!(
-            ask(held, Class::Search, outside),
-            Err(needed.to_owned()),
-            "{outside:?}"
-        );
+        assert_eq!(ask(held, Class::Search, outside), Err(needed.to_owned()), "{outside:?}");
     }
-    assert_eq!(
-        ask(held, Class::Write, &["logs-a"]),
-        Err("write:logs-a".to_owned())
-    );
-    assert_eq!(
-        ask("read:staging/logs-*", Class::Search, &["logs-a"]),
-        Err("search:logs-a".to_owned())
-    );
+    assert_eq!(ask(held, Class::Write, &["logs-a"]), Err("write:logs-a".to_owned()));
+    assert_eq!(ask("read:staging/logs-*", Class::Search, &["logs-a"]), Err("search:logs-a".to_owned()));
 }
 
 #[test]
@@ -146,18 +109,12 @@ fn scope_exclusions_hold_against_wildcards_and_names() {
     assert!(ask(held, Class::Get, &["logs-secret-1"]).is_err());
     assert!(ask(held, Class::Get, &["logs-*"]).is_err());
     assert!(ask(held, Class::Get, &["logs-s*"]).is_err());
-    assert!(
-        ask(held, Class::Get, &["logs-*", "-logs-secret-*"]).is_ok(),
-        "the same exclusion in the request"
-    );
+    assert!(ask(held, Class::Get, &["logs-*", "-logs-secret-*"]).is_ok(), "the same exclusion in the request");
     assert!(ask(held, Class::Get, &["logs-*", "-logs-sec*"]).is_ok());
     assert!(ask(held, Class::Get, &["logs-*", "-logs-secret-a*"]).is_err());
     assert!(ask("read:*,-pii-*", Class::Get, &["logs-*", "metrics"]).is_ok());
     assert!(ask("read:*,-pii-*", Class::Get, &["*"]).is_err());
-    assert!(
-        ask("read:.*,-*secret", Class::Get, &[".secret"]).is_err(),
-        "a scope's exclusions reach dots"
-    );
+    assert!(ask("read:.*,-*secret", Class::Get, &[".secret"]).is_err(), "a scope's exclusions reach dots");
 }
 
 #[test]
@@ -165,11 +122,7 @@ fn hidden_indices_are_asked_for_by_name_or_flag() {
     assert!(ask("read:*", Class::Search, &["*"]).is_ok());
     let hidden = Expressions::parse(&["*"], true).unwrap();
     assert!(scopes("read:*").covers(Class::Search, &hidden).is_err());
-    assert!(
-        scopes("read:* read:.*")
-            .covers(Class::Search, &hidden)
-            .is_ok()
-    );
+    assert!(scopes("read:* read:.*").covers(Class::Search, &hidden).is_ok());
     assert!(ask("read:*", Class::Search, &[".kibana"]).is_err());
     assert!(ask("read:.kib*", Class::Search, &[".kibana"]).is_ok());
 }
@@ -177,36 +130,11 @@ fn hidden_indices_are_asked_for_by_name_or_flag() {
 #[test]
 fn several_scopes_cover_together() {
     let held = "read:logs-* search:metrics-* write:pii-*";
-    assert_eq!(
-        ask(held, Class::Search, &["logs-a", "metrics-b"]).unwrap(),
-        ["read:logs-*", "search:metrics-*"]
-    );
-    assert_eq!(
-        ask(held, Class::Get, &["metrics-b"]),
-        Err("read:metrics-b".to_owned())
-    );
-    assert_eq!(
-        ask("read:? read:??*", Class::Search, &["*"]).unwrap(),
-        ["read:?", "read:??*"]
-    );
-    assert_eq!(
-        ask(
-            "read:logs-*,-logs-secret-* search:logs-secret-*",
-            Class::Search,
-            &["logs-*"]
-        )
-        .unwrap()
-        .len(),
-        2
-    );
-    assert!(
-        ask(
-            "read:logs-*,-logs-secret-* search:logs-secret-*",
-            Class::Get,
-            &["logs-*"]
-        )
-        .is_err()
-    );
+    assert_eq!(ask(held, Class::Search, &["logs-a", "metrics-b"]).unwrap(), ["read:logs-*", "search:metrics-*"]);
+    assert_eq!(ask(held, Class::Get, &["metrics-b"]), Err("read:metrics-b".to_owned()));
+    assert_eq!(ask("read:? read:??*", Class::Search, &["*"]).unwrap(), ["read:?", "read:??*"]);
+    assert_eq!(ask("read:logs-*,-logs-secret-* search:logs-secret-*", Class::Search, &["logs-*"]).unwrap().len(), 2);
+    assert!(ask("read:logs-*,-logs-secret-* search:logs-secret-*", Class::Get, &["logs-*"]).is_err());
 }
 
 #[test]
@@ -227,10 +155,7 @@ fn narrowing_compares_rights_not_words() {
         ("write:a", "ingest:a write:a"),
         ("", "read:a"),
     ] {
-        assert!(
-            scopes(requested).is_within(&scopes(allowed)),
-            "{requested} within {allowed}"
-        );
+        assert!(scopes(requested).is_within(&scopes(allowed)), "{requested} within {allowed}");
     }
     for (requested, allowed) in [
         ("read:logs-*", "search:logs-*"),
@@ -248,33 +173,23 @@ fn narrowing_compares_rights_not_words() {
         ("read:.kibana", "read:*"),
         ("read:a", ""),
     ] {
-        assert!(
-            !scopes(requested).is_within(&scopes(allowed)),
-            "{requested} within {allowed}"
-        );
+        assert!(!scopes(requested).is_within(&scopes(allowed)), "{requested} within {allowed}");
     }
 }
 
 fn any_scopes() -> impl Strategy<Value = String> {
     let pattern = "[ab.*]{1,4}";
-    prop::collection::vec(
-        (
-            "(read|search|write|ingest|manage|monitor|admin)",
-            pattern,
-            prop::option::of(pattern),
-        ),
-        0..4,
-    )
-    .prop_map(|list| {
-        let scopes: Vec<String> = list
-            .into_iter()
-            .map(|(verb, pattern, excluded)| match excluded {
-                Some(excluded) if pattern.contains('*') => format!("{verb}:{pattern},-{excluded}"),
-                _ => format!("{verb}:{pattern}"),
-            })
-            .collect();
-        scopes.join(" ")
-    })
+    prop::collection::vec(("(read|search|write|ingest|manage|monitor|admin)", pattern, prop::option::of(pattern)), 0..4)
+        .prop_map(|list| {
+            let scopes: Vec<String> = list
+                .into_iter()
+                .map(|(verb, pattern, excluded)| match excluded {
+                    Some(excluded) if pattern.contains('*') => format!("{verb}:{pattern},-{excluded}"),
+                    _ => format!("{verb}:{pattern}"),
+                })
+                .collect();
+            scopes.join(" ")
+        })
 }
 
 proptest! {

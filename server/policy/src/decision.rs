@@ -152,19 +152,10 @@ impl Determining {
 ///
 /// The scopes must contain everything it touches; then, if there are policies, they must permit each part of it and
 /// forbid none. The answer depends on nothing but the arguments and may be cached until one of them changes.
-pub fn decide(
-    principal: &Principal,
-    scopes: &ScopeSet,
-    policies: &PrincipalPolicies,
-    access: &Access<'_>,
-) -> Decision {
+pub fn decide(principal: &Principal, scopes: &ScopeSet, policies: &PrincipalPolicies, access: &Access<'_>) -> Decision {
     let mut determining = Vec::new();
     let refusal = judge(principal, scopes, policies, access, &mut determining).err();
-    Decision {
-        allow: refusal.is_none(),
-        refusal,
-        determining,
-    }
+    Decision { allow: refusal.is_none(), refusal, determining }
 }
 
 fn judge(
@@ -175,11 +166,8 @@ fn judge(
     determining: &mut Vec<Determining>,
 ) -> Result<(), Refusal> {
     let operation = || access.operation.to_owned();
-    if matches!(access.class, Class::Denied | Class::Dashboards) || access.action == Action::Denied
-    {
-        return Err(Refusal::Denied {
-            operation: operation(),
-        });
+    if matches!(access.class, Class::Denied | Class::Dashboards) || access.action == Action::Denied {
+        return Err(Refusal::Denied { operation: operation() });
     }
     if scopes.is_empty() {
         return Err(Refusal::NoScope);
@@ -188,26 +176,15 @@ fn judge(
         return Ok(());
     }
     let uncovered = |why| match why {
-        Uncovered::Needs { scope } => Refusal::Scope {
-            operation: operation(),
-            needed: scope,
-            held: scopes.to_string().as_str().into(),
-        },
-        Uncovered::Never => Refusal::UnknownTargets {
-            operation: operation(),
-        },
+        Uncovered::Needs { scope } => {
+            Refusal::Scope { operation: operation(), needed: scope, held: scopes.to_string().as_str().into() }
+        }
+        Uncovered::Never => Refusal::UnknownTargets { operation: operation() },
         Uncovered::TooComplex(error) => error.into(),
     };
-    let mut ruled = Ruled {
-        principal,
-        policies,
-        action: access.action,
-        determining,
-    };
+    let mut ruled = Ruled { principal, policies, action: access.action, determining };
     match access.targets {
-        Targets::Body => Err(Refusal::UnknownTargets {
-            operation: operation(),
-        }),
+        Targets::Body => Err(Refusal::UnknownTargets { operation: operation() }),
         Targets::Cluster => {
             ruled.by_scopes(scopes.covers_cluster(access.class).map_err(uncovered)?);
             ruled.by_policies(&Resource::Cluster)
@@ -224,11 +201,7 @@ fn judge(
                 ruled.by_policies(&Resource::Cluster)?;
                 return ruled.by_policies(&Resource::Mentioned(&expressions));
             }
-            ruled.by_scopes(
-                scopes
-                    .covers(access.class, &expressions)
-                    .map_err(uncovered)?,
-            );
+            ruled.by_scopes(scopes.covers(access.class, &expressions).map_err(uncovered)?);
             ruled.by_policies(&Resource::Indices(&expressions))
         }
     }
@@ -244,11 +217,7 @@ struct Ruled<'a> {
 
 impl Ruled<'_> {
     fn by_scopes(&mut self, scopes: Vec<&Scope>) {
-        self.determining.extend(
-            scopes
-                .into_iter()
-                .map(|scope| Determining::Scope(scope.as_str().to_owned())),
-        );
+        self.determining.extend(scopes.into_iter().map(|scope| Determining::Scope(scope.as_str().to_owned())));
     }
 
     fn by_policies(&mut self, resource: &Resource<'_>) -> Result<(), Refusal> {
@@ -258,40 +227,24 @@ impl Ruled<'_> {
             Ruling::Unruled => return Ok(()),
             Ruling::Permitted { policies } => (policies, Ok(())),
             Ruling::NotPermitted { resource } => {
-                let refusal = Refusal::NotPermitted {
-                    kind,
-                    principal: principal(),
-                    action,
-                    resource: resource.as_str().into(),
-                };
+                let refusal =
+                    Refusal::NotPermitted { kind, principal: principal(), action, resource: resource.as_str().into() };
                 (Vec::new(), Err(refusal))
             }
             Ruling::Forbidden { policies, resource } => {
                 let policy = policies.first().map_or("", String::as_str).into();
                 let resource = resource.as_str().into();
-                (
-                    policies,
-                    Err(Refusal::Forbidden {
-                        policy,
-                        kind,
-                        principal: principal(),
-                        action,
-                        resource,
-                    }),
-                )
+                (policies, Err(Refusal::Forbidden { policy, kind, principal: principal(), action, resource }))
             }
             Ruling::Failed { policy } => {
-                let refusal = Refusal::PolicyError {
-                    policy: policy.as_str().into(),
-                };
+                let refusal = Refusal::PolicyError { policy: policy.as_str().into() };
                 (vec![policy], Err(refusal))
             }
         };
         if result.is_err() {
             self.determining.clear();
         }
-        self.determining
-            .extend(determining.into_iter().map(Determining::Policy));
+        self.determining.extend(determining.into_iter().map(Determining::Policy));
         result
     }
 }

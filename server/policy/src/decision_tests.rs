@@ -7,11 +7,7 @@ fn scopes(text: &str) -> ScopeSet {
 }
 
 fn agent() -> Principal {
-    Principal {
-        id: "my-ai-agent".to_owned(),
-        kind: PrincipalKind::Agent,
-        groups: Vec::new(),
-    }
+    Principal { id: "my-ai-agent".to_owned(), kind: PrincipalKind::Agent, groups: Vec::new() }
 }
 
 fn indices(list: &[&str]) -> Targets {
@@ -19,13 +15,7 @@ fn indices(list: &[&str]) -> Targets {
 }
 
 fn search(targets: &Targets) -> Access<'_> {
-    Access {
-        operation: "search",
-        class: Class::Search,
-        action: Action::Search,
-        targets,
-        hidden: false,
-    }
+    Access { operation: "search", class: Class::Search, action: Action::Search, targets, hidden: false }
 }
 
 fn by_scopes(held: &str, access: &Access<'_>) -> Decision {
@@ -42,38 +32,22 @@ fn scopes_alone_decide_without_policies() {
     let allowed = by_scopes("read:logs-* write:pii-*", &search(&indices(&["logs-a"])));
     assert_eq!(
         allowed,
-        Decision {
-            allow: true,
-            refusal: None,
-            determining: vec![Determining::Scope("read:logs-*".to_owned())]
-        }
+        Decision { allow: true, refusal: None, determining: vec![Determining::Scope("read:logs-*".to_owned())] }
     );
-    let refused = by_scopes(
-        "read:logs-* write:pii-*",
-        &search(&indices(&["pii-customers"])),
-    );
+    let refused = by_scopes("read:logs-* write:pii-*", &search(&indices(&["pii-customers"])));
     assert_eq!(
         sentence(&refused),
         "the operation `search` needs the scope `search:pii-customers`, the token has `read:logs-* write:pii-*`"
     );
     assert_eq!(refused.determining, []);
     let refusal = refused.refusal.unwrap();
-    assert_eq!(
-        (refusal.code(), refusal.needed_scope()),
-        ("scope", Some("search:pii-customers"))
-    );
+    assert_eq!((refusal.code(), refusal.needed_scope()), ("scope", Some("search:pii-customers")));
 }
 
 #[test]
 fn every_class_has_its_rule() {
     let cluster = Targets::Cluster;
-    let access = |class, action| Access {
-        operation: "x",
-        class,
-        action,
-        targets: &cluster,
-        hidden: false,
-    };
+    let access = |class, action| Access { operation: "x", class, action, targets: &cluster, hidden: false };
     assert!(by_scopes("read:a", &access(Class::Info, Action::Info)).allow);
     assert_eq!(
         sentence(&by_scopes("", &access(Class::Info, Action::Info))),
@@ -87,26 +61,13 @@ fn every_class_has_its_rule() {
         assert!(!by_scopes(held, &access(Class::Dashboards, Action::Get)).allow);
         assert!(!by_scopes(held, &access(Class::Search, Action::Denied)).allow);
     }
-    assert!(
-        by_scopes(
-            "monitor:cluster",
-            &access(Class::ClusterMonitor, Action::Monitor)
-        )
-        .allow
-    );
+    assert!(by_scopes("monitor:cluster", &access(Class::ClusterMonitor, Action::Monitor)).allow);
     assert_eq!(
-        sentence(&by_scopes(
-            "read:*",
-            &access(Class::ClusterAdmin, Action::Admin)
-        )),
+        sentence(&by_scopes("read:*", &access(Class::ClusterAdmin, Action::Admin))),
         "the operation `x` needs the scope `admin:cluster`, the token has `read:*`"
     );
     assert!(
-        !by_scopes(
-            "admin:* admin:cluster",
-            &access(Class::Search, Action::Search)
-        )
-        .allow,
+        !by_scopes("admin:* admin:cluster", &access(Class::Search, Action::Search)).allow,
         "an index class without an index"
     );
 }
@@ -120,11 +81,7 @@ fn handles_and_bodies() {
         "the operation `search` needs the scope `search:<index pattern>`, the token has `write:logs-*`"
     );
     let refusal = by_scopes("write:logs-*", &search(&handle)).refusal.unwrap();
-    assert_eq!(
-        refusal.needed_scope(),
-        None,
-        "no scope that could be asked for as it stands"
-    );
+    assert_eq!(refusal.needed_scope(), None, "no scope that could be asked for as it stands");
     let body = Targets::Body;
     assert_eq!(
         sentence(&by_scopes("admin:*", &search(&body))),
@@ -139,76 +96,32 @@ fn unreadable_expressions_are_refused_with_their_reason() {
         sentence(&refused),
         "the index expression `remote:logs-*` names a remote cluster, which is not reached through this gateway"
     );
-    let hidden = Access {
-        hidden: true,
-        ..search(&indices(&["*"]))
-    }
-    .hidden;
+    let hidden = Access { hidden: true, ..search(&indices(&["*"])) }.hidden;
     let targets = indices(&["*"]);
     assert!(by_scopes("read:*", &search(&targets)).allow);
-    assert!(
-        !by_scopes(
-            "read:*",
-            &Access {
-                hidden,
-                ..search(&targets)
-            }
-        )
-        .allow
-    );
+    assert!(!by_scopes("read:*", &Access { hidden, ..search(&targets) }).allow);
 }
 
 fn with_policies(text: &str, held: &str, access: &Access<'_>) -> Decision {
-    let policies = Policies::load(&[PolicyFile {
-        name: "own.cedar",
-        text,
-    }])
-    .unwrap();
-    decide(
-        &agent(),
-        &scopes(held),
-        &policies.for_principal(&agent()),
-        access,
-    )
+    let policies = Policies::load(&[PolicyFile { name: "own.cedar", text }]).unwrap();
+    decide(&agent(), &scopes(held), &policies.for_principal(&agent()), access)
 }
 
 #[test]
 fn policies_narrow_what_scopes_grant() {
-    let text = r#"permit(principal, action, resource); @id("no-pii") forbid(principal, action, resource in Index::"pii-*");"#;
+    let text =
+        r#"permit(principal, action, resource); @id("no-pii") forbid(principal, action, resource in Index::"pii-*");"#;
     let allowed = with_policies(text, "read:*", &search(&indices(&["logs-*"])));
     assert!(allowed.allow);
-    assert_eq!(
-        allowed
-            .determining
-            .iter()
-            .map(Determining::as_str)
-            .collect::<Vec<_>>(),
-        ["read:*", "own.cedar#1"]
-    );
+    assert_eq!(allowed.determining.iter().map(Determining::as_str).collect::<Vec<_>>(), ["read:*", "own.cedar#1"]);
     let refused = with_policies(text, "read:*", &search(&indices(&["logs-a", "p*"])));
-    assert_eq!(
-        sentence(&refused),
-        "the policy `no-pii` forbids the agent `my-ai-agent` to search `p*`"
-    );
-    assert_eq!(
-        refused.determining,
-        [Determining::Policy("no-pii".to_owned())]
-    );
+    assert_eq!(sentence(&refused), "the policy `no-pii` forbids the agent `my-ai-agent` to search `p*`");
+    assert_eq!(refused.determining, [Determining::Policy("no-pii".to_owned())]);
     let outside = with_policies(text, "read:logs-*", &search(&indices(&["metrics"])));
-    assert_eq!(
-        outside.refusal.unwrap().code(),
-        "scope",
-        "a permit does not widen a scope"
-    );
-    let nothing = with_policies(
-        r#"permit(principal is User, action, resource);"#,
-        "read:*",
-        &search(&indices(&["metrics"])),
-    );
-    assert_eq!(
-        sentence(&nothing),
-        "no policy permits the agent `my-ai-agent` to search `metrics`"
-    );
+    assert_eq!(outside.refusal.unwrap().code(), "scope", "a permit does not widen a scope");
+    let nothing =
+        with_policies(r#"permit(principal is User, action, resource);"#, "read:*", &search(&indices(&["metrics"])));
+    assert_eq!(sentence(&nothing), "no policy permits the agent `my-ai-agent` to search `metrics`");
 }
 
 #[test]
@@ -232,12 +145,6 @@ fn cluster_state_narrowed_to_an_index_is_no_way_around_a_forbid() {
         "the policy `own.cedar#2` forbids the agent `my-ai-agent` to monitor `pii-a`"
     );
     let cluster = Targets::Cluster;
-    let info = Access {
-        operation: "info",
-        class: Class::Info,
-        action: Action::Info,
-        targets: &cluster,
-        hidden: false,
-    };
+    let info = Access { operation: "info", class: Class::Info, action: Action::Info, targets: &cluster, hidden: false };
     assert!(with_policies("", "read:a", &info).allow);
 }

@@ -120,19 +120,13 @@ impl EngineGrant {
             .iter()
             .filter_map(|(role, branches)| Some((role.claim()?, java_regex(branches, forbidden)?)))
             .collect();
-        Self {
-            roles: branches.into_keys().collect(),
-            claims,
-        }
+        Self { roles: branches.into_keys().collect(), claims }
     }
 
     /// The `/regex/` of a role, if the token has one.
     pub fn pattern(&self, role: EngineRole) -> Option<&str> {
         let claim = role.claim()?;
-        self.claims
-            .iter()
-            .find(|(name, _)| *name == claim)
-            .map(|(_, pattern)| pattern.as_str())
+        self.claims.iter().find(|(name, _)| *name == claim).map(|(_, pattern)| pattern.as_str())
     }
 }
 
@@ -141,10 +135,7 @@ fn java_regex(branches: &[Branch<'_>], forbidden: &[Glob]) -> Option<String> {
     // Inclusions with the same exclusions share one look-ahead.
     let mut groups: Vec<(&[Glob], Vec<&Glob>)> = Vec::new();
     for branch in branches {
-        match groups
-            .iter_mut()
-            .find(|(exclusions, _)| *exclusions == branch.exclusions)
-        {
+        match groups.iter_mut().find(|(exclusions, _)| *exclusions == branch.exclusions) {
             Some((_, includes)) if includes.contains(&branch.include) => {}
             Some((_, includes)) => includes.push(branch.include),
             None => groups.push((branch.exclusions, vec![branch.include])),
@@ -200,9 +191,7 @@ fn write_glob(regex: &mut String, glob: &Glob) {
         match letter {
             '*' => regex.push_str(".*"),
             '?' => regex.push('.'),
-            letter if letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_' | '@' | '~') => {
-                regex.push(letter)
-            }
+            letter if letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_' | '@' | '~') => regex.push(letter),
             letter if letter.is_ascii_punctuation() => {
                 regex.push('\\');
                 regex.push(letter);

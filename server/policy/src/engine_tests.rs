@@ -6,10 +6,7 @@ use crate::scope::Clusters;
 
 fn grant(scopes: &str, forbidden: &[&str]) -> EngineGrant {
     let scopes = ScopeSet::parse(scopes, &Clusters::from_iter(["staging"])).unwrap();
-    let forbidden: Vec<Glob> = forbidden
-        .iter()
-        .map(|pattern| Glob::with_dots(pattern))
-        .collect();
+    let forbidden: Vec<Glob> = forbidden.iter().map(|pattern| Glob::with_dots(pattern)).collect();
     EngineGrant::of(&scopes, &forbidden)
 }
 
@@ -19,31 +16,13 @@ fn claims(scopes: &str) -> Vec<(&'static str, String)> {
 
 #[test]
 fn patterns_as_the_engine_was_seen_to_enforce_them() {
-    assert_eq!(
-        claims("read:logs-*"),
-        [("o4s_read", "/(?:logs-.*)/".to_owned())]
-    );
-    assert_eq!(
-        claims("read:logs-* read:metrics-2026.*"),
-        [("o4s_read", r"/(?:logs-.*|metrics-2026\..*)/".to_owned())]
-    );
-    assert_eq!(
-        claims("read:*"),
-        [("o4s_read", r"/(?:(?!\.).*)/".to_owned())]
-    );
-    assert_eq!(
-        claims("read:*,-pii-*,-mixed"),
-        [(
-            "o4s_read",
-            r"/(?!(?:pii-.*|mixed)$)(?:(?!\.).*)/".to_owned()
-        )]
-    );
+    assert_eq!(claims("read:logs-*"), [("o4s_read", "/(?:logs-.*)/".to_owned())]);
+    assert_eq!(claims("read:logs-* read:metrics-2026.*"), [("o4s_read", r"/(?:logs-.*|metrics-2026\..*)/".to_owned())]);
+    assert_eq!(claims("read:*"), [("o4s_read", r"/(?:(?!\.).*)/".to_owned())]);
+    assert_eq!(claims("read:*,-pii-*,-mixed"), [("o4s_read", r"/(?!(?:pii-.*|mixed)$)(?:(?!\.).*)/".to_owned())]);
     assert_eq!(
         claims("read:logs-*,-logs-s* read:metrics-?"),
-        [(
-            "o4s_read",
-            "/(?:(?!(?:logs-s.*)$)(?:logs-.*)|(?:metrics-.))/".to_owned()
-        )]
+        [("o4s_read", "/(?:(?!(?:logs-s.*)$)(?:logs-.*)|(?:metrics-.))/".to_owned())]
     );
     assert_eq!(
         grant("read:logs-*", &["logs-pii-*"]).claims,
@@ -53,28 +32,14 @@ fn patterns_as_the_engine_was_seen_to_enforce_them() {
 
 #[test]
 fn roles_follow_verbs() {
-    let grant = grant(
-        "write:a ingest:b search:c monitor:cluster admin:gateway read:dashboards read:staging/x",
-        &[],
-    );
-    assert_eq!(
-        grant.roles,
-        [
-            EngineRole::ClusterMonitor,
-            EngineRole::Search,
-            EngineRole::Write
-        ]
-    );
+    let grant = grant("write:a ingest:b search:c monitor:cluster admin:gateway read:dashboards read:staging/x", &[]);
+    assert_eq!(grant.roles, [EngineRole::ClusterMonitor, EngineRole::Search, EngineRole::Write]);
     assert_eq!(grant.pattern(EngineRole::Write), Some("/(?:a|b)/"));
     assert_eq!(grant.pattern(EngineRole::Search), Some("/(?:c)/"));
     assert_eq!(grant.pattern(EngineRole::Read), None);
     assert_eq!(grant.pattern(EngineRole::ClusterMonitor), None);
-    assert_eq!(
-        EngineGrant::of(&ScopeSet::default(), &[]),
-        EngineGrant::default()
-    );
-    let names: std::collections::BTreeSet<&str> =
-        EngineRole::ALL.into_iter().map(EngineRole::name).collect();
+    assert_eq!(EngineGrant::of(&ScopeSet::default(), &[]), EngineGrant::default());
+    let names: std::collections::BTreeSet<&str> = EngineRole::ALL.into_iter().map(EngineRole::name).collect();
     assert_eq!(names.len(), EngineRole::ALL.len());
 }
 

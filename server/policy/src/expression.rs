@@ -53,9 +53,7 @@ pub enum ExpressionError {
         letter: Quoted,
     },
     /// `cluster:index`.
-    #[error(
-        "the index expression {0} names a remote cluster, which is not reached through this gateway"
-    )]
+    #[error("the index expression {0} names a remote cluster, which is not reached through this gateway")]
     Remote(Quoted),
     /// `<...>` that is not static text and balanced braces.
     #[error(
@@ -121,10 +119,7 @@ impl Expressions {
         for expression in list {
             reader.read(expression.as_ref())?;
         }
-        let read = Self {
-            texts: reader.texts,
-            sequence: reader.sequence,
-        };
+        let read = Self { texts: reader.texts, sequence: reader.sequence };
         if !read.sequence.exclusions().is_empty() {
             read.refuse_nothing()?;
         }
@@ -133,10 +128,7 @@ impl Expressions {
 
     /// Each inclusion with the names it stands for.
     pub fn iter(&self) -> impl Iterator<Item = Requested<'_>> {
-        self.texts
-            .iter()
-            .zip(self.sequence.branches())
-            .map(|(text, names)| Requested { text, names })
+        self.texts.iter().zip(self.sequence.branches()).map(|(text, names)| Requested { text, names })
     }
 
     /// Whether the request may touch the index of this name.
@@ -183,11 +175,7 @@ impl Reader {
             _ if text.starts_with('<') => {
                 let pattern = date_math(text)?;
                 // Computed text at the front may well begin with a dot.
-                if pattern.begins_computed {
-                    Glob::with_dots(&pattern.glob)
-                } else {
-                    self.glob(&pattern.glob)
-                }
+                if pattern.begins_computed { Glob::with_dots(&pattern.glob) } else { self.glob(&pattern.glob) }
             }
             _ => {
                 check_characters(text, text)?;
@@ -224,19 +212,11 @@ impl Reader {
                 return Err(ExpressionError::TooLong);
             }
         }
-        if self.patterns > MAX_PATTERNS {
-            Err(ExpressionError::TooMany)
-        } else {
-            Ok(())
-        }
+        if self.patterns > MAX_PATTERNS { Err(ExpressionError::TooMany) } else { Ok(()) }
     }
 
     fn glob(&self, text: &str) -> Glob {
-        if self.hidden {
-            Glob::with_dots(text)
-        } else {
-            Glob::new(text)
-        }
+        if self.hidden { Glob::with_dots(text) } else { Glob::new(text) }
     }
 }
 
@@ -251,10 +231,7 @@ struct DateMath {
 /// The format may quote any letter, wildcards included, so a computed part stands for every text.
 fn date_math(text: &str) -> Result<DateMath, ExpressionError> {
     let incomplete = || ExpressionError::DateMath(text.into());
-    let inner = text
-        .strip_prefix('<')
-        .and_then(|text| text.strip_suffix('>'))
-        .ok_or_else(incomplete)?;
+    let inner = text.strip_prefix('<').and_then(|text| text.strip_suffix('>')).ok_or_else(incomplete)?;
     let mut glob = String::new();
     let mut depth = 0_u32;
     let mut star_before = false;
@@ -289,15 +266,11 @@ fn date_math(text: &str) -> Result<DateMath, ExpressionError> {
     if depth > 0 || glob.is_empty() {
         return Err(incomplete());
     }
-    Ok(DateMath {
-        begins_computed: inner.starts_with('{'),
-        glob,
-    })
+    Ok(DateMath { begins_computed: inner.starts_with('{'), glob })
 }
 
 fn check_characters(expression: &str, part: &str) -> Result<(), ExpressionError> {
-    part.chars()
-        .try_for_each(|letter| check_character(expression, letter))
+    part.chars().try_for_each(|letter| check_character(expression, letter))
 }
 
 fn check_character(expression: &str, letter: char) -> Result<(), ExpressionError> {
@@ -312,10 +285,7 @@ fn check_character(expression: &str, letter: char) -> Result<(), ExpressionError
 fn character(expression: &str, letter: char) -> ExpressionError {
     let mut buffer = [0_u8; 4];
     let letter: &str = letter.encode_utf8(&mut buffer);
-    ExpressionError::Character {
-        expression: expression.into(),
-        letter: letter.into(),
-    }
+    ExpressionError::Character { expression: expression.into(), letter: letter.into() }
 }
 
 /// Control characters and the line ends a regular expression of the engine treats specially.
@@ -355,11 +325,7 @@ mod tests {
             assert!(read.matches("pii-customers"), "{list:?}");
             assert!(!read.matches(".kibana"), "{list:?}");
         }
-        assert!(
-            Expressions::parse(&["_all"], true)
-                .unwrap()
-                .matches(".kibana")
-        );
+        assert!(Expressions::parse(&["_all"], true).unwrap().matches(".kibana"));
     }
 
     #[test]
@@ -371,27 +337,18 @@ mod tests {
         let c = read(&["-logs-*", "logs-app"]);
         assert!(c.matches("-logs-x") && c.matches("logs-app"));
         let d = read(&["logs-?", "-logs-a"]);
-        assert!(
-            d.matches("logs-a") && d.matches("-logs-a"),
-            "the engine does not read `?` as a wildcard"
-        );
+        assert!(d.matches("logs-a") && d.matches("-logs-a"), "the engine does not read `?` as a wildcard");
         let e = read(&["logs-*", "-logs-?"]);
         assert!(e.matches("logs-a"), "nor in an exclusion");
         let f = read(&["*", "-_all"]);
-        assert!(
-            f.matches("logs-a"),
-            "`_all` is a plain name behind a minus sign"
-        );
+        assert!(f.matches("logs-a"), "`_all` is a plain name behind a minus sign");
     }
 
     #[test]
     fn a_request_for_nothing_is_refused() {
         assert_eq!(refused(&["*", "-*"]), ExpressionError::Nothing);
         assert_eq!(refused(&["logs-*", "-l*"]), ExpressionError::Nothing);
-        assert_eq!(
-            refused(&["logs-*", "-logs", "-logs-*"]),
-            ExpressionError::Nothing
-        );
+        assert_eq!(refused(&["logs-*", "-logs", "-logs-*"]), ExpressionError::Nothing);
     }
 
     #[test]
@@ -400,91 +357,35 @@ mod tests {
         assert!(read_one("<logs-{now/d}>").matches("logs-2026.11.22"));
         assert!(!read_one("<logs-{now/d}>").matches("log-2026.11.22"));
         assert!(read_one("<logs-{now/d{yyyy.MM.dd|+01:00}}-x>").matches("logs-2026.11.22-x"));
-        assert!(
-            read_one("<{now{'.kibana'}}>").matches(".kibana"),
-            "a computed beginning may be a dot"
-        );
+        assert!(read_one("<{now{'.kibana'}}>").matches(".kibana"), "a computed beginning may be a dot");
         assert!(!read_one("<*-{now/d}>").matches(".kibana-1"));
         assert!(read_one("<pii-customers>").matches("pii-customers"));
-        for text in [
-            "<logs-{now/d>",
-            "<logs-now}>",
-            "<logs-{now/d}",
-            "<>",
-            "<a{b{c{d}}}>",
-            "<logs-{now/d{yyyy",
-        ] {
-            assert_eq!(
-                refused(&[text]),
-                ExpressionError::DateMath(text.into()),
-                "{text}"
-            );
+        for text in ["<logs-{now/d>", "<logs-now}>", "<logs-{now/d}", "<>", "<a{b{c{d}}}>", "<logs-{now/d{yyyy"] {
+            assert_eq!(refused(&[text]), ExpressionError::DateMath(text.into()), "{text}");
         }
-        assert!(matches!(
-            refused(&["<logs\\{-{now/d}>"]),
-            ExpressionError::Character { .. }
-        ));
-        assert!(matches!(
-            refused(&["<*{now{yyyy|+01:00}}>"]),
-            ExpressionError::Remote(_)
-        ));
-        assert!(matches!(
-            refused(&["a*", "-<a-{now/d}>"]),
-            ExpressionError::ExcludedDateMath(_)
-        ));
+        assert!(matches!(refused(&["<logs\\{-{now/d}>"]), ExpressionError::Character { .. }));
+        assert!(matches!(refused(&["<*{now{yyyy|+01:00}}>"]), ExpressionError::Remote(_)));
+        assert!(matches!(refused(&["a*", "-<a-{now/d}>"]), ExpressionError::ExcludedDateMath(_)));
     }
 
     #[test]
     fn what_no_index_name_can_contain_is_refused() {
         for text in ["remote:logs-*", "*:*", "logs-*:x"] {
-            assert!(
-                matches!(refused(&[text]), ExpressionError::Remote(_)),
-                "{text}"
-            );
+            assert!(matches!(refused(&[text]), ExpressionError::Remote(_)), "{text}");
         }
-        for text in [
-            "/logs.*/",
-            "a\\b",
-            "a b",
-            "a\nb",
-            "a\u{0}",
-            "a#b",
-            "a|b",
-            "a\"b",
-            "a,b",
-            "a>b",
-            "a\u{2028}b",
-        ] {
-            assert!(
-                matches!(refused(&[text]), ExpressionError::Character { .. }),
-                "{text:?}"
-            );
+        for text in ["/logs.*/", "a\\b", "a b", "a\nb", "a\u{0}", "a#b", "a|b", "a\"b", "a,b", "a>b", "a\u{2028}b"] {
+            assert!(matches!(refused(&[text]), ExpressionError::Character { .. }), "{text:?}");
         }
         let sentence = refused(&["a\nb`é"]).to_string();
-        assert_eq!(
-            sentence,
-            "the index expression `a\\nb'\\u{e9}` contains `\\n`, which no index name can contain"
-        );
+        assert_eq!(sentence, "the index expression `a\\nb'\\u{e9}` contains `\\n`, which no index name can contain");
     }
 
     #[test]
     fn sizes_are_bounded() {
-        assert_eq!(
-            refused(&["a".repeat(513).as_str()]),
-            ExpressionError::TooLong
-        );
-        assert_eq!(
-            refused(&[format!("{}*", "a".repeat(127)).as_str()]),
-            ExpressionError::TooLong
-        );
+        assert_eq!(refused(&["a".repeat(513).as_str()]), ExpressionError::TooLong);
+        assert_eq!(refused(&[format!("{}*", "a".repeat(127)).as_str()]), ExpressionError::TooLong);
         assert!(Expressions::parse(&vec!["a"; 4096], false).is_ok());
-        assert_eq!(
-            Expressions::parse(&vec!["a"; 4097], false),
-            Err(ExpressionError::TooMany)
-        );
-        assert_eq!(
-            Expressions::parse(&vec!["a*"; 129], false),
-            Err(ExpressionError::TooMany)
-        );
+        assert_eq!(Expressions::parse(&vec!["a"; 4097], false), Err(ExpressionError::TooMany));
+        assert_eq!(Expressions::parse(&vec!["a*"; 129], false), Err(ExpressionError::TooMany));
     }
 }

@@ -67,9 +67,7 @@ impl Glob {
 
     /// What stands before the first wildcard.
     pub(crate) fn prefix(&self) -> &str {
-        self.text
-            .split_at_checked(self.literal)
-            .map_or("", |(head, _)| head)
+        self.text.split_at_checked(self.literal).map_or("", |(head, _)| head)
     }
 
     /// Whether the pattern is a plain prefix followed by one `*`.
@@ -79,9 +77,7 @@ impl Glob {
 
     /// What stands behind the last wildcard.
     fn suffix(&self) -> &str {
-        self.text
-            .rsplit_once(is_wildcard)
-            .map_or(&*self.text, |(_, tail)| tail)
+        self.text.rsplit_once(is_wildcard).map_or(&*self.text, |(_, tail)| tail)
     }
 
     /// Whether a look at the two ends already shows that no name matches both. `false` says nothing.
@@ -105,11 +101,7 @@ impl Glob {
             }
         }
         let literal = collapsed.find(is_wildcard).unwrap_or(collapsed.len());
-        Self {
-            text: collapsed.into_boxed_str(),
-            literal,
-            dots,
-        }
+        Self { text: collapsed.into_boxed_str(), literal, dots }
     }
 }
 
@@ -175,11 +167,7 @@ mod tests {
             ("a*b*c", "abcabc", true),
             ("a*b*c", "abcab", false),
         ] {
-            assert_eq!(
-                Glob::new(pattern).matches(name),
-                expected,
-                "{pattern} {name}"
-            );
+            assert_eq!(Glob::new(pattern).matches(name), expected, "{pattern} {name}");
         }
     }
 
@@ -198,9 +186,9 @@ mod tests {
         match pattern.split_first() {
             None => name.is_empty(),
             Some((&'*', rest)) => (0..=name.len()).any(|skipped| naive(rest, &name[skipped..])),
-            Some((&wanted, rest)) => name.split_first().is_some_and(|(&letter, tail)| {
-                (wanted == '?' || wanted == letter) && naive(rest, tail)
-            }),
+            Some((&wanted, rest)) => name
+                .split_first()
+                .is_some_and(|(&letter, tail)| (wanted == '?' || wanted == letter) && naive(rest, tail)),
         }
     }
 

@@ -38,15 +38,8 @@ pub enum Verb {
 
 impl Verb {
     /// Every verb.
-    pub const ALL: [Self; 7] = [
-        Self::Admin,
-        Self::Ingest,
-        Self::Manage,
-        Self::Monitor,
-        Self::Read,
-        Self::Search,
-        Self::Write,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Admin, Self::Ingest, Self::Manage, Self::Monitor, Self::Read, Self::Search, Self::Write];
 
     /// The verb as written.
     pub const fn as_str(self) -> &'static str {
@@ -144,9 +137,7 @@ pub enum ScopeError {
         hint: &'static str,
     },
     /// A `cluster-name/` that is not configured.
-    #[error(
-        "the scope {scope} names the cluster {cluster}, which is not configured on this gateway"
-    )]
+    #[error("the scope {scope} names the cluster {cluster}, which is not configured on this gateway")]
     Cluster {
         /// The whole scope.
         scope: Quoted,
@@ -180,32 +171,19 @@ impl Scope {
         if !text.bytes().all(is_scope_token_byte) {
             return Err(ScopeError::Token(text.into()));
         }
-        let (verb, targets) = text
-            .split_once(':')
-            .ok_or_else(|| ScopeError::Form(text.into()))?;
+        let (verb, targets) = text.split_once(':').ok_or_else(|| ScopeError::Form(text.into()))?;
         if verb.is_empty() || targets.is_empty() {
             return Err(ScopeError::Form(text.into()));
         }
-        let verb = Verb::from_name(verb).ok_or_else(|| ScopeError::Verb {
-            scope: text.into(),
-            verb: verb.into(),
-        })?;
+        let verb = Verb::from_name(verb).ok_or_else(|| ScopeError::Verb { scope: text.into(), verb: verb.into() })?;
         let (cluster, targets) = match targets.split_once('/') {
             Some((name, rest)) if clusters.0.contains(name) => (Some(name.to_owned()), rest),
             Some((name, _)) => {
-                return Err(ScopeError::Cluster {
-                    scope: text.into(),
-                    cluster: name.into(),
-                });
+                return Err(ScopeError::Cluster { scope: text.into(), cluster: name.into() });
             }
             None => (None, targets),
         };
-        Ok(Self {
-            target: parse_target(text, verb, targets)?,
-            text: text.to_owned(),
-            cluster,
-            verb,
-        })
+        Ok(Self { target: parse_target(text, verb, targets)?, text: text.to_owned(), cluster, verb })
     }
 
     /// The scope as written.
@@ -251,10 +229,7 @@ impl ScopeSet {
     ///
     /// # Errors
     /// When one of the scopes cannot be read, or they are too many or too long together.
-    pub fn collect<S: AsRef<str>>(
-        list: impl IntoIterator<Item = S>,
-        clusters: &Clusters,
-    ) -> Result<Self, ScopeError> {
+    pub fn collect<S: AsRef<str>>(list: impl IntoIterator<Item = S>, clusters: &Clusters) -> Result<Self, ScopeError> {
         let mut scopes: Vec<Scope> = Vec::new();
         let mut bytes = 0;
         for text in list {
@@ -292,25 +267,13 @@ impl ScopeSet {
     /// The scopes of the named cluster, as scopes of the only cluster.
     #[must_use]
     pub fn for_cluster(&self, name: &str) -> Self {
-        let of_cluster = self
-            .scopes
-            .iter()
-            .filter(|scope| scope.cluster() == Some(name));
-        Self {
-            scopes: of_cluster
-                .map(|scope| Scope {
-                    cluster: None,
-                    ..scope.clone()
-                })
-                .collect(),
-        }
+        let of_cluster = self.scopes.iter().filter(|scope| scope.cluster() == Some(name));
+        Self { scopes: of_cluster.map(|scope| Scope { cluster: None, ..scope.clone() }).collect() }
     }
 
     /// Whether the set holds `admin:gateway`, the right to the gateway's own control plane.
     pub fn administers_gateway(&self) -> bool {
-        self.scopes
-            .iter()
-            .any(|scope| scope.verb == Verb::Admin && scope.target == Target::Gateway)
+        self.scopes.iter().any(|scope| scope.verb == Verb::Admin && scope.target == Target::Gateway)
     }
 }
 
@@ -341,21 +304,12 @@ pub(crate) fn is_scope_token_byte(byte: u8) -> bool {
 }
 
 fn parse_target(scope: &str, verb: Verb, targets: &str) -> Result<Target, ScopeError> {
-    let meaningless = |hint| {
-        Err(ScopeError::Meaningless {
-            scope: scope.into(),
-            hint,
-        })
-    };
+    let meaningless = |hint| Err(ScopeError::Meaningless { scope: scope.into(), hint });
     match (targets, verb) {
         ("cluster", Verb::Admin | Verb::Manage | Verb::Monitor) => Ok(Target::Cluster),
         ("cluster", _) => meaningless("`cluster` takes the verbs monitor, manage and admin"),
-        ("dashboards", Verb::Admin | Verb::Manage | Verb::Read | Verb::Write) => {
-            Ok(Target::Dashboards)
-        }
-        ("dashboards", _) => {
-            meaningless("`dashboards` takes the verbs read, write, manage and admin")
-        }
+        ("dashboards", Verb::Admin | Verb::Manage | Verb::Read | Verb::Write) => Ok(Target::Dashboards),
+        ("dashboards", _) => meaningless("`dashboards` takes the verbs read, write, manage and admin"),
         ("gateway", Verb::Admin) => Ok(Target::Gateway),
         ("gateway", _) => meaningless("`gateway` takes the verb admin"),
         _ => parse_indices(scope, targets).map(Target::Indices),
@@ -369,14 +323,8 @@ fn parse_indices(scope: &str, targets: &str) -> Result<Sequence, ScopeError> {
         if count >= MAX_TARGETS {
             return Err(ScopeError::TooManyTargets(scope.into()));
         }
-        let problem = |problem| ScopeError::Target {
-            scope: scope.into(),
-            target: target.into(),
-            problem,
-        };
-        let (excludes, pattern) = target
-            .strip_prefix('-')
-            .map_or((false, target), |pattern| (true, pattern));
+        let problem = |problem| ScopeError::Target { scope: scope.into(), target: target.into(), problem };
+        let (excludes, pattern) = target.strip_prefix('-').map_or((false, target), |pattern| (true, pattern));
         check_pattern(pattern).map_err(problem)?;
         if !excludes {
             wildcard_seen |= has_wildcard(pattern);
@@ -385,9 +333,7 @@ fn parse_indices(scope: &str, targets: &str) -> Result<Sequence, ScopeError> {
             // An exclusion takes away as much as it can be read to.
             sequence.exclude(Glob::with_dots(pattern));
         } else {
-            return Err(problem(
-                "an exclusion must come after a pattern with a wildcard",
-            ));
+            return Err(problem("an exclusion must come after a pattern with a wildcard"));
         }
     }
     Ok(sequence)
@@ -410,10 +356,7 @@ pub(crate) fn check_pattern(pattern: &str) -> Result<(), &'static str> {
     if matches!(pattern, "." | "..") {
         return Err("which is not an index name");
     }
-    if !pattern
-        .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || b"-_.+@~*?".contains(&byte))
-    {
+    if !pattern.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.+@~*?".contains(&byte)) {
         return Err(
             "but targets are made of letters, digits, `-`, `_`, `.`, `+`, `@`, `~` and the wildcards `*` and `?`",
         );

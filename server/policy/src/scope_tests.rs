@@ -12,39 +12,23 @@ fn sentence(text: &str) -> String {
 
 #[test]
 fn every_form_of_a_scope() {
-    let set = parse("read:logs-*,-logs-secret-*  monitor:cluster read:logs-*,-logs-secret-* write:dashboards admin:gateway").unwrap();
-    assert_eq!(
-        set.to_string(),
-        "read:logs-*,-logs-secret-* monitor:cluster write:dashboards admin:gateway"
-    );
+    let set =
+        parse("read:logs-*,-logs-secret-*  monitor:cluster read:logs-*,-logs-secret-* write:dashboards admin:gateway")
+            .unwrap();
+    assert_eq!(set.to_string(), "read:logs-*,-logs-secret-* monitor:cluster write:dashboards admin:gateway");
     assert_eq!(set.len(), 4);
     assert!(set.administers_gateway());
     let targets: Vec<&Target> = set.iter().map(Scope::target).collect();
-    let Target::Indices(sequence) = targets[0] else {
-        panic!("an index target")
-    };
-    assert!(
-        sequence.matches("logs-app")
-            && !sequence.matches("logs-secret-1")
-            && !sequence.matches("pii")
-    );
-    assert_eq!(
-        targets[1..],
-        [&Target::Cluster, &Target::Dashboards, &Target::Gateway]
-    );
+    let Target::Indices(sequence) = targets[0] else { panic!("an index target") };
+    assert!(sequence.matches("logs-app") && !sequence.matches("logs-secret-1") && !sequence.matches("pii"));
+    assert_eq!(targets[1..], [&Target::Cluster, &Target::Dashboards, &Target::Gateway]);
     assert!(parse("").unwrap().is_empty());
 }
 
 #[test]
 fn a_scope_says_what_is_wrong_with_it() {
-    assert_eq!(
-        sentence("logs-*"),
-        "the scope `logs-*` is not of the form `verb:target`, such as `read:logs-*`"
-    );
-    assert_eq!(
-        sentence("read:"),
-        "the scope `read:` is not of the form `verb:target`, such as `read:logs-*`"
-    );
+    assert_eq!(sentence("logs-*"), "the scope `logs-*` is not of the form `verb:target`, such as `read:logs-*`");
+    assert_eq!(sentence("read:"), "the scope `read:` is not of the form `verb:target`, such as `read:logs-*`");
     assert_eq!(
         sentence("delete:logs-*"),
         "the scope `delete:logs-*` begins with the unknown verb `delete`, known are read, search, write, ingest, manage, monitor, admin"
@@ -53,10 +37,7 @@ fn a_scope_says_what_is_wrong_with_it() {
         sentence("read:cluster"),
         "the scope `read:cluster` has no meaning, `cluster` takes the verbs monitor, manage and admin"
     );
-    assert_eq!(
-        sentence("read:gateway"),
-        "the scope `read:gateway` has no meaning, `gateway` takes the verb admin"
-    );
+    assert_eq!(sentence("read:gateway"), "the scope `read:gateway` has no meaning, `gateway` takes the verb admin");
     assert_eq!(
         sentence("read:prod/logs-*"),
         "the scope `read:prod/logs-*` names the cluster `prod`, which is not configured on this gateway"
@@ -94,36 +75,20 @@ fn a_scope_says_what_is_wrong_with_it() {
     assert!(parse(&format!("read:{}", vec!["a"; 33].join(","))).is_err());
     let many: Vec<String> = (0..65).map(|n| format!("read:a{n}")).collect();
     assert_eq!(parse(&many.join(" ")), Err(ScopeError::TooMany));
-    let long: Vec<String> = (0..40)
-        .map(|n| format!("read:{}{n}", "a".repeat(110)))
-        .collect();
+    let long: Vec<String> = (0..40).map(|n| format!("read:{}{n}", "a".repeat(110))).collect();
     assert_eq!(parse(&long.join(" ")), Err(ScopeError::ListTooLong));
-    assert_eq!(
-        ScopeSet::collect(&long, &Clusters::default()),
-        Err(ScopeError::ListTooLong)
-    );
+    assert_eq!(ScopeSet::collect(&long, &Clusters::default()), Err(ScopeError::ListTooLong));
 }
 
 #[test]
 fn a_configured_cluster_may_be_named() {
     let clusters = Clusters::from_iter(["staging"]);
-    let set = ScopeSet::parse(
-        "read:staging/logs-* admin:staging/cluster read:logs-app",
-        &clusters,
-    )
-    .unwrap();
-    assert_eq!(
-        set.iter().map(Scope::cluster).collect::<Vec<_>>(),
-        [Some("staging"), Some("staging"), None]
-    );
+    let set = ScopeSet::parse("read:staging/logs-* admin:staging/cluster read:logs-app", &clusters).unwrap();
+    assert_eq!(set.iter().map(Scope::cluster).collect::<Vec<_>>(), [Some("staging"), Some("staging"), None]);
     assert!(ScopeSet::parse("read:prod/logs-*", &clusters).is_err());
     assert!(ScopeSet::parse("read:staging/a/b", &clusters).is_err());
     assert_eq!(set.for_cluster("staging").len(), 2);
-    assert!(
-        set.for_cluster("staging")
-            .iter()
-            .all(|scope| scope.cluster().is_none())
-    );
+    assert!(set.for_cluster("staging").iter().all(|scope| scope.cluster().is_none()));
     assert!(set.for_cluster("prod").is_empty());
 }
 

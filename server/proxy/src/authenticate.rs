@@ -30,7 +30,11 @@ impl From<Refusal> for Unauthenticated {
 ///
 /// A token is verified once and then found by the SHA-256 of all its bytes; its expiry, the revocations and the
 /// snapshot are looked at on every request.
-pub(crate) fn authenticate(worker: &Worker, fields: &[Field<'_>], now: UnixTime) -> Result<Rc<Session>, Unauthenticated> {
+pub(crate) fn authenticate(
+    worker: &Worker,
+    fields: &[Field<'_>],
+    now: UnixTime,
+) -> Result<Rc<Session>, Unauthenticated> {
     let token = bearer_token(fields)?;
     let key = sha256(token.as_bytes());
     let shared = &worker.shared;
@@ -49,10 +53,7 @@ pub(crate) fn authenticate(worker: &Worker, fields: &[Field<'_>], now: UnixTime)
     }
 
     shared.metrics.token_cache_misses.inc();
-    let claims = snapshot
-        .verifier
-        .verify(token, now)
-        .map_err(|invalid| Refusal::invalid_token(invalid.to_string()))?;
+    let claims = snapshot.verifier.verify(token, now).map_err(|invalid| Refusal::invalid_token(invalid.to_string()))?;
     let Some(client) = snapshot.clients.get(&claims.client_id) else {
         return Err(Refusal::invalid_token("the client this token was issued to does not exist any more").into());
     };
@@ -98,9 +99,12 @@ fn check(
 
 /// The token of the one `Authorization` field, `Bearer` and one space before it (RFC 6750 section 2.1).
 fn bearer_token<'a>(fields: &[Field<'a>]) -> Result<&'a str, Refusal> {
-    let mut values = fields.iter().filter(|field| field.name.eq_ignore_ascii_case("authorization")).map(|field| field.value);
+    let mut values =
+        fields.iter().filter(|field| field.name.eq_ignore_ascii_case("authorization")).map(|field| field.value);
     let Some(value) = values.next() else {
-        return Err(Refusal::no_credential("this request needs a token; get one at `/oauth/token` and send it as `Authorization: Bearer`"));
+        return Err(Refusal::no_credential(
+            "this request needs a token; get one at `/oauth/token` and send it as `Authorization: Bearer`",
+        ));
     };
     if values.next().is_some() {
         return Err(Refusal::unreadable("more than one credential; send one `Authorization` field"));
@@ -110,7 +114,9 @@ fn bearer_token<'a>(fields: &[Field<'a>]) -> Result<&'a str, Refusal> {
         return Err(not_a_token());
     };
     if !scheme.eq_ignore_ascii_case(b"bearer ") {
-        return Err(Refusal::no_credential("only `Authorization: Bearer` is accepted here; get a token at `/oauth/token`"));
+        return Err(Refusal::no_credential(
+            "only `Authorization: Bearer` is accepted here; get a token at `/oauth/token`",
+        ));
     }
     if token.is_empty() || token.len() > MAX_TOKEN_BYTES || !token.iter().all(|byte| is_token_byte(*byte)) {
         return Err(not_a_token());
@@ -128,10 +134,8 @@ mod tests {
     use super::*;
 
     fn token(values: &[&'static str]) -> Result<&'static str, u16> {
-        let fields: Vec<Field<'_>> = values
-            .iter()
-            .map(|value| httparse::Header { name: "Authorization", value: value.as_bytes() })
-            .collect();
+        let fields: Vec<Field<'_>> =
+            values.iter().map(|value| httparse::Header { name: "Authorization", value: value.as_bytes() }).collect();
         bearer_token(&fields).map_err(|refusal| refusal.status)
     }
 

@@ -52,13 +52,7 @@ pub(crate) async fn serve(slot: ConnectionSlot, stream: TcpStream, peer: IpAddr)
     let Ok(Ok(stream)) = deadline.guard(worker.shared.acceptor.accept(stream)).await else {
         return;
     };
-    let mut connection = Connection {
-        worker: Rc::clone(&worker),
-        stream,
-        peer,
-        input: Buffer::empty(),
-        deadline,
-    };
+    let mut connection = Connection { worker: Rc::clone(&worker), stream, peer, input: Buffer::empty(), deadline };
     loop {
         match connection.next_request().await {
             Next::KeepAlive if worker.is_draining() => break connection.close().await,

@@ -67,7 +67,12 @@ impl ControlPlane {
     }
 
     /// Asks the router.
-    pub(crate) async fn ask(&self, head: &RequestHead<'_>, body: Vec<u8>, origin: Origin) -> Result<Answer, ControlError> {
+    pub(crate) async fn ask(
+        &self,
+        head: &RequestHead<'_>,
+        body: Vec<u8>,
+        origin: Origin,
+    ) -> Result<Answer, ControlError> {
         let mut request = Request::builder().method(head.method).uri(head.target);
         for field in head.fields {
             request = request.header(field.name, field.value);
@@ -79,11 +84,7 @@ impl ControlPlane {
             let Ok(response) = router.oneshot(request).await;
             let (parts, body) = response.into_parts();
             let body = Limited::new(body, MAX_ANSWER).collect().await.map_err(|_| ControlError::Failed)?;
-            Ok(Answer {
-                status: parts.status.as_u16(),
-                headers: parts.headers,
-                body: body.to_bytes(),
-            })
+            Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body: body.to_bytes() })
         });
         task.await.map_err(|_| ControlError::Failed)?
     }

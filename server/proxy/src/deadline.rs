@@ -26,10 +26,7 @@ impl Deadline {
     /// A deadline `after` from now.
     pub(crate) fn new(after: Duration) -> Self {
         let at = Instant::now() + after;
-        Self {
-            timer: Box::pin(sleep_until(at)),
-            at,
-        }
+        Self { timer: Box::pin(sleep_until(at)), at }
     }
 
     /// Moves the deadline to `after` from now.

@@ -159,25 +159,11 @@ impl Exchange {
             let may_repeat = is_repeatable(operation.class);
             (Gate::new(self, &session, operation, head, worker.shared.limits.inspected_body.as_usize())?, may_repeat)
         };
-        let identity = worker
-            .shared
-            .identities
-            .of(&session, self.time)
-            .map_err(|error| match error {
-                IdentityError::NoRight => Refusal::forbidden(error.to_string(), None),
-                _ => Refusal::internal(format!("no identity could be made for the engine: {error}")),
-            })?;
-        Forward {
-            exchange: self,
-            connection,
-            head,
-            body,
-            gate,
-            identity: &identity,
-            may_repeat,
-        }
-        .run()
-        .await
+        let identity = worker.shared.identities.of(&session, self.time).map_err(|error| match error {
+            IdentityError::NoRight => Refusal::forbidden(error.to_string(), None),
+            _ => Refusal::internal(format!("no identity could be made for the engine: {error}")),
+        })?;
+        Forward { exchange: self, connection, head, body, gate, identity: &identity, may_repeat }.run().await
     }
 
     /// Notes a decision, on the whole request or on an item of its body, and turns a denial into a refusal. What was
@@ -212,7 +198,8 @@ impl Exchange {
         self.refused = !matches!(refusal.outcome, Outcome::Failed);
         // A body that has arrived is taken off, so that the connection can go on; for one that has not, the connection
         // is closed after the answer. A client that waits for `100 Continue` may send it or not.
-        let taken = body.take(&mut connection.input, |_| Ok::<(), crate::body::BodyError>(())).is_ok() && body.is_done();
+        let taken =
+            body.take(&mut connection.input, |_| Ok::<(), crate::body::BodyError>(())).is_ok() && body.is_done();
         let close = refusal.close || !taken || !head.keep_alive || connection.worker.is_draining();
         let mut out = Vec::new();
         refusal.write(&mut out, &connection.worker.shared.issuer, &self.request_id, head.method == "HEAD", close);
@@ -311,15 +298,14 @@ impl quick_cache::Equivalent<(String, String)> for Key<'_> {
 fn refuse_token_in_query(target: &str) -> Result<(), Refusal> {
     let query = target.split_once('?').map_or("", |(_, query)| query);
     if query.split(['&', ';']).any(|pair| pair.split('=').next() == Some("access_token")) {
-        return Err(Refusal::unreadable("a token does not belong into the URL; send it as `Authorization: Bearer`, and revoke this one"));
+        return Err(Refusal::unreadable(
+            "a token does not belong into the URL; send it as `Authorization: Bearer`, and revoke this one",
+        ));
     }
     Ok(())
 }
 
 /// Whether a request may be sent again when a connection that was kept open turns out to be closed: it changes nothing.
 const fn is_repeatable(class: Class) -> bool {
-    matches!(
-        class,
-        Class::Info | Class::Search | Class::Get | Class::Metadata | Class::Monitor | Class::ClusterMonitor
-    )
+    matches!(class, Class::Info | Class::Search | Class::Get | Class::Metadata | Class::Monitor | Class::ClusterMonitor)
 }

@@ -69,7 +69,8 @@ pub(crate) fn is_removed_from_request(name: &str, connection: &ConnectionOptions
     // are let through on their first letter or after one search.
     let is_candidate = matches!(
         canonical.first(),
-        Some(b'a' | b'c' | b'd' | b'e' | b'f' | b'h' | b'k' | b'o' | b'p' | b'r' | b's' | b't' | b'u' | b'v' | b'x') | None
+        Some(b'a' | b'c' | b'd' | b'e' | b'f' | b'h' | b'k' | b'o' | b'p' | b'r' | b's' | b't' | b'u' | b'v' | b'x')
+            | None
     );
     (is_candidate
         && (canonical.is_empty()
@@ -195,7 +196,16 @@ mod tests {
 
     #[test]
     fn what_the_engine_needs_passes() {
-        for name in ["Accept", "Content-Type", "Content-Encoding", "User-Agent", "X-Opaque-Id", "traceparent", "Accept-Encoding", "X-Elastic-Client-Meta"] {
+        for name in [
+            "Accept",
+            "Content-Type",
+            "Content-Encoding",
+            "User-Agent",
+            "X-Opaque-Id",
+            "traceparent",
+            "Accept-Encoding",
+            "X-Elastic-Client-Meta",
+        ] {
             assert!(!is_removed(name), "{name}");
         }
     }

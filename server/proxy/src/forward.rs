@@ -52,11 +52,7 @@ impl Forward<'_, '_> {
     /// Sends the request and passes the answer on.
     pub(crate) async fn run(mut self) -> Result<Next, Stop> {
         self.ask_for_body().await?;
-        if matches!(self.gate, Gate::Whole { .. }) {
-            self.forward_held().await
-        } else {
-            self.forward_streaming().await
-        }
+        if matches!(self.gate, Gate::Whole { .. }) { self.forward_held().await } else { self.forward_streaming().await }
     }
 
     /// Tells a client that waits with its body that it may send it.
@@ -174,7 +170,9 @@ impl Forward<'_, '_> {
             Err(error) => {
                 worker.shared.metrics.upstream_failed(UpstreamFailure::Connect);
                 tracing::warn!(%error, request_id = self.exchange.request_id, "the engine cannot be reached");
-                return Err(Refusal::unavailable("the engine cannot be reached; nothing of this request got there").into());
+                return Err(
+                    Refusal::unavailable("the engine cannot be reached; nothing of this request got there").into()
+                );
             }
         };
         worker.shared.metrics.upstream_connections.inc();
@@ -199,15 +197,9 @@ impl Forward<'_, '_> {
         } else {
             started.map_err(|none| self.no_answer(none))?;
         }
-        relay::Relay {
-            exchange: self.exchange,
-            connection: self.connection,
-            engine,
-            head: self.head,
-            upload,
-        }
-        .run()
-        .await
+        relay::Relay { exchange: self.exchange, connection: self.connection, engine, head: self.head, upload }
+            .run()
+            .await
     }
 
     /// Waits for more of the body, or for the engine to answer before the end of it.
@@ -221,9 +213,10 @@ impl Forward<'_, '_> {
             }
             match engine.poll_receive(context) {
                 Poll::Ready(Ok(1..)) => Poll::Ready(Ok(Arrived::FromEngine)),
-                Poll::Ready(Ok(0) | Err(_)) => {
-                    Poll::Ready(Err(Refusal::bad_gateway("the engine closed the connection before the end of the request").into()))
-                }
+                Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(Err(Refusal::bad_gateway(
+                    "the engine closed the connection before the end of the request",
+                )
+                .into())),
                 Poll::Pending => Poll::Pending,
             }
         });

@@ -49,20 +49,14 @@ impl Gate {
             return Ok(Self::Open);
         }
         check_content(text(head.content_type)?, text(head.content_encoding)?).map_err(refuse_body)?;
-        let judge = Judge {
-            session: Rc::clone(session),
-            operation: Rc::clone(&operation),
-            last: None,
-        };
+        let judge = Judge { session: Rc::clone(session), operation: Rc::clone(&operation), last: None };
         Ok(match &operation.body {
-            Body::Bulk { default_index, pipeline } => Self::Bulk {
-                judge,
-                scanner: BulkScanner::new(default_index.as_deref(), *pipeline),
-            },
-            Body::Msearch { default } => Self::Msearch {
-                judge,
-                scanner: MsearchScanner::new(default.clone(), max_line),
-            },
+            Body::Bulk { default_index, pipeline, returns_source } => {
+                Self::Bulk { judge, scanner: BulkScanner::new(default_index.as_deref(), *pipeline, *returns_source) }
+            }
+            Body::Msearch { default } => {
+                Self::Msearch { judge, scanner: MsearchScanner::new(default.clone(), max_line) }
+            }
             _ => Self::Whole { judge },
         })
     }
@@ -71,12 +65,12 @@ impl Gate {
     pub(crate) fn pass(&mut self, exchange: &mut Exchange, bytes: &[u8]) -> Result<(), Stop> {
         match self {
             Self::Open | Self::Whole { .. } => Ok(()),
-            Self::Bulk { judge, scanner } => scanner.feed(bytes, |item| {
-                judge.one(exchange, item.class, item.action, item.index)
-            }),
-            Self::Msearch { judge, scanner } => scanner.feed(bytes, |item| {
-                judge.search(exchange, item.targets, item.hidden, &item.body)
-            }),
+            Self::Bulk { judge, scanner } => {
+                scanner.feed(bytes, |item| judge.one(exchange, item.class, item.action, item.index))
+            }
+            Self::Msearch { judge, scanner } => {
+                scanner.feed(bytes, |item| judge.search(exchange, item.targets, item.hidden, &item.body))
+            }
         }
     }
 

@@ -112,12 +112,7 @@ impl Gateway {
             connections: AtomicUsize::new(0),
         });
         let (stop, stopped) = watch::channel(false);
-        let mut gateway = Self {
-            shared,
-            address: setup.listen,
-            stop,
-            workers: Vec::with_capacity(setup.workers),
-        };
+        let mut gateway = Self { shared, address: setup.listen, stop, workers: Vec::with_capacity(setup.workers) };
         for number in 0..setup.workers.max(1) {
             let pool = Pool::new(dialer.clone(), setup.engine.connections, setup.engine.connect_timeout.as_duration());
             gateway.start_worker(number, pool, stopped.clone())?;
@@ -126,10 +121,7 @@ impl Gateway {
     }
 
     fn start_worker(&mut self, number: usize, pool: Pool, stopped: watch::Receiver<bool>) -> Result<(), GatewayError> {
-        let refused = |source| GatewayError::Listen {
-            address: self.address,
-            source,
-        };
+        let refused = |source| GatewayError::Listen { address: self.address, source };
         let listener = worker::listen(self.address).map_err(refused)?;
         // The first listener may have been given a free port; the others share it.
         self.address = listener.local_addr().map_err(refused)?;

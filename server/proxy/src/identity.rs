@@ -21,10 +21,7 @@ pub(crate) struct Identities {
 
 impl Identities {
     pub(crate) fn new(driver: Driver) -> Self {
-        Self {
-            driver,
-            made: Mutex::new(HashMap::new()),
-        }
+        Self { driver, made: Mutex::new(HashMap::new()) }
     }
 
     /// The identity for a session. Without one there is no request: the caller must not forward anything on an error.

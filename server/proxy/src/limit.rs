@@ -27,11 +27,7 @@ pub(crate) struct Exceeded {
 impl Limiter {
     pub(crate) fn new(limit: RateLimit) -> Self {
         let interval = (1_000_000 / i64::from(limit.requests_per_second)).max(1);
-        Self {
-            interval,
-            tolerance: interval.saturating_mul(i64::from(limit.burst) - 1),
-            due: AtomicI64::new(0),
-        }
+        Self { interval, tolerance: interval.saturating_mul(i64::from(limit.burst) - 1), due: AtomicI64::new(0) }
     }
 
     /// Counts a request, or says when the next one will be let through. A refused request counts for nothing.
@@ -44,9 +40,7 @@ impl Limiter {
             let ahead = due.max(now);
             if ahead - now > self.tolerance {
                 let wait = ahead - now - self.tolerance;
-                return Err(Exceeded {
-                    retry_after: Duration::from_micros(u64::try_from(wait).unwrap_or(0)),
-                });
+                return Err(Exceeded { retry_after: Duration::from_micros(u64::try_from(wait).unwrap_or(0)) });
             }
             match self.due.compare_exchange_weak(due, ahead + self.interval, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => return Ok(()),
@@ -60,10 +54,7 @@ impl Limiter {
 mod tests {
     use super::*;
 
-    const LIMIT: RateLimit = RateLimit {
-        requests_per_second: 10,
-        burst: 5,
-    };
+    const LIMIT: RateLimit = RateLimit { requests_per_second: 10, burst: 5 };
 
     fn passed(limiter: &Limiter, now: UnixTime, tries: usize) -> usize {
         (0..tries).filter(|_| limiter.check(now).is_ok()).count()

@@ -42,12 +42,7 @@ pub(crate) enum DialError {
 
 impl Pool {
     pub(crate) const fn new(dialer: Dialer, limits: ConnectionPool, connect_timeout: Duration) -> Self {
-        Self {
-            dialer,
-            limits,
-            connect_timeout,
-            idle: RefCell::new(Vec::new()),
-        }
+        Self { dialer, limits, connect_timeout, idle: RefCell::new(Vec::new()) }
     }
 
     /// What the `Host` field of a request says.
@@ -68,11 +63,7 @@ impl Pool {
     /// A new connection.
     pub(crate) async fn dial(&self) -> Result<EngineConnection, DialError> {
         match tokio::time::timeout(self.connect_timeout, self.dialer.dial()).await {
-            Ok(stream) => Ok(EngineConnection {
-                stream: stream?,
-                input: Buffer::empty(),
-                ended: false,
-            }),
+            Ok(stream) => Ok(EngineConnection { stream: stream?, input: Buffer::empty(), ended: false }),
             Err(_) => Err(DialError::TimedOut),
         }
     }

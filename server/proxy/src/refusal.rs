@@ -61,10 +61,7 @@ impl Refusal {
             Malformed::TooManyHeaders => 431,
             _ => 400,
         };
-        Self {
-            close: true,
-            ..Self::new(status, "illegal_argument_exception", Outcome::Malformed, problem.to_string())
-        }
+        Self { close: true, ..Self::new(status, "illegal_argument_exception", Outcome::Malformed, problem.to_string()) }
     }
 
     /// The head is longer than permitted.
@@ -74,10 +71,7 @@ impl Refusal {
         } else {
             (431, "the header fields are larger than the limit")
         };
-        Self {
-            close: true,
-            ..Self::new(status, "illegal_argument_exception", Outcome::Malformed, reason)
-        }
+        Self { close: true, ..Self::new(status, "illegal_argument_exception", Outcome::Malformed, reason) }
     }
 
     /// The request did not arrive in time.
@@ -150,10 +144,7 @@ impl Refusal {
 
     /// The body is larger than permitted; the rest of it is not read.
     pub(crate) fn too_large(reason: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            close: true,
-            ..Self::new(413, "content_too_long_exception", Outcome::Malformed, reason)
-        }
+        Self { close: true, ..Self::new(413, "content_too_long_exception", Outcome::Malformed, reason) }
     }
 
     /// The client sends too many requests.

@@ -22,6 +22,10 @@ use crate::wire::{Framing, Malformed};
 /// Largest head of an answer.
 const MAX_HEAD: usize = 64 * 1024;
 
+/// Interim answers (1xx) before the answer. The gateway asks for none; an engine that sends one after the other would
+/// keep a worker busy.
+const MAX_INTERIM: usize = 16;
+
 /// What a client may send ahead while it waits for an answer.
 const MAX_AHEAD: usize = 2 * CHUNK;
 
@@ -102,17 +106,24 @@ impl Relay<'_, '_> {
     /// Receives the head and writes the client's, all but its last line.
     async fn receive_head(&mut self, out: &mut Buffer) -> Result<Outline, Stop> {
         self.connection.deadline.set(self.connection.worker.shared.limits.body_timeout.as_duration());
+        let mut interim = 0;
         loop {
             match find_end(&self.engine.input) {
                 Ok(Arrived::Complete(length)) => {
                     if let Some(outline) = self.read_head(length, out)? {
                         return Ok(outline);
                     }
+                    interim += 1;
+                    if interim > MAX_INTERIM {
+                        return Err(self.broken("the engine sends one interim answer after the other"));
+                    }
                 }
                 Ok(Arrived::Incomplete) if self.engine.input.len() <= MAX_HEAD => {
                     match self.connection.deadline.guard(self.engine.receive()).await {
                         Ok(Ok(1..)) => {}
-                        Ok(Ok(0) | Err(_)) => return Err(self.broken("the engine closed the connection within an answer")),
+                        Ok(Ok(0) | Err(_)) => {
+                            return Err(self.broken("the engine closed the connection within an answer"));
+                        }
                         Err(_) => {
                             self.connection.worker.shared.metrics.upstream_failed(UpstreamFailure::Timeout);
                             return Err(Refusal::timeout().into());
@@ -234,11 +245,7 @@ fn write_head(answer: &ResponseHead<'_>, to_1_1: bool, request_id: &str, out: &m
         }
         Framing::Chunked | Framing::UntilClose => Framing::UntilClose,
     };
-    Outline {
-        framing: answer.framing,
-        to_client,
-        engine_keep_alive: answer.keep_alive,
-    }
+    Outline { framing: answer.framing, to_client, engine_keep_alive: answer.keep_alive }
 }
 
 /// What is still to come of an answer's body.
@@ -264,7 +271,12 @@ impl AnswerBody {
     }
 
     /// Takes what has arrived and hands it to `each`, which says how much it took; the sum is the result.
-    fn take(&mut self, input: &mut Buffer, ended: bool, mut each: impl FnMut(&[u8]) -> usize) -> Result<usize, Malformed> {
+    fn take(
+        &mut self,
+        input: &mut Buffer,
+        ended: bool,
+        mut each: impl FnMut(&[u8]) -> usize,
+    ) -> Result<usize, Malformed> {
         let mut used = 0;
         let mut passed = 0;
         loop {

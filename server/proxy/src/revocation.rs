@@ -57,7 +57,8 @@ mod tests {
     fn expired_ids_do_not_pile_up() {
         let revocations = Revocations::default();
         for number in 0..100_000_i64 {
-            revocations.revoke([(format!("tok_{number}"), UnixTime::from_secs(number + 10))], UnixTime::from_secs(number));
+            revocations
+                .revoke([(format!("tok_{number}"), UnixTime::from_secs(number + 10))], UnixTime::from_secs(number));
         }
         assert!(revocations.ids.read().unwrap().len() <= 2_048);
         assert!(revocations.contains("tok_99999"));

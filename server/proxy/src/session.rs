@@ -83,9 +83,18 @@ impl Session {
         }
     }
 
-    /// Decides on an operation as a whole.
+    /// Decides on an operation as a whole: every right it needs on its own targets.
     pub(crate) fn decide(&self, operation: &Operation) -> Rc<Decided> {
-        self.decide_targets(operation.name, operation.class, operation.action, &operation.targets, operation.hidden)
+        let decide =
+            |class, action| self.decide_targets(operation.name, class, action, &operation.targets, operation.hidden);
+        let decided = decide(operation.class, operation.action);
+        match operation.also {
+            Some((class, action)) if decided.allow => {
+                let also = decide(class, action);
+                if also.allow { Rc::new(decided.joined(&also)) } else { also }
+            }
+            _ => decided,
+        }
     }
 
     /// Decides on a part of an operation: an item of its body.
@@ -108,22 +117,10 @@ impl Session {
         if let Some((_, decided)) = known {
             return Rc::clone(decided);
         }
-        let access = Access {
-            operation,
-            class,
-            action,
-            targets,
-            hidden,
-        };
+        let access = Access { operation, class, action, targets, hidden };
         let decision = decide(&self.client.principal, &self.scopes, &self.client.policies, &access);
         let decided = Rc::new(Decided::from(decision));
-        let question = Question {
-            operation,
-            class,
-            action,
-            targets: targets.clone(),
-            hidden,
-        };
+        let question = Question { operation, class, action, targets: targets.clone(), hidden };
         decisions.remember(question, Rc::clone(&decided));
         decided
     }
@@ -136,6 +133,19 @@ impl Decisions {
         } else if let Some(entry) = self.known.get_mut(self.oldest) {
             *entry = (question, decided);
             self.oldest = (self.oldest + 1) % REMEMBERED;
+        }
+    }
+}
+
+impl Decided {
+    /// Two permissions, both of which were needed.
+    fn joined(&self, other: &Self) -> Self {
+        let new = other.determining.iter().filter(|by| !self.determining.contains(by));
+        Self {
+            allow: self.allow && other.allow,
+            reason: None,
+            needed_scope: None,
+            determining: self.determining.iter().chain(new).cloned().collect(),
         }
     }
 }
@@ -161,4 +171,46 @@ fn scope_for_header(shown: &str) -> Option<String> {
     // RFC 6749 section 3.3: printable ASCII without `"` and `\\`.
     let is_plain = |byte: u8| matches!(byte, b'!' | b'#'..=b'[' | b']'..=b'~');
     scope.bytes().all(is_plain).then(|| scope.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use oauth4os_config::RateLimit;
+    use oauth4os_policy::{Clusters, Policies, Principal, PrincipalKind};
+
+    use super::*;
+    use crate::limit::Limiter;
+
+    fn decide(scopes: &str, method: &str, target: &str) -> Rc<Decided> {
+        let principal = Principal { id: "app".to_owned(), kind: PrincipalKind::Client, groups: Vec::new() };
+        let limit = RateLimit { requests_per_second: 1, burst: 1 };
+        let client = GatewayClient {
+            policies: Policies::none().for_principal(&principal),
+            limiter: Limiter::new(limit),
+            principal,
+        };
+        let held = ScopeSet::parse(scopes, &Clusters::default()).expect("scopes");
+        let session =
+            Session::new(Arc::new(client), "t".to_owned(), held, scopes.to_owned(), UnixTime::from_secs(1), 0, 0);
+        session.decide(&oauth4os_classify::classify(method, target).expect("an operation"))
+    }
+
+    #[test]
+    fn an_operation_with_two_rights_needs_both() {
+        let (both, update) = ("/logs-a/_delete_by_query", "/logs-a/_update/1");
+        let allowed = decide("write:logs-* read:logs-a", "POST", both);
+        assert!(allowed.allow);
+        assert_eq!(allowed.determining, ["write:logs-*", "read:logs-a"]);
+        assert_eq!(decide("admin:logs-*", "POST", both).determining, ["admin:logs-*"]);
+        for (scopes, needed) in [("write:logs-*", "search:logs-a"), ("read:logs-*", "write:logs-a")] {
+            let refused = decide(scopes, "POST", both);
+            assert!(!refused.allow);
+            assert_eq!(refused.needed_scope.as_deref(), Some(needed));
+            assert!(refused.reason.is_some());
+        }
+        assert!(!decide("write:logs-* read:logs-b", "POST", both).allow);
+        assert!(decide("write:logs-a", "POST", update).allow);
+        assert!(!decide("write:logs-a", "POST", "/logs-a/_update/1?_source=true").allow);
+        assert!(decide("write:logs-a read:logs-a", "POST", "/logs-a/_update/1?_source=true").allow);
+    }
 }

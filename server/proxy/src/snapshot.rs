@@ -45,10 +45,6 @@ impl Snapshot {
                 (client.principal.id.clone(), Arc::new(client))
             })
             .collect();
-        Self {
-            generation,
-            verifier,
-            clients,
-        }
+        Self { generation, verifier, clients }
     }
 }

@@ -32,9 +32,8 @@ impl Dialer {
     /// A dialer to `origin`; `tls` is used when the origin wants TLS.
     pub(crate) fn new(origin: Origin, tls: Arc<rustls::ClientConfig>) -> Result<Self, InvalidHost> {
         let tls = if origin.tls {
-            let name = ServerName::try_from(origin.host.clone()).map_err(|_| InvalidHost {
-                host: origin.host.clone(),
-            })?;
+            let name =
+                ServerName::try_from(origin.host.clone()).map_err(|_| InvalidHost { host: origin.host.clone() })?;
             Some((TlsConnector::from(tls), name))
         } else {
             None

@@ -168,9 +168,7 @@ impl ConnectionSlot {
             return None;
         }
         shared.metrics.connections.inc();
-        Some(Self {
-            worker: Rc::clone(worker),
-        })
+        Some(Self { worker: Rc::clone(worker) })
     }
 }
 
@@ -226,10 +224,7 @@ pub(crate) struct RequestIds {
 
 impl RequestIds {
     const fn new(prefix: String) -> Self {
-        Self {
-            prefix,
-            next: Cell::new(0),
-        }
+        Self { prefix, next: Cell::new(0) }
     }
 
     /// Writes the next id to `id`.

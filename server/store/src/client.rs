@@ -42,9 +42,7 @@ impl Client {
     #[must_use]
     pub fn verify_secret(&self, secret: &str, now: UnixTime) -> bool {
         let hash = SecretHash::of(secret);
-        self.secrets.iter().fold(false, |found, stored| {
-            found | (hash.matches(&stored.hash) & stored.is_live(now))
-        })
+        self.secrets.iter().fold(false, |found, stored| found | (hash.matches(&stored.hash) & stored.is_live(now)))
     }
 }
 
@@ -222,12 +220,7 @@ pub trait Clients {
     ///
     /// # Errors
     /// [`NotFound`](crate::StoreError::NotFound).
-    fn expire_client_secret(
-        &self,
-        client_id: &str,
-        secret_id: &str,
-        expires_at: UnixTime,
-    ) -> Pending<'_, ()>;
+    fn expire_client_secret(&self, client_id: &str, secret_id: &str, expires_at: UnixTime) -> Pending<'_, ()>;
 
     /// Removes a secret at once.
     ///
@@ -271,10 +264,7 @@ mod tests {
         assert!(!client.verify_secret(&new.expose().to_lowercase(), now));
         assert!(!client.verify_secret(old.expose(), UnixTime::from_secs(200)));
         assert!(client.verify_secret(new.expose(), UnixTime::from_secs(200)));
-        let none = Client {
-            secrets: Vec::new(),
-            ..client
-        };
+        let none = Client { secrets: Vec::new(), ..client };
         assert!(!none.verify_secret("", now));
     }
 

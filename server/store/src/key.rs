@@ -127,10 +127,7 @@ impl StoredKey {
     pub fn signing_key(&self) -> Result<SigningKey, StoreError> {
         let key = SigningKey::from_pkcs8(self.algorithm, &self.pkcs8)?;
         if key.kid() != self.kid {
-            return Err(StoreError::Corrupt {
-                what: "key",
-                id: self.kid.clone(),
-            });
+            return Err(StoreError::Corrupt { what: "key", id: self.kid.clone() });
         }
         Ok(key)
     }
@@ -173,11 +170,7 @@ pub trait Keys {
 ///
 /// # Errors
 /// [`StoreError`].
-pub async fn signing_keys(
-    store: &dyn Store,
-    usage: KeyUse,
-    now: UnixTime,
-) -> Result<KeySet, StoreError> {
+pub async fn signing_keys(store: &dyn Store, usage: KeyUse, now: UnixTime) -> Result<KeySet, StoreError> {
     let mut stored = store.keys(usage).await?;
     if !stored.iter().any(|key| key.state == KeyState::Active) {
         // Off the runtime's threads: an RSA key takes a tenth of a second and more.
@@ -195,10 +188,7 @@ pub async fn signing_keys(
 /// The key set of keys as [`Keys::keys`] returns them: the active one first.
 pub(crate) fn key_set(stored: Vec<StoredKey>, usage: KeyUse) -> Result<KeySet, StoreError> {
     let mut stored = stored.into_iter();
-    let active = stored.next().ok_or(StoreError::NotFound {
-        what: "active key for",
-        id: usage.as_str().to_owned(),
-    })?;
+    let active = stored.next().ok_or(StoreError::NotFound { what: "active key for", id: usage.as_str().to_owned() })?;
     let mut keys = KeySet::new(Arc::new(active.signing_key()?));
     for retiring in stored {
         keys = keys.also_verifying(Arc::clone(retiring.signing_key()?.public()))?;

@@ -29,8 +29,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 pub use self::client::{
-    Client, ClientChange, ClientKind, Clients, MAX_LIVE_SECRETS, RateLimit, SecretHash,
-    StoredSecret,
+    Client, ClientChange, ClientKind, Clients, MAX_LIVE_SECRETS, RateLimit, SecretHash, StoredSecret,
 };
 pub use self::error::StoreError;
 pub use self::key::{KeyState, KeyUse, Keys, StoredKey, signing_keys};

@@ -30,10 +30,7 @@ impl PageRequest {
 impl Default for PageRequest {
     /// The first 100.
     fn default() -> Self {
-        Self {
-            after: None,
-            limit: 100,
-        }
+        Self { after: None, limit: 100 }
     }
 }
 
@@ -64,16 +61,11 @@ impl FromStr for Cursor {
     type Err = StoreError;
 
     fn from_str(text: &str) -> Result<Self, StoreError> {
-        let plain = URL_SAFE_NO_PAD
-            .decode(text)
-            .map_err(|_| StoreError::Cursor)?;
+        let plain = URL_SAFE_NO_PAD.decode(text).map_err(|_| StoreError::Cursor)?;
         let plain = String::from_utf8(plain).map_err(|_| StoreError::Cursor)?;
         let (time, id) = plain.split_once('.').ok_or(StoreError::Cursor)?;
         let time = time.parse().map_err(|_| StoreError::Cursor)?;
-        Ok(Self {
-            time: UnixTime::from_millis(time),
-            id: id.to_owned(),
-        })
+        Ok(Self { time: UnixTime::from_millis(time), id: id.to_owned() })
     }
 }
 
@@ -84,10 +76,7 @@ mod tests {
     #[test]
     fn a_cursor_survives_being_written() {
         for (time, id) in [(0, ""), (1_795_305_600_123, "tok_a.b"), (-1, "é")] {
-            let cursor = Cursor {
-                time: UnixTime::from_millis(time),
-                id: id.to_owned(),
-            };
+            let cursor = Cursor { time: UnixTime::from_millis(time), id: id.to_owned() };
             assert_eq!(cursor.to_string().parse::<Cursor>().unwrap(), cursor);
         }
     }
@@ -95,10 +84,7 @@ mod tests {
     #[test]
     fn what_is_no_cursor_is_refused() {
         for text in ["", "x", "é", "MTIz", "eC55", "MS5h=", " MS5h"] {
-            assert!(
-                matches!(text.parse::<Cursor>(), Err(StoreError::Cursor)),
-                "{text}"
-            );
+            assert!(matches!(text.parse::<Cursor>(), Err(StoreError::Cursor)), "{text}");
         }
     }
 }

@@ -39,10 +39,7 @@ impl Sealer {
     /// A sealer with one master key.
     #[must_use]
     pub const fn new(current: MasterKey) -> Self {
-        Self {
-            current,
-            previous: Vec::new(),
-        }
+        Self { current, previous: Vec::new() }
     }
 
     /// Also accepts a former master key, for opening a store that is then wrapped with the current one.
@@ -62,44 +59,26 @@ impl Sealer {
     }
 
     /// Opens a data key; with its newly wrapped form when it was wrapped with a former master key.
-    pub(crate) fn unwrap(
-        &self,
-        id: &str,
-        wrapped: &str,
-    ) -> Result<(DataKey, Option<String>), SealError> {
+    pub(crate) fn unwrap(&self, id: &str, wrapped: &str) -> Result<(DataKey, Option<String>), SealError> {
         let needed = envelope::key_id(wrapped).ok_or_else(|| Place::data_key(id).tampered())?;
-        let master = std::iter::once(&self.current)
-            .chain(&self.previous)
-            .find(|master| master.id() == needed)
-            .ok_or_else(|| SealError::WrongMasterKey {
-                given: self.current.id().to_owned(),
-                needed: needed.to_owned(),
-            })?;
+        let master =
+            std::iter::once(&self.current).chain(&self.previous).find(|master| master.id() == needed).ok_or_else(
+                || SealError::WrongMasterKey { given: self.current.id().to_owned(), needed: needed.to_owned() },
+            )?;
         let bytes = open(master.aead(), master.id(), Place::data_key(id), wrapped)?;
         let key = DataKey::new(id.to_owned(), &bytes)?;
-        let rewrapped = if master.id() == self.current.id() {
-            None
-        } else {
-            Some(self.wrap(id, &bytes)?)
-        };
+        let rewrapped = if master.id() == self.current.id() { None } else { Some(self.wrap(id, &bytes)?) };
         Ok((key, rewrapped))
     }
 
     fn wrap(&self, id: &str, bytes: &[u8]) -> Result<String, SealError> {
-        seal(
-            self.current.aead(),
-            self.current.id(),
-            Place::data_key(id),
-            bytes,
-        )
+        seal(self.current.aead(), self.current.id(), Place::data_key(id), bytes)
     }
 }
 
 impl fmt::Debug for Sealer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sealer")
-            .field("master_key", &self.current.id())
-            .finish_non_exhaustive()
+        f.debug_struct("Sealer").field("master_key", &self.current.id()).finish_non_exhaustive()
     }
 }
 
@@ -128,10 +107,7 @@ pub(crate) struct DataKeys {
 
 impl DataKeys {
     pub(crate) fn new(active: DataKey) -> Self {
-        Self {
-            active: active.id.clone(),
-            keys: BTreeMap::from([(active.id.clone(), active)]),
-        }
+        Self { active: active.id.clone(), keys: BTreeMap::from([(active.id.clone(), active)]) }
     }
 
     /// Adds a key that only opens.
@@ -144,14 +120,8 @@ impl DataKeys {
         seal(&key.aead, &key.id, place, plaintext)
     }
 
-    pub(crate) fn open(
-        &self,
-        place: Place<'_>,
-        sealed: &str,
-    ) -> Result<Zeroizing<Vec<u8>>, SealError> {
-        let key = envelope::key_id(sealed)
-            .and_then(|id| self.keys.get(id))
-            .ok_or_else(|| place.tampered())?;
+    pub(crate) fn open(&self, place: Place<'_>, sealed: &str) -> Result<Zeroizing<Vec<u8>>, SealError> {
+        let key = envelope::key_id(sealed).and_then(|id| self.keys.get(id)).ok_or_else(|| place.tampered())?;
         open(&key.aead, &key.id, place, sealed)
     }
 }

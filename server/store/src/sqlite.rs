@@ -44,11 +44,7 @@ impl SqliteStore {
     /// # Errors
     /// [`StoreError`]: the folder is missing, a mode is too wide, another process has the store open, the master key
     /// is not the one the store was sealed with, or the schema is of a newer release.
-    pub async fn open(
-        path: impl AsRef<Path>,
-        sealer: Sealer,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Self, StoreError> {
+    pub async fn open(path: impl AsRef<Path>, sealer: Sealer, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         open::open(path.as_ref(), &sealer, clock).await
     }
 
@@ -56,11 +52,7 @@ impl SqliteStore {
     ///
     /// # Errors
     /// [`StoreError`]; also when there is no store yet, or no key of this use in it.
-    pub async fn peek_keys(
-        path: impl AsRef<Path>,
-        sealer: &Sealer,
-        usage: KeyUse,
-    ) -> Result<KeySet, StoreError> {
+    pub async fn peek_keys(path: impl AsRef<Path>, sealer: &Sealer, usage: KeyUse) -> Result<KeySet, StoreError> {
         peek::peek_keys(path.as_ref(), sealer, usage).await
     }
 
@@ -72,10 +64,7 @@ impl SqliteStore {
 
     /// A transaction that writes. It holds the only writing connection; dropped, it is undone.
     async fn write(&self, doing: &'static str) -> Result<Transaction<'static, Sqlite>, StoreError> {
-        self.writer
-            .begin_with("BEGIN IMMEDIATE")
-            .await
-            .map_err(failed(doing))
+        self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed(doing))
     }
 }
 
@@ -95,10 +84,8 @@ impl Store for SqliteStore {
             const DOING: &str = "create the first administrator";
             let now = self.clock.now();
             let mut tx = self.write(DOING).await?;
-            let before: Option<String> = sqlx::query_scalar(SELECT_INITIALISED)
-                .fetch_optional(&mut *tx)
-                .await
-                .map_err(failed(DOING))?;
+            let before: Option<String> =
+                sqlx::query_scalar(SELECT_INITIALISED).fetch_optional(&mut *tx).await.map_err(failed(DOING))?;
             if let Some(before) = before {
                 return initialised(&before).map(FirstStart::Before);
             }
@@ -117,10 +104,7 @@ impl Store for SqliteStore {
         Box::pin(async move {
             const DOING: &str = "answer";
             for pool in [&self.readers, &self.writer] {
-                sqlx::query("SELECT 1")
-                    .execute(pool)
-                    .await
-                    .map_err(failed(DOING))?;
+                sqlx::query("SELECT 1").execute(pool).await.map_err(failed(DOING))?;
             }
             Ok(())
         })
@@ -138,67 +122,42 @@ impl Store for SqliteStore {
 
 impl fmt::Debug for SqliteStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SqliteStore")
-            .field("path", &self.path)
-            .finish_non_exhaustive()
+        f.debug_struct("SqliteStore").field("path", &self.path).finish_non_exhaustive()
     }
 }
 
 const SELECT_INITIALISED: &str = "SELECT value FROM meta WHERE name = 'initialised_at'";
 
 fn initialised(value: &str) -> Result<UnixTime, StoreError> {
-    value
-        .parse()
-        .map(UnixTime::from_millis)
-        .map_err(|_| corrupt("first start", "initialised_at"))
+    value.parse().map(UnixTime::from_millis).map_err(|_| corrupt("first start", "initialised_at"))
 }
 
 /// Turns the database's failures into the operator's words. SQLite's messages name columns, never values.
 fn failed(doing: &'static str) -> impl Fn(sqlx::Error) -> StoreError {
     move |error| match error {
         sqlx::Error::PoolClosed => StoreError::Closed,
-        sqlx::Error::PoolTimedOut => StoreError::Database {
-            doing,
-            reason: "every connection was busy for 30 seconds".to_owned(),
-        },
-        sqlx::Error::Database(error) => StoreError::Database {
-            doing,
-            reason: error.message().to_owned(),
-        },
-        other => StoreError::Database {
-            doing,
-            reason: other.to_string(),
-        },
+        sqlx::Error::PoolTimedOut => {
+            StoreError::Database { doing, reason: "every connection was busy for 30 seconds".to_owned() }
+        }
+        sqlx::Error::Database(error) => StoreError::Database { doing, reason: error.message().to_owned() },
+        other => StoreError::Database { doing, reason: other.to_string() },
     }
 }
 
 /// As [`failed`], for an insert: a second row of the same id is a conflict.
-fn failed_insert(
-    doing: &'static str,
-    what: &'static str,
-    id: &str,
-) -> impl Fn(sqlx::Error) -> StoreError {
+fn failed_insert(doing: &'static str, what: &'static str, id: &str) -> impl Fn(sqlx::Error) -> StoreError {
     move |error| match &error {
-        sqlx::Error::Database(inner) if inner.is_unique_violation() => StoreError::Exists {
-            what,
-            id: id.to_owned(),
-        },
+        sqlx::Error::Database(inner) if inner.is_unique_violation() => StoreError::Exists { what, id: id.to_owned() },
         _ => failed(doing)(error),
     }
 }
 
 fn not_found(what: &'static str, id: &str) -> StoreError {
-    StoreError::NotFound {
-        what,
-        id: id.to_owned(),
-    }
+    StoreError::NotFound { what, id: id.to_owned() }
 }
 
 fn corrupt(what: &'static str, id: &str) -> StoreError {
-    StoreError::Corrupt {
-        what,
-        id: id.to_owned(),
-    }
+    StoreError::Corrupt { what, id: id.to_owned() }
 }
 
 #[cfg(test)]

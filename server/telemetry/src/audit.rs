@@ -86,12 +86,7 @@ pub struct Event<'a> {
 impl<'a> Event<'a> {
     /// An event with nothing known but what must be.
     #[must_use]
-    pub const fn new(
-        time: UnixTime,
-        event: &'static str,
-        request_id: &'a str,
-        decision: &'static str,
-    ) -> Self {
+    pub const fn new(time: UnixTime, event: &'static str, request_id: &'a str, decision: &'static str) -> Self {
         Self {
             time,
             event,
@@ -155,10 +150,7 @@ impl Audit {
             .create(true)
             .mode(0o600)
             .open(path)
-            .map_err(|source| AuditError {
-                path: path.to_owned(),
-                source,
-            })?;
+            .map_err(|source| AuditError { path: path.to_owned(), source })?;
         Ok(Self::to_writer(file))
     }
 
@@ -173,10 +165,7 @@ impl Audit {
         let dropped = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&dropped);
         let thread = std::thread::spawn(move || write_all(sink, &receiver, &counter));
-        let writer = AuditWriter {
-            sender: sender.clone(),
-            thread,
-        };
+        let writer = AuditWriter { sender: sender.clone(), thread };
         (Self { sender, dropped }, writer)
     }
 
@@ -220,11 +209,7 @@ impl AuditBuffer {
     /// An empty buffer on the way to `audit`.
     #[must_use]
     pub const fn new(audit: Audit) -> Self {
-        Self {
-            audit,
-            bytes: Vec::new(),
-            count: 0,
-        }
+        Self { audit, bytes: Vec::new(), count: 0 }
     }
 
     /// Adds an event.
@@ -330,7 +315,9 @@ mod tests {
         let text = std::fs::read_to_string(&path).unwrap();
         let ids: std::collections::BTreeSet<String> = text
             .lines()
-            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["request_id"].as_str().unwrap().to_owned())
+            .map(|line| {
+                serde_json::from_str::<serde_json::Value>(line).unwrap()["request_id"].as_str().unwrap().to_owned()
+            })
             .collect();
         assert_eq!(ids.len(), 16_000);
         assert_eq!(audit.dropped(), 0);

@@ -17,20 +17,10 @@ pub struct LogError {
 /// # Errors
 /// When `level` is neither a level nor a list of directives, or a log was started before.
 pub fn start(level: &str, json: bool) -> Result<(), LogError> {
-    let refuse = |reason: String| LogError {
-        level: level.to_owned(),
-        reason,
-    };
+    let refuse = |reason: String| LogError { level: level.to_owned(), reason };
     let filter = EnvFilter::try_new(level).map_err(|error| refuse(error.to_string()))?;
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_target(json)
-        .with_ansi(false);
-    let started = if json {
-        subscriber.json().flatten_event(true).try_init()
-    } else {
-        subscriber.try_init()
-    };
+    let subscriber =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(json).with_ansi(false);
+    let started = if json { subscriber.json().flatten_event(true).try_init() } else { subscriber.try_init() };
     started.map_err(|error| refuse(error.to_string()))
 }

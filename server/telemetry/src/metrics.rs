@@ -124,7 +124,11 @@ impl Metrics {
             durations.clone(),
         );
         let upstream_failures = Family::default();
-        registry.register("upstream_failures", "Requests the engine did not answer, by reason", upstream_failures.clone());
+        registry.register(
+            "upstream_failures",
+            "Requests the engine did not answer, by reason",
+            upstream_failures.clone(),
+        );
         let mut counter = |name: &str, help: &str| {
             let counter = Counter::default();
             registry.register(name, help, counter.clone());
@@ -139,7 +143,11 @@ impl Metrics {
         let connections = Gauge::default();
         registry.register("connections", "Connections from clients that are open", connections.clone());
         let audit_dropped = Gauge::default();
-        registry.register("audit_dropped", "Audit events that could not be written since the start", audit_dropped.clone());
+        registry.register(
+            "audit_dropped",
+            "Audit events that could not be written since the start",
+            audit_dropped.clone(),
+        );
         Self {
             requests: PerOutcome::new(|outcome| requests.get_or_create_owned(&OutcomeLabels { outcome })),
             durations: PerOutcome::new(|outcome| durations.get_or_create_owned(&OutcomeLabels { outcome })),

@@ -28,9 +28,7 @@ pub enum SignError {
     #[error("the access token was not made, since {0}")]
     Claims(Invalid),
     /// The token would be longer than [`MAX_TOKEN_BYTES`].
-    #[error(
-        "the access token would be {bytes} bytes long and may have {MAX_TOKEN_BYTES}; ask for fewer scopes"
-    )]
+    #[error("the access token would be {bytes} bytes long and may have {MAX_TOKEN_BYTES}; ask for fewer scopes")]
     TooLong {
         /// The length it would have.
         bytes: usize,
@@ -46,10 +44,7 @@ pub enum SignError {
 /// [`SignError`]; a token that a [`Verifier`] with the same issuer and audience would refuse for its content is not made.
 pub fn sign(key: &SigningKey, claims: &AccessClaims) -> Result<String, SignError> {
     if key.algorithm() != Algorithm::Es256 {
-        return Err(SignError::WrongKey {
-            kid: key.kid().to_owned(),
-            algorithm: key.algorithm(),
-        });
+        return Err(SignError::WrongKey { kid: key.kid().to_owned(), algorithm: key.algorithm() });
     }
     claims.check().map_err(SignError::Claims)?;
     let token = jws::sign(key, "at+jwt", &claims.to_object())?;

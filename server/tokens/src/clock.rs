@@ -92,10 +92,7 @@ fn milliseconds(duration: Duration) -> i64 {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one place where time enters the program"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "the one place where time enters the program")]
     fn now(&self) -> UnixTime {
         // A clock set before 1970 reads as 1970: every token is then not yet valid, and none is accepted.
         std::time::SystemTime::now()
@@ -147,24 +144,15 @@ mod tests {
     fn seconds_round_down_on_both_sides_of_the_epoch() {
         assert_eq!(UnixTime::from_millis(1_999).as_secs(), 1);
         assert_eq!(UnixTime::from_millis(-1).as_secs(), -1);
-        assert_eq!(
-            UnixTime::from_millis(1_999).whole_second(),
-            UnixTime::from_secs(1)
-        );
+        assert_eq!(UnixTime::from_millis(1_999).whole_second(), UnixTime::from_secs(1));
     }
 
     #[test]
     fn arithmetic_saturates() {
         let end = UnixTime::from_secs(i64::MAX) + Duration::MAX;
         assert_eq!(end.as_millis(), i64::MAX);
-        assert_eq!(
-            UnixTime::from_secs(1).since(UnixTime::from_secs(2)),
-            Duration::ZERO
-        );
-        assert_eq!(
-            (UnixTime::from_secs(5) - Duration::from_millis(1)).as_millis(),
-            4_999
-        );
+        assert_eq!(UnixTime::from_secs(1).since(UnixTime::from_secs(2)), Duration::ZERO);
+        assert_eq!((UnixTime::from_secs(5) - Duration::from_millis(1)).as_millis(), 4_999);
     }
 
     #[test]

@@ -122,14 +122,11 @@ impl fmt::Debug for Secret {
 /// Says nothing about whether the secret is in force.
 #[must_use]
 pub fn verify_checksum(text: &str) -> Option<SecretKind> {
-    let kind = SecretKind::ALL
-        .into_iter()
-        .find(|kind| text.starts_with(kind.prefix()))?;
+    let kind = SecretKind::ALL.into_iter().find(|kind| text.starts_with(kind.prefix()))?;
     let body = text.len().checked_sub(CHECKSUM_CHARACTERS)?;
     let (body, found) = text.split_at_checked(body)?;
     let random = body.strip_prefix(kind.prefix())?;
-    let well_formed = random.len() == SECRET_CHARACTERS
-        && random.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let well_formed = random.len() == SECRET_CHARACTERS && random.bytes().all(|byte| byte.is_ascii_alphanumeric());
     (well_formed && constant_time_eq(checksum(body).as_bytes(), found.as_bytes())).then_some(kind)
 }
 
@@ -143,10 +140,7 @@ pub fn constant_time_eq(a: &[u8], b: &[u8]) -> bool {
 #[must_use]
 pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut hash = [0; 32];
-    for (into, from) in hash
-        .iter_mut()
-        .zip(digest::digest(&digest::SHA256, bytes).as_ref())
-    {
+    for (into, from) in hash.iter_mut().zip(digest::digest(&digest::SHA256, bytes).as_ref()) {
         *into = *from;
     }
     hash
@@ -180,9 +174,7 @@ fn checksum(text: &str) -> String {
 }
 
 fn base62_digit(value: u32) -> char {
-    BASE62
-        .get(value as usize % 62)
-        .map_or('0', |digit| char::from(*digit))
+    BASE62.get(value as usize % 62).map_or('0', |digit| char::from(*digit))
 }
 
 /// CRC-32 as in gzip (ISO-HDLC): reflected, polynomial 0x04C11DB7.
@@ -212,10 +204,7 @@ mod tests {
     #[test]
     fn sha256_of_abc() {
         let hex: String = sha256(b"abc").iter().map(|b| format!("{b:02x}")).collect();
-        assert_eq!(
-            hex,
-            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-        );
+        assert_eq!(hex, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     }
 
     #[test]
@@ -232,10 +221,7 @@ mod tests {
 
     #[test]
     fn every_character_of_the_alphabet_is_drawn_evenly() {
-        let text: String = (0..2_000)
-            .map(|_| random_id("").unwrap())
-            .collect::<Vec<_>>()
-            .concat();
+        let text: String = (0..2_000).map(|_| random_id("").unwrap()).collect::<Vec<_>>().concat();
         let expected = text.len() / 62;
         for digit in BASE62 {
             let count = text.bytes().filter(|b| b == digit).count();

@@ -45,9 +45,7 @@ pub enum MintError {
         algorithm: Algorithm,
     },
     /// A value the engine would substitute again or that would break its log lines.
-    #[error(
-        "the claim `{claim}` contains `${{` or a control character; no identity is handed to the engine"
-    )]
+    #[error("the claim `{claim}` contains `${{` or a control character; no identity is handed to the engine")]
     Unsafe {
         /// The claim's name.
         claim: String,
@@ -56,9 +54,7 @@ pub enum MintError {
     #[error("a role for the engine is empty, contains a comma, or begins or ends with a space")]
     Role,
     /// An attribute that has the name of a claim with a meaning of its own, or no plain name.
-    #[error(
-        "`{name}` cannot be the name of an attribute for the engine; use letters, digits and `_`"
-    )]
+    #[error("`{name}` cannot be the name of an attribute for the engine; use letters, digits and `_`")]
     AttributeName {
         /// The name.
         name: String,
@@ -78,9 +74,7 @@ pub enum MintError {
 }
 
 /// Names with a meaning of their own in a JWT or in the engine's configuration.
-const RESERVED: [&str; 9] = [
-    "iss", "sub", "aud", "exp", "nbf", "iat", "jti", "roles", "typ",
-];
+const RESERVED: [&str; 9] = ["iss", "sub", "aud", "exp", "nbf", "iat", "jti", "roles", "typ"];
 
 /// Signs an internal token. Takes most of a millisecond: mint once per grant and keep it until shortly before `exp`.
 ///
@@ -88,10 +82,7 @@ const RESERVED: [&str; 9] = [
 /// [`MintError`]; without a token no request is forwarded.
 pub fn mint(key: &SigningKey, claims: &InternalClaims) -> Result<String, MintError> {
     if key.algorithm() != Algorithm::Rs256 {
-        return Err(MintError::WrongKey {
-            kid: key.kid().to_owned(),
-            algorithm: key.algorithm(),
-        });
+        return Err(MintError::WrongKey { kid: key.kid().to_owned(), algorithm: key.algorithm() });
     }
     check(claims)?;
     let mut object = Map::new();
@@ -111,12 +102,7 @@ pub fn mint(key: &SigningKey, claims: &InternalClaims) -> Result<String, MintErr
 }
 
 fn check(claims: &InternalClaims) -> Result<(), MintError> {
-    for (claim, value) in [
-        ("iss", &claims.iss),
-        ("sub", &claims.sub),
-        ("aud", &claims.aud),
-        ("jti", &claims.jti),
-    ] {
+    for (claim, value) in [("iss", &claims.iss), ("sub", &claims.sub), ("aud", &claims.aud), ("jti", &claims.jti)] {
         if value.is_empty() {
             return Err(MintError::Empty { claim });
         }
@@ -129,14 +115,9 @@ fn check(claims: &InternalClaims) -> Result<(), MintError> {
         }
     }
     for (name, value) in &claims.attributes {
-        let plain = !name.is_empty()
-            && name
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        let plain = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         if !plain || RESERVED.contains(&name.as_str()) {
-            return Err(MintError::AttributeName {
-                name: name.escape_default().to_string(),
-            });
+            return Err(MintError::AttributeName { name: name.escape_default().to_string() });
         }
         refuse_unsafe(name, value)?;
     }
@@ -149,9 +130,7 @@ fn check(claims: &InternalClaims) -> Result<(), MintError> {
 
 fn refuse_unsafe(claim: &str, value: &str) -> Result<(), MintError> {
     if value.contains("${") || value.chars().any(char::is_control) {
-        return Err(MintError::Unsafe {
-            claim: claim.to_owned(),
-        });
+        return Err(MintError::Unsafe { claim: claim.to_owned() });
     }
     Ok(())
 }

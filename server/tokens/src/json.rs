@@ -57,9 +57,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
-        Number::from_f64(value)
-            .map(Value::Number)
-            .ok_or_else(|| E::custom("a number out of range"))
+        Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("a number out of range"))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Value, E> {
@@ -100,25 +98,15 @@ mod tests {
     #[test]
     fn plain_objects_are_read() {
         let members = object(br#" {"a":[1,-2,1.5,true,null,"x"],"b":{"c":"\u00e9"}} "#).unwrap();
-        assert_eq!(
-            Value::Object(members),
-            serde_json::json!({"a":[1,-2,1.5,true,null,"x"],"b":{"c":"é"}})
-        );
+        assert_eq!(Value::Object(members), serde_json::json!({"a":[1,-2,1.5,true,null,"x"],"b":{"c":"é"}}));
     }
 
     #[test]
     fn a_name_that_comes_twice_is_refused_however_it_is_written() {
-        for text in [
-            r#"{"exp":1,"exp":2}"#,
-            r#"{"exp":1,"\u0065xp":2}"#,
-            r#"{"a":{"b":1,"b":1}}"#,
-            r#"{"a":[{"b":1,"b":1}]}"#,
-        ] {
-            assert_eq!(
-                object(text.as_bytes()),
-                Err(NotAnObject::DuplicateName),
-                "{text}"
-            );
+        for text in
+            [r#"{"exp":1,"exp":2}"#, r#"{"exp":1,"\u0065xp":2}"#, r#"{"a":{"b":1,"b":1}}"#, r#"{"a":[{"b":1,"b":1}]}"#]
+        {
+            assert_eq!(object(text.as_bytes()), Err(NotAnObject::DuplicateName), "{text}");
         }
     }
 

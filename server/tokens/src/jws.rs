@@ -11,11 +11,7 @@ use crate::json::{self, NotAnObject};
 use crate::keys::{KeyError, SigningKey};
 
 /// Signs `claims` under the header `{"alg","typ","kid"}`.
-pub(crate) fn sign(
-    key: &SigningKey,
-    typ: &'static str,
-    claims: &Map<String, Value>,
-) -> Result<String, KeyError> {
+pub(crate) fn sign(key: &SigningKey, typ: &'static str, claims: &Map<String, Value>) -> Result<String, KeyError> {
     let header = serde_json::json!({
         "alg": key.algorithm().as_str(),
         "typ": typ,
@@ -75,14 +71,7 @@ impl<'a> Compact<'a> {
             };
             *into = Some(value);
         }
-        Ok(Self {
-            alg: alg.ok_or(Malformed::Header)?,
-            typ,
-            kid,
-            signed,
-            signature: decode(signature)?,
-            claims,
-        })
+        Ok(Self { alg: alg.ok_or(Malformed::Header)?, typ, kid, signed, signature: decode(signature)?, claims })
     }
 
     /// The claims; to be called when the signature is verified.
@@ -94,7 +83,5 @@ impl<'a> Compact<'a> {
 
 /// Base64url without padding, every bit accounted for: one byte string has one text (RFC 7515 section 2).
 fn decode(part: &str) -> Result<Vec<u8>, Malformed> {
-    URL_SAFE_NO_PAD
-        .decode(part)
-        .map_err(|_| Malformed::Encoding)
+    URL_SAFE_NO_PAD.decode(part).map_err(|_| Malformed::Encoding)
 }

@@ -11,8 +11,8 @@ use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _,
-    ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256,
+    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, ParsedPublicKey,
+    RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -112,9 +112,9 @@ impl SigningKey {
             Algorithm::Es256 => EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING)
                 .map(Pair::Es256)
                 .map_err(|_| KeyError::Generate)?,
-            Algorithm::Rs256 => rsa::KeyPair::generate(rsa::KeySize::Rsa2048)
-                .map(Pair::Rs256)
-                .map_err(|_| KeyError::Generate)?,
+            Algorithm::Rs256 => {
+                rsa::KeyPair::generate(rsa::KeySize::Rsa2048).map(Pair::Rs256).map_err(|_| KeyError::Generate)?
+            }
         };
         Self::from_pair(pair)
     }
@@ -129,9 +129,7 @@ impl SigningKey {
             Algorithm::Es256 => EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der)
                 .map(Pair::Es256)
                 .map_err(|_| malformed)?,
-            Algorithm::Rs256 => rsa::KeyPair::from_pkcs8(der)
-                .map(Pair::Rs256)
-                .map_err(|_| malformed)?,
+            Algorithm::Rs256 => rsa::KeyPair::from_pkcs8(der).map(Pair::Rs256).map_err(|_| malformed)?,
         };
         Self::from_pair(pair)
     }
@@ -143,10 +141,9 @@ impl SigningKey {
     pub fn to_pkcs8(&self) -> Result<Zeroizing<Vec<u8>>, KeyError> {
         let malformed = KeyError::Malformed(self.algorithm());
         match &self.pair {
-            Pair::Es256(pair) => pair
-                .to_pkcs8v1()
-                .map(|document| Zeroizing::new(document.as_ref().to_vec()))
-                .map_err(|_| malformed),
+            Pair::Es256(pair) => {
+                pair.to_pkcs8v1().map(|document| Zeroizing::new(document.as_ref().to_vec())).map_err(|_| malformed)
+            }
             Pair::Rs256(pair) => AsDer::<Pkcs8V1Der<'_>>::as_der(pair)
                 .map(|document| Zeroizing::new(document.as_ref().to_vec()))
                 .map_err(|_| malformed),
@@ -185,8 +182,7 @@ impl SigningKey {
             }
             Pair::Rs256(pair) => {
                 let mut signature = vec![0; pair.public_modulus_len()];
-                pair.sign(&RSA_PKCS1_SHA256, &random, message, &mut signature)
-                    .map_err(|_| KeyError::Sign)?;
+                pair.sign(&RSA_PKCS1_SHA256, &random, message, &mut signature).map_err(|_| KeyError::Sign)?;
                 Ok(signature)
             }
         }
@@ -306,13 +302,10 @@ impl PublicKey {
             .ok_or_else(malformed)?;
         let (x, y) = (URL_SAFE_NO_PAD.encode(x), URL_SAFE_NO_PAD.encode(y));
         // RFC 7638 section 3.2: the required members, in the order of their names, without spaces.
-        let kid = thumbprint(&format!(
-            r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#
-        ));
+        let kid = thumbprint(&format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#));
         Ok(Self {
             algorithm: Algorithm::Es256,
-            parsed: ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point.as_ref())
-                .map_err(|_| malformed())?,
+            parsed: ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point.as_ref()).map_err(|_| malformed())?,
             spki: point.as_der().map_err(|_| malformed())?.as_ref().to_vec(),
             jwk: Jwk {
                 kty: "EC",
@@ -341,8 +334,7 @@ impl PublicKey {
         let kid = thumbprint(&format!(r#"{{"e":"{e}","kty":"RSA","n":"{n}"}}"#));
         Ok(Self {
             algorithm: Algorithm::Rs256,
-            parsed: ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, public.as_ref())
-                .map_err(|_| malformed())?,
+            parsed: ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, public.as_ref()).map_err(|_| malformed())?,
             spki: public.as_der().map_err(|_| malformed())?.as_ref().to_vec(),
             jwk: Jwk {
                 kty: "RSA",

@@ -24,7 +24,7 @@ type Connection = StreamOwned<ClientConnection, TcpStream>;
 /// Opens connections to a fresh proxy, one request on each, and compares its memory before and after.
 pub fn measure(proxy: Proxy, program: &Program, port: u16, ca: &Path, tokens: &[Token]) -> Result<IdleMemory> {
     raise_file_limit()?;
-    let mut progress = Progress::start(format!("opening {IDLE} connections to {proxy:?}"));
+    let mut progress = Progress::start(format!("opening {IDLE} connections to {proxy}"));
     let client = Client::new(ca, port)?;
     let mut open = Vec::with_capacity(FIRST + IDLE);
     let mut each = tokens.iter().cycle();

@@ -15,6 +15,7 @@ mod program;
 mod report;
 mod tokens;
 
+use std::fmt;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
@@ -73,9 +74,19 @@ pub enum Profile {
 #[serde(rename_all = "lowercase")]
 enum Proxy {
     Gateway,
-    HAProxy,
+    Haproxy,
     /// An earlier build of the gateway.
     Baseline,
+}
+
+impl fmt::Display for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Gateway => "the gateway",
+            Self::Haproxy => "HAProxy",
+            Self::Baseline => "the earlier build",
+        })
+    }
 }
 
 /// A proxy that takes part.
@@ -164,7 +175,7 @@ pub fn run(options: &Options) -> Result<()> {
     let haproxy = HAProxy::prepare(&folder, &certificates, backend.port)?;
     let mut contenders = vec![
         Contender { proxy: Proxy::Gateway, program, port: gateway.port, requests: requests.clone() },
-        Contender { proxy: Proxy::HAProxy, program: haproxy.start()?, port: haproxy.port, requests },
+        Contender { proxy: Proxy::Haproxy, program: haproxy.start()?, port: haproxy.port, requests },
     ];
     if let Some(binary) = &options.baseline {
         let folder = folder.join("baseline");
@@ -179,7 +190,7 @@ pub fn run(options: &Options) -> Result<()> {
         for contender in &contenders {
             let round = contender.measure(options.seconds)?;
             say(&format!(
-                "round {number}, {:?}: {:.2} us/request ({:.2} in the program), {:.0} requests/s, p50 {:.0} us, p99 {:.0} us, {:.0} % of the core taken by others",
+                "round {number}, {}: {:.2} us/request ({:.2} in the program), {:.0} requests/s, p50 {:.0} us, p99 {:.0} us, {:.0} % of the core taken by others",
                 round.proxy,
                 round.cpu_us,
                 round.user_us,
@@ -203,10 +214,10 @@ pub fn run(options: &Options) -> Result<()> {
 
     let mut idle = Vec::new();
     for (proxy, program, port) in
-        [(Proxy::Gateway, gateway.start()?, gateway.port), (Proxy::HAProxy, haproxy.start()?, haproxy.port)]
+        [(Proxy::Gateway, gateway.start()?, gateway.port), (Proxy::Haproxy, haproxy.start()?, haproxy.port)]
     {
         let memory = idle::measure(proxy, &program, port, &certificates.ca, &tokens)?;
-        say(&format!("{proxy:?}: {:.1} kB for each idle connection", memory.kb_per_connection));
+        say(&format!("{proxy}: {:.1} kB for each idle connection", memory.kb_per_connection));
         idle.push(memory);
         program.stop()?;
     }
@@ -245,7 +256,7 @@ impl Contender {
         let core_after = machine::core_busy(PROXY_CORE)?;
         if load.requests == 0 || load.errors > 0 {
             bail!(
-                "{proxy:?} answered {} requests, and {} went wrong: nothing is measured by that; see the logs in {}",
+                "{proxy} answered {} requests, and {} went wrong: nothing is measured by that; see the logs in {}",
                 load.requests,
                 load.errors,
                 build::target().join("bench").display()

@@ -45,7 +45,7 @@ fn summary(all: &Measurements, out: &mut String) {
         if all.profile == Profile::Release { " --release" } else { "" },
         all.machine.date
     );
-    let ratio = median(all, Proxy::Gateway, |round| round.cpu_us) / median(all, Proxy::HAProxy, |round| round.cpu_us);
+    let ratio = median(all, Proxy::Gateway, |round| round.cpu_us) / median(all, Proxy::Haproxy, |round| round.cpu_us);
     let _ = writeln!(
         out,
         "**The gateway with everything on takes {ratio:.2} times the CPU time of HAProxy as a plain TLS proxy** (medians of {} rounds).\n",
@@ -63,12 +63,12 @@ fn summary(all: &Measurements, out: &mut String) {
         ("resident memory under load, MB", megabytes, 1),
     ];
     for (name, figure, digits) in figures {
-        let (gateway, other) = (median(all, Proxy::Gateway, figure), median(all, Proxy::HAProxy, figure));
+        let (gateway, other) = (median(all, Proxy::Gateway, figure), median(all, Proxy::Haproxy, figure));
         let _ = writeln!(out, "| {name} | {gateway:.digits$} | {other:.digits$} |");
     }
     for memory in &all.idle {
         if memory.proxy == Proxy::Gateway
-            && let Some(other) = all.idle.iter().find(|memory| memory.proxy == Proxy::HAProxy)
+            && let Some(other) = all.idle.iter().find(|memory| memory.proxy == Proxy::Haproxy)
         {
             let _ = writeln!(
                 out,
@@ -138,7 +138,7 @@ fn rounds(all: &Measurements, out: &mut String) {
             out,
             "| {} | {} | {} | {} | {:.2} | {:.2} | {:.2} | {:.0} | {:.0} | {:.0} | {:.1} | {:.0} % |",
             at / contenders + 1,
-            name(round.proxy),
+            round.proxy,
             round.requests,
             round.errors,
             round.cpu_us,
@@ -163,7 +163,7 @@ fn idle(all: &Measurements, out: &mut String) {
         let _ = writeln!(
             out,
             "| {} | {} | {} | {} | {:.1} | {} |",
-            name(memory.proxy),
+            memory.proxy,
             memory.connections,
             memory.rss_before_kb,
             memory.rss_after_kb,
@@ -188,14 +188,6 @@ fn cycles(all: &Measurements, out: &mut String) {
     out.push_str("\n| function | share |\n|---|---|\n");
     for (function, share) in &cycles.functions {
         let _ = writeln!(out, "| `{}` | {:.1} % |", function.replace('|', "\\|"), share * 100.0);
-    }
-}
-
-fn name(proxy: Proxy) -> &'static str {
-    match proxy {
-        Proxy::Gateway => "gateway",
-        Proxy::HAProxy => "HAProxy",
-        Proxy::Baseline => "the gateway's earlier build",
     }
 }
 

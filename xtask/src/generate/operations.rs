@@ -102,12 +102,13 @@ fn parse(text: &str) -> anyhow::Result<Line> {
     let operation = next("the operation column")?;
     let class = next("the class column")?;
     let targets = next("the targets column")?;
-    let (mut body, mut action) = ("opaque", usual_action(class)?);
+    let (mut body, mut action, mut also) = ("opaque", usual_action(class)?, None);
     for word in words {
         match word.split_once('=') {
             Some(("body", rule)) => body = rule,
             Some(("action", name)) => action = name,
-            _ => bail!("`{word}` is neither `body=` nor `action=`"),
+            Some(("also", right)) => also = Some(second_right(right)?),
+            _ => bail!("`{word}` is none of `body=`, `action=` and `also=`"),
         }
     }
     for method in &methods {
@@ -120,10 +121,19 @@ fn parse(text: &str) -> anyhow::Result<Line> {
         class == "Denied" || is_cluster == (targets == "cluster"),
         "classes of the cluster, and only they, have the target `cluster`"
     );
+    ensure!(
+        also.is_none() || targets.split_once(':').is_none() && !matches!(targets, "cluster" | "handle"),
+        "`also=` is a right on the indices of the URL, and there are none"
+    );
+    ensure!(also.is_none() || class != "Denied", "what is `Denied` needs no second right");
     let segments = segments(path)?;
     let spec = format!(
-        "Spec {{ name: {operation:?}, class: Class::{class}, action: Action::{}, targets: {}, body: BodyRule::{}, denied: {} }}",
+        "Spec {{ name: {operation:?}, class: Class::{class}, action: Action::{}, also: {}, targets: {}, body: BodyRule::{}, denied: {} }}",
         capitalised(action),
+        also.map_or_else(
+            || "None".to_owned(),
+            |(class, action)| format!("Some((Class::{class}, Action::{}))", capitalised(action))
+        ),
         target_rule(targets)?,
         body_rule(body)?,
         reason.map_or_else(|| "None".to_owned(), |reason| format!("Some({reason:?})")),
@@ -163,6 +173,15 @@ fn usual_action(class: &str) -> anyhow::Result<&'static str> {
     })
 }
 
+/// Class and action of `also=`.
+fn second_right(right: &str) -> anyhow::Result<(&'static str, &'static str)> {
+    const RIGHTS: [&str; 4] = ["Search", "Get", "Metadata", "Monitor"];
+    match RIGHTS.into_iter().find(|class| class.to_ascii_lowercase() == right) {
+        Some(class) => Ok((class, usual_action(class)?)),
+        None => bail!("`{right}` is not a second right; known: {}", RIGHTS.join(", ").to_ascii_lowercase()),
+    }
+}
+
 fn target_rule(targets: &str) -> anyhow::Result<String> {
     Ok(match targets {
         "cluster" => "TargetRule::Cluster".to_owned(),
@@ -185,7 +204,8 @@ fn target_rule(targets: &str) -> anyhow::Result<String> {
 }
 
 fn body_rule(rule: &str) -> anyhow::Result<String> {
-    const RULES: [&str; 9] = ["opaque", "bulk", "msearch", "mget", "search", "query", "alias", "create", "handles"];
+    const RULES: [&str; 10] =
+        ["opaque", "bulk", "msearch", "mget", "search", "query", "alias", "create", "handles", "update"];
     ensure!(RULES.contains(&rule), "`{rule}` is not a body rule; known: {}", RULES.join(", "));
     Ok(capitalised(rule))
 }
@@ -254,6 +274,13 @@ mod tests {
     }
 
     #[test]
+    fn a_second_right_has_its_usual_action() {
+        let made = source("POST /{index}/x x Write index action=delete also=search\n").unwrap();
+        assert!(made.contains("action: Action::Delete, also: Some((Class::Search, Action::Search))"), "{made}");
+        assert!(source("POST /{index}/x x Write index\n").unwrap().contains("also: None"));
+    }
+
+    #[test]
     fn what_contradicts_is_refused_with_its_line() {
         for (table, expected) in [
             ("GET /a x Info cluster\nGET /a y Info cluster\n", "twice"),
@@ -266,6 +293,10 @@ mod tests {
             ("GET a x Info cluster\n", "begins with"),
             ("GET /a/ x Info cluster\n", "empty segment"),
             ("GET /a x Search index body=magic\n", "body rule"),
+            ("GET /a x Search index also=magic\n", "second right"),
+            ("GET /a x Write body:index also=search\n", "there are none"),
+            ("GET /a x ClusterManage cluster also=search\n", "there are none"),
+            ("GET /a x Denied index also=search : because\n", "no second right"),
             ("GET /a x Search\n", "missing"),
         ] {
             let error = format!("{:#}", source(table).unwrap_err());

@@ -11,10 +11,7 @@ use crate::error::BodyError;
 ///
 /// # Errors
 /// [`BodyError::ContentType`], [`BodyError::ContentEncoding`]. Both fit status 415.
-pub fn check_content(
-    content_type: Option<&str>,
-    content_encoding: Option<&str>,
-) -> Result<(), BodyError> {
+pub fn check_content(content_type: Option<&str>, content_encoding: Option<&str>) -> Result<(), BodyError> {
     if let Some(encoding) = content_encoding
         && !encoding.trim().eq_ignore_ascii_case("identity")
     {
@@ -23,13 +20,9 @@ pub fn check_content(
     let value = content_type.unwrap_or_default();
     let mut parts = value.split(';');
     let media_type = parts.next().unwrap_or_default().trim();
-    let is_json = [
-        "application/json",
-        "application/x-ndjson",
-        "application/vnd.opensearch+json",
-    ]
-    .iter()
-    .any(|known| media_type.eq_ignore_ascii_case(known));
+    let is_json = ["application/json", "application/x-ndjson", "application/vnd.opensearch+json"]
+        .iter()
+        .any(|known| media_type.eq_ignore_ascii_case(known));
     let is_utf8 = parts.all(|parameter| {
         let Some((name, value)) = parameter.split_once('=') else {
             return parameter.trim().is_empty();
@@ -40,9 +33,14 @@ pub fn check_content(
         let value = value.trim().trim_matches('"');
         value.eq_ignore_ascii_case("utf-8") || value.eq_ignore_ascii_case("utf8")
     });
-    if is_json && is_utf8 {
-        Ok(())
-    } else {
-        Err(BodyError::ContentType(value.to_owned()))
-    }
+    if is_json && is_utf8 { Ok(()) } else { Err(BodyError::ContentType(value.to_owned())) }
+}
+
+/// Whether the engine reads the characters of a JSON text as they are written, so that a word that is not among the
+/// bytes, nor could be written with an escape, is not in the text.
+///
+/// Its reader detects UTF-16 and UTF-32, where every `{` has a zero byte, and takes overlong forms of characters
+/// (`0xc1 0x9f` for `_`), which are not UTF-8.
+pub(super) fn is_read_as_written(body: &[u8]) -> bool {
+    memchr::memchr(0, body).is_none() && std::str::from_utf8(body).is_ok()
 }

@@ -16,15 +16,11 @@ pub(super) fn inspect_alias(body: &[u8], found: &mut Inspection) -> Result<(), B
                 let list = reader.string()?;
                 found.add_list(Class::Manage, Action::Manage, &list)
             }
-            _ => Err(BodyError::Form(
-                "`index` and `alias` of an alias are strings",
-            )),
+            _ => Err(BodyError::Form("`index` and `alias` of an alias are strings")),
         },
         "filter" if reader.kind()? == Kind::Object => search::inspect_value(reader, found),
         _ => match reader.kind()? {
-            Kind::Object | Kind::Array => {
-                Err(BodyError::Form("only `filter` of an alias is an object"))
-            }
+            Kind::Object | Kind::Array => Err(BodyError::Form("only `filter` of an alias is an object")),
             _ => reader.skip(),
         },
     })?;

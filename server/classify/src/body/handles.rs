@@ -12,9 +12,7 @@ pub(super) fn inspect(body: &[u8], found: &mut Inspection) -> Result<(), BodyErr
     reader.object(&mut |reader, key| match (key, reader.kind()?) {
         ("scroll_id" | "pit_id", Kind::Array) => reader.array(&mut |reader| id(reader, found)),
         ("scroll_id" | "pit_id", _) => id(reader, found),
-        (_, Kind::Object | Kind::Array) => Err(BodyError::Form(
-            "a body of ids has nothing nested but the ids",
-        )),
+        (_, Kind::Object | Kind::Array) => Err(BodyError::Form("a body of ids has nothing nested but the ids")),
         _ => reader.skip(),
     })?;
     reader.end()
@@ -23,9 +21,7 @@ pub(super) fn inspect(body: &[u8], found: &mut Inspection) -> Result<(), BodyErr
 fn id(reader: &mut Reader<'_>, found: &mut Inspection) -> Result<(), BodyError> {
     let id = reader.string()?;
     if id.split(',').any(|id| id == ALL) {
-        return Err(BodyError::Form(
-            "`_all` would end what other clients opened; name the ids",
-        ));
+        return Err(BodyError::Form("`_all` would end what other clients opened; name the ids"));
     }
     found.pits.push(id.into_owned());
     Ok(())

@@ -10,18 +10,11 @@ pub(super) struct Lines {
     begun: bool,
     /// The present line, counted from 1.
     number: u64,
-    limit: usize,
 }
 
 impl Lines {
-    /// `limit`: longest wanted line in bytes, without its newline.
-    pub(super) const fn new(limit: usize) -> Self {
-        Self {
-            pending: Vec::new(),
-            begun: false,
-            number: 1,
-            limit,
-        }
+    pub(super) const fn new() -> Self {
+        Self { pending: Vec::new(), begun: false, number: 1 }
     }
 
     pub(super) const fn number(&self) -> u64 {
@@ -49,18 +42,16 @@ impl Lines {
     }
 
     /// Takes the present line, without its newline, to `use_line`. The rest of the chunk, and what `use_line` said
-    /// if the line has ended.
+    /// if the line has ended. `limit`: longest line in bytes, without its newline.
     pub(super) fn take<'c, T, E: From<BodyError>>(
         &mut self,
         chunk: &'c [u8],
+        limit: usize,
         use_line: impl FnOnce(&[u8], u64) -> Result<T, E>,
     ) -> Result<(&'c [u8], Option<T>), E> {
-        let too_long = BodyError::LineTooLong {
-            line: self.number,
-            limit: self.limit,
-        };
+        let too_long = BodyError::LineTooLong { line: self.number, limit };
         let Some(end) = memchr::memchr(b'\n', chunk) else {
-            if self.pending.len() + chunk.len() > self.limit {
+            if self.pending.len() + chunk.len() > limit {
                 return Err(too_long.into());
             }
             self.begun |= !chunk.is_empty();
@@ -68,7 +59,7 @@ impl Lines {
             return Ok((&[], None));
         };
         let (line, rest) = chunk.split_at_checked(end).unwrap_or((chunk, &[]));
-        if self.pending.len() + line.len() > self.limit {
+        if self.pending.len() + line.len() > limit {
             return Err(too_long.into());
         }
         let made = if self.pending.is_empty() {

@@ -6,11 +6,7 @@ use crate::expression;
 use crate::json::{Kind, Reader};
 use crate::operation::{Action, Class};
 
-pub(super) fn inspect(
-    body: &[u8],
-    default: Option<&str>,
-    found: &mut Inspection,
-) -> Result<(), BodyError> {
+pub(super) fn inspect(body: &[u8], default: Option<&str>, found: &mut Inspection) -> Result<(), BodyError> {
     let mut reader = Reader::new(body)?;
     reader.object(&mut |reader, key| match key {
         "docs" => reader.array(&mut |reader| document(reader, default, found)),
@@ -26,11 +22,7 @@ pub(super) fn inspect(
 
 /// The engine's reader loses its place in unknown objects and arrays, and takes an `_index` from inside of them: only
 /// the known ones are let through, and only with plain values.
-fn document(
-    reader: &mut Reader<'_>,
-    default: Option<&str>,
-    found: &mut Inspection,
-) -> Result<(), BodyError> {
+fn document(reader: &mut Reader<'_>, default: Option<&str>, found: &mut Inspection) -> Result<(), BodyError> {
     let mut index = None;
     reader.object(&mut |reader, key| match (key, reader.kind()?) {
         ("_index", Kind::String) => {
@@ -43,9 +35,7 @@ fn document(
             Kind::Array => plain_list(reader),
             _ => reader.scalar().map(drop),
         }),
-        (_, Kind::Object | Kind::Array) => Err(BodyError::Form(
-            "a document has an object or array it cannot have",
-        )),
+        (_, Kind::Object | Kind::Array) => Err(BodyError::Form("a document has an object or array it cannot have")),
         _ => reader.skip(),
     })?;
     add(index.as_deref().or(default), found)
@@ -57,9 +47,7 @@ fn plain_list(reader: &mut Reader<'_>) -> Result<(), BodyError> {
 
 fn add(index: Option<&str>, found: &mut Inspection) -> Result<(), BodyError> {
     let Some(index) = index else {
-        return Err(BodyError::Form(
-            "a document names no index and the request has no default",
-        ));
+        return Err(BodyError::Form("a document names no index and the request has no default"));
     };
     if !expression::is_single_name(index) {
         return Err(BodyError::IndexName(index.to_owned()));

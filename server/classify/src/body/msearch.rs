@@ -25,6 +25,7 @@ pub struct MsearchItem {
 /// Reads a multi-search body chunk by chunk; keeps one line.
 pub struct MsearchScanner {
     default: Vec<String>,
+    max_line: usize,
     lines: Lines,
     header: Option<Header>,
     items: u64,
@@ -41,13 +42,7 @@ impl MsearchScanner {
     /// `default` as in [`Body::Msearch`](crate::Body::Msearch); `max_line` is the longest line in bytes.
     #[must_use]
     pub const fn new(default: Vec<String>, max_line: usize) -> Self {
-        Self {
-            default,
-            lines: Lines::new(max_line),
-            header: None,
-            items: 0,
-            broken: false,
-        }
+        Self { default, max_line, lines: Lines::new(), header: None, items: 0, broken: false }
     }
 
     /// Reads a chunk; `on_item` gets each search whose query line ends in it.
@@ -68,7 +63,7 @@ impl MsearchScanner {
             match self.header.take() {
                 None => {
                     let default = &self.default;
-                    let (rest, header) = self.lines.take(chunk, |line, number| {
+                    let (rest, header) = self.lines.take(chunk, self.max_line, |line, number| {
                         if line.is_empty() && number == 1 {
                             Ok(None)
                         } else {
@@ -79,7 +74,7 @@ impl MsearchScanner {
                     self.header = header.flatten();
                 }
                 Some(header) => {
-                    let (rest, body) = self.lines.take(chunk, |line, _| {
+                    let (rest, body) = self.lines.take(chunk, self.max_line, |line, _| {
                         let mut body = Inspection::default();
                         search::inspect(line, true, &mut body).map(|()| body)
                     })?;
@@ -89,18 +84,9 @@ impl MsearchScanner {
                         break;
                     };
                     self.items += 1;
-                    let Header {
-                        targets,
-                        hidden,
-                        line,
-                    } = header;
+                    let Header { targets, hidden, line } = header;
                     let hidden = hidden || body.hidden;
-                    on_item(MsearchItem {
-                        targets,
-                        body,
-                        hidden,
-                        line,
-                    })?;
+                    on_item(MsearchItem { targets, body, hidden, line })?;
                 }
             }
         }
@@ -142,17 +128,12 @@ fn parse_header(line: &[u8], number: u64, default: &[String]) -> Result<Header, 
                 "index" | "indices" => {
                     if targets.is_some() {
                         // The engine takes whichever its hash map yields last.
-                        return Err(BodyError::Line {
-                            line: number,
-                            what: "both `index` and `indices`",
-                        });
+                        return Err(BodyError::Line { line: number, what: "both `index` and `indices`" });
                     }
                     targets = Some(parse_targets(reader, number)?);
                 }
                 "expand_wildcards" | "expandWildcards" => {
-                    hidden |= parse_list(reader, number)?
-                        .iter()
-                        .any(|part| expression::expands_to_hidden(part));
+                    hidden |= parse_list(reader, number)?.iter().any(|part| expression::expands_to_hidden(part));
                 }
                 _ => reader.skip()?,
             }
@@ -162,11 +143,7 @@ fn parse_header(line: &[u8], number: u64, default: &[String]) -> Result<Header, 
     }
     let targets = targets.unwrap_or_else(|| default.to_vec());
     hidden |= targets.iter().any(|target| expression::is_hidden(target));
-    Ok(Header {
-        targets,
-        hidden,
-        line: number,
-    })
+    Ok(Header { targets, hidden, line: number })
 }
 
 /// A comma-separated string or an array of strings; nothing in it means all indices.
@@ -182,10 +159,7 @@ fn parse_targets(reader: &mut Reader<'_>, number: u64) -> Result<Vec<String>, Bo
 }
 
 fn parse_list(reader: &mut Reader<'_>, number: u64) -> Result<Vec<String>, BodyError> {
-    let not_strings = || BodyError::Line {
-        line: number,
-        what: "a list is neither a string nor an array of strings",
-    };
+    let not_strings = || BodyError::Line { line: number, what: "a list is neither a string nor an array of strings" };
     let mut list = Vec::new();
     match reader.kind()? {
         Kind::String => list.push(reader.string()?.into_owned()),

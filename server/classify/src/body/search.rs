@@ -8,6 +8,7 @@
 use memchr::memmem;
 
 use crate::body::Inspection;
+use crate::body::content::is_read_as_written;
 use crate::error::BodyError;
 use crate::json::{Kind, Reader};
 use crate::operation::{Action, Class};
@@ -45,11 +46,7 @@ const NO_LOOKUP: [&str; 22] = [
 ];
 
 /// `with_pit`: the operation is a search, for which a point in time can replace the index.
-pub(super) fn inspect(
-    body: &[u8],
-    with_pit: bool,
-    found: &mut Inspection,
-) -> Result<(), BodyError> {
+pub(super) fn inspect(body: &[u8], with_pit: bool, found: &mut Inspection) -> Result<(), BodyError> {
     if is_plain(body) {
         return Ok(());
     }
@@ -64,10 +61,7 @@ pub(super) fn inspect(
 }
 
 /// A query inside another document.
-pub(super) fn inspect_value(
-    reader: &mut Reader<'_>,
-    found: &mut Inspection,
-) -> Result<(), BodyError> {
+pub(super) fn inspect_value(reader: &mut Reader<'_>, found: &mut Inspection) -> Result<(), BodyError> {
     value(reader, Place::TOP, false, found)
 }
 
@@ -76,9 +70,10 @@ pub(super) fn inspect_value(
 fn is_plain(body: &[u8]) -> bool {
     body.trim_ascii_start().starts_with(b"{")
         && memchr::memchr(b'\\', body).is_none()
-        && ["index", "\"pit\"", "indices_boost", "wrapper"].iter().all(|word| memmem::find(body, word.as_bytes()).is_none())
-        // UTF-16 and UTF-32, which the engine detects, have these.
-        && memchr::memchr(0, body).is_none()
+        && ["index", "\"pit\"", "indices_boost", "wrapper"]
+            .iter()
+            .all(|word| memmem::find(body, word.as_bytes()).is_none())
+        && is_read_as_written(body)
 }
 
 /// Where a member stands.
@@ -91,10 +86,7 @@ struct Place<'p> {
 }
 
 impl Place<'_> {
-    const TOP: Place<'static> = Place {
-        parent: "",
-        lookup: false,
-    };
+    const TOP: Place<'static> = Place { parent: "", lookup: false };
 
     fn may_look_up(self) -> bool {
         self.lookup || !NO_LOOKUP.contains(&self.parent)
@@ -103,24 +95,14 @@ impl Place<'_> {
     /// The place of what is inside the member `key`.
     fn below(self, key: &str) -> Place<'_> {
         let lookup = self.lookup || self.parent == "terms" || LOOKUP.contains(&key);
-        Place {
-            parent: key,
-            lookup,
-        }
+        Place { parent: key, lookup }
     }
 }
 
 /// Reads the value of one member.
-fn member(
-    reader: &mut Reader<'_>,
-    key: &str,
-    place: Place<'_>,
-    found: &mut Inspection,
-) -> Result<(), BodyError> {
+fn member(reader: &mut Reader<'_>, key: &str, place: Place<'_>, found: &mut Inspection) -> Result<(), BodyError> {
     if key == "wrapper" && reader.kind()? == Kind::Object {
-        return Err(BodyError::Form(
-            "a `wrapper` query hides its query in base64; send the query itself",
-        ));
+        return Err(BodyError::Form("a `wrapper` query hides its query in base64; send the query itself"));
     }
     let names_index = matches!(key, "index" | "_index") && place.may_look_up();
     value(reader, place.below(key), names_index, found)

@@ -4,7 +4,7 @@
 //! list was tried against the REST endpoints of its permission class on 3.4.0 and 2.19.4.
 //!
 //! The plugin checks some actions on the cluster as a whole although they are named `indices:` (`PrivilegesEvaluator`,
-//! `isClusterPerm`): scroll, and the outer request of `_bulk`, `_mget` and `_msearch`, whose items are then checked one
+//! `isClusterPerm`): scroll, and the outer request of `_bulk`, `_mget`, `_msearch` and `mtv`, whose items are then checked one
 //! by one against the index patterns. They stand in `cluster_permissions` and grant nothing without the index actions.
 
 use oauth4os_policy::EngineRole;
@@ -20,7 +20,8 @@ const MAIN: &[&str] = &["cluster:monitor/main"];
 const SEARCH_OUTER: &[&str] =
     &["indices:data/read/msearch", "indices:data/read/scroll", "indices:data/read/scroll/clear"];
 
-const GET_OUTER: &[&str] = &["indices:data/read/mget"];
+/// `mtv` is what a `more_like_this` query asks for by itself when it names documents.
+const GET_OUTER: &[&str] = &["indices:data/read/mget", "indices:data/read/mtv"];
 
 const WRITE_OUTER: &[&str] = &["indices:data/write/bulk"];
 

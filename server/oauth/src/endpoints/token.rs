@@ -184,7 +184,7 @@ fn granted(authority: &Authority, client: &Client, requested: Option<&str>) -> R
         return if client.scopes.is_empty() { Err(TokenError::NothingToGrant) } else { Ok(client.scopes.clone()) };
     };
     // A refusal names the scope: not when it is something else, pasted into the wrong place.
-    if requested.contains("o4s_") || requested.starts_with("eyJ") {
+    if requested.contains("o4s_") || requested.starts_with("eyJ") || requested.split(' ').any(looks_like_a_secret) {
         return Err(TokenError::SecretAsScope);
     }
     let requested = authority.parse_scopes(requested)?;
@@ -202,16 +202,24 @@ fn granted(authority: &Authority, client: &Client, requested: Option<&str>) -> R
 fn record_refused(authority: &Authority, caller: &Caller, claimed: Option<&str>, refusal: &Refusal) {
     let reason = format!("{}: {}", refusal.code.as_str(), refusal.description);
     let mut event: Event<'_> = caller.event(authority.now(), "token.refused", "deny");
-    event.client = claimed.filter(|id| is_client_id(id));
+    event.client = claimed.filter(|id| authority.clients.get(id).is_some() || is_client_id(id));
     event.reason = Some(&reason);
     event.status = Some(refusal.code.status().as_u16());
     authority.audit.record(&event);
     authority.metrics.tokens_refused.inc();
 }
 
-/// Whether a claimed id may be recorded. It is not proven: it could be a secret sent in the wrong place, or a whole book.
+/// The length from which a word could be a client's secret.
+const SECRET_LENGTH: usize = 24;
+
+/// Whether a word among the scopes is none, and as long as a secret.
+fn looks_like_a_secret(word: &str) -> bool {
+    word.len() >= SECRET_LENGTH && !word.contains(':')
+}
+
+/// Whether the id of no client may be recorded. It could be a secret sent in the wrong place, or a whole book.
 fn is_client_id(id: &str) -> bool {
-    (1..=128).contains(&id.len())
+    (1..SECRET_LENGTH).contains(&id.len())
         && !id.contains("o4s_")
         && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
 }

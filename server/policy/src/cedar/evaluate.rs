@@ -3,9 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::LazyLock;
 
-use cedar_policy::{
-    AuthorizationError, Authorizer, Context, Decision, Entities, Entity, EntityUid, Request,
-};
+use cedar_policy::{AuthorizationError, Authorizer, Context, Decision, Entities, Entity, EntityUid, Request};
 use oauth4os_classify::Action;
 
 use super::slice::{PrincipalPolicies, Ruled, Sliced};
@@ -72,14 +70,8 @@ impl PrincipalPolicies {
         match resource {
             Resource::Cluster => Ok(query.cluster().into_ruling("the cluster")),
             Resource::SomeIndex => {
-                let everything = sliced
-                    .contained
-                    .iter()
-                    .map(|(_, uid)| uid.clone())
-                    .collect();
-                Ok(query
-                    .index(everything)
-                    .into_ruling("the indices of this scroll or point in time"))
+                let everything = sliced.contained.iter().map(|(_, uid)| uid.clone()).collect();
+                Ok(query.index(everything).into_ruling("the indices of this scroll or point in time"))
             }
             Resource::Indices(expressions) => query.indices(expressions, false),
             Resource::Mentioned(expressions) => query.indices(expressions, true),
@@ -101,13 +93,8 @@ impl Answer {
         let resource = || resource.to_owned();
         match self {
             Self::Permitted(policies) => Ruling::Permitted { policies },
-            Self::Forbidden(policies) => Ruling::Forbidden {
-                policies,
-                resource: resource(),
-            },
-            Self::NotPermitted => Ruling::NotPermitted {
-                resource: resource(),
-            },
+            Self::Forbidden(policies) => Ruling::Forbidden { policies, resource: resource() },
+            Self::NotPermitted => Ruling::NotPermitted { resource: resource() },
             Self::Failed(policy) => Ruling::Failed { policy },
         }
     }
@@ -120,10 +107,7 @@ struct Query<'a> {
 
 impl<'a> Query<'a> {
     fn new(sliced: &'a Sliced, action: Action) -> Option<Self> {
-        Some(Self {
-            sliced,
-            action: FIXED.as_ref()?.actions.get(&action)?,
-        })
+        Some(Self { sliced, action: FIXED.as_ref()?.actions.get(&action)? })
     }
 
     /// Each expression by itself. Expressions with the same patterns around them get the same answer, asked for once.
@@ -143,23 +127,14 @@ impl<'a> Query<'a> {
             }
             answered.insert(parents);
         }
-        Ok(Ruling::Permitted {
-            policies: permitting.into_iter().collect(),
-        })
+        Ok(Ruling::Permitted { policies: permitting.into_iter().collect() })
     }
 
     /// The patterns that contain the expression and those it overlaps.
-    fn parents(
-        &self,
-        expression: Requested<'_>,
-        budget: &mut Budget,
-    ) -> Result<Vec<EntityUid>, TooComplex> {
+    fn parents(&self, expression: Requested<'_>, budget: &mut Budget) -> Result<Vec<EntityUid>, TooComplex> {
         let mut parents = Vec::new();
         for (glob, uid) in &self.sliced.contained {
-            let pattern = crate::containment::Branch {
-                include: glob,
-                exclusions: &[],
-            };
+            let pattern = crate::containment::Branch { include: glob, exclusions: &[] };
             if contains(std::iter::once(pattern), expression.names, budget)? {
                 parents.push(uid.clone());
             }
@@ -188,25 +163,18 @@ impl<'a> Query<'a> {
     }
 
     fn ask(&self, resource: Entity) -> Answer {
-        let Ok(request) = Request::new(
-            self.sliced.principal.uid(),
-            self.action.uid(),
-            resource.uid(),
-            Context::empty(),
-            None,
-        ) else {
+        let Ok(request) =
+            Request::new(self.sliced.principal.uid(), self.action.uid(), resource.uid(), Context::empty(), None)
+        else {
             return Answer::NotPermitted;
         };
-        let Ok(entities) = Entities::from_entities(
-            [self.sliced.principal.clone(), self.action.clone(), resource],
-            None,
-        ) else {
+        let Ok(entities) =
+            Entities::from_entities([self.sliced.principal.clone(), self.action.clone(), resource], None)
+        else {
             return Answer::NotPermitted;
         };
         let response = Authorizer::new().is_authorized(&request, &self.sliced.set, &entities);
-        if let Some(AuthorizationError::PolicyEvaluationError(error)) =
-            response.diagnostics().errors().next()
-        {
+        if let Some(AuthorizationError::PolicyEvaluationError(error)) = response.diagnostics().errors().next() {
             return Answer::Failed(id(error.policy_id()));
         }
         let mut policies: Vec<String> = response.diagnostics().reason().map(id).collect();
@@ -240,19 +208,11 @@ static FIXED: LazyLock<Option<Fixed>> = LazyLock::new(|| {
     let in_schema = schema.action_entities().ok()?;
     let actions = Action::ALL
         .into_iter()
-        .filter_map(|action| {
-            Some((
-                action,
-                in_schema.get(&uid("Action", action.as_str())?)?.clone(),
-            ))
-        })
+        .filter_map(|action| Some((action, in_schema.get(&uid("Action", action.as_str())?)?.clone())))
         .collect();
     Some(Fixed {
         actions,
-        cluster: Entity::new_no_attrs(
-            uid("Cluster", "cluster")?,
-            HashSet::from([uid("ResourceType", "cluster")?]),
-        ),
+        cluster: Entity::new_no_attrs(uid("Cluster", "cluster")?, HashSet::from([uid("ResourceType", "cluster")?])),
         index_type: uid("ResourceType", "index")?,
         requested: uid("Index", "<requested>")?,
     })

@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use cedar_policy::{
-    Effect, Policy, PolicyId, PolicySet, ValidationMode, ValidationWarning, Validator,
-};
+use cedar_policy::{Effect, Policy, PolicyId, PolicySet, ValidationMode, ValidationWarning, Validator};
 use miette::Diagnostic;
 
 use super::sense::{self, Patterns};
@@ -41,16 +39,8 @@ pub struct PolicyErrors {
 impl fmt::Display for PolicyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.policy {
-            Some(policy) => write!(
-                f,
-                "the policy `{policy}` in `{}` is refused: {}",
-                self.file, self.reason
-            ),
-            None => write!(
-                f,
-                "the policy file `{}` cannot be read: {}",
-                self.file, self.reason
-            ),
+            Some(policy) => write!(f, "the policy `{policy}` in `{}` is refused: {}", self.file, self.reason),
+            None => write!(f, "the policy file `{}` cannot be read: {}", self.file, self.reason),
         }
     }
 }
@@ -94,16 +84,10 @@ pub(super) fn load(files: &[PolicyFile<'_>]) -> Result<Loaded, PolicyErrors> {
     }
     loader.validate(files);
     if loader.errors.is_empty() {
-        let policies = loader
-            .policies
-            .into_iter()
-            .map(|(_, policy)| policy)
-            .collect();
+        let policies = loader.policies.into_iter().map(|(_, policy)| policy).collect();
         return Ok(Loaded { policies });
     }
-    Err(PolicyErrors {
-        errors: loader.errors,
-    })
+    Err(PolicyErrors { errors: loader.errors })
 }
 
 #[derive(Default)]
@@ -132,14 +116,10 @@ impl Loader {
             self.refuse(
                 file.name,
                 None,
-                "it holds a template (`?principal`, `?resource`), write principal and resource out"
-                    .to_owned(),
+                "it holds a template (`?principal`, `?resource`), write principal and resource out".to_owned(),
             );
         }
-        let mut numbered: Vec<(usize, &Policy)> = set
-            .policies()
-            .map(|policy| (number(policy.id()), policy))
-            .collect();
+        let mut numbered: Vec<(usize, &Policy)> = set.policies().map(|policy| (number(policy.id()), policy)).collect();
         numbered.sort_by_key(|(number, _)| *number);
         for (at, (_, policy)) in numbered.into_iter().enumerate() {
             let id = policy
@@ -175,12 +155,9 @@ impl Loader {
             }
         };
         let result = Validator::new(schema).validate(&self.originals, ValidationMode::Strict);
-        let errors = result
-            .validation_errors()
-            .map(|error| (error.policy_id(), with_help(error.to_string(), error)));
-        let warnings = result
-            .validation_warnings()
-            .filter(|warning| !matches!(warning, ValidationWarning::MixedScriptString(_)));
+        let errors = result.validation_errors().map(|error| (error.policy_id(), with_help(error.to_string(), error)));
+        let warnings =
+            result.validation_warnings().filter(|warning| !matches!(warning, ValidationWarning::MixedScriptString(_)));
         let warnings = warnings.map(|warning| (warning.policy_id(), warning.to_string()));
         // One slip often shows in every action; one sentence per policy is enough, and an error says more than a warning.
         let mut found: BTreeMap<&str, String> = BTreeMap::new();
@@ -190,64 +167,42 @@ impl Loader {
         for (id, reason) in found {
             let file = self.files.get(id).cloned().unwrap_or_default();
             // The validator's sentence begins with the id, which stands in ours already.
-            let reason = reason
-                .strip_prefix(&format!("for policy `{id}`, "))
-                .unwrap_or(&reason)
-                .to_owned();
-            self.errors
-                .retain(|error| error.policy.as_deref() != Some(id));
+            let reason = reason.strip_prefix(&format!("for policy `{id}`, ")).unwrap_or(&reason).to_owned();
+            self.errors.retain(|error| error.policy.as_deref() != Some(id));
             self.refuse(&file, Some(id.to_owned()), reason);
         }
     }
 
     fn refuse(&mut self, file: &str, policy: Option<String>, reason: String) {
-        self.errors.push(PolicyError {
-            file: file.to_owned(),
-            policy,
-            reason,
-        });
+        self.errors.push(PolicyError { file: file.to_owned(), policy, reason });
     }
 }
 
 fn compile(id: &str, policy: &Policy) -> Result<LoadedPolicy, String> {
     let json = policy.to_json().map_err(|error| error.to_string())?;
-    let any_action = matches!(
-        policy.action_constraint(),
-        cedar_policy::ActionConstraint::Any
-    );
+    let any_action = matches!(policy.action_constraint(), cedar_policy::ActionConstraint::Any);
     let rewritten = sense::rewrite(json, policy.effect())?;
-    let compiled = Policy::from_json(Some(PolicyId::new(id)), rewritten.json)
-        .map_err(|error| error.to_string())?;
+    let compiled = Policy::from_json(Some(PolicyId::new(id)), rewritten.json).map_err(|error| error.to_string())?;
     Ok(LoadedPolicy {
         id: id.to_owned(),
         effect: policy.effect(),
         policy: compiled,
         patterns: rewritten.patterns,
-        forbidden_everywhere: rewritten
-            .unconditional
-            .filter(|_| any_action)
-            .unwrap_or_default(),
+        forbidden_everywhere: rewritten.unconditional.filter(|_| any_action).unwrap_or_default(),
     })
 }
 
 /// The position Cedar gave a policy when it read the file: `policy0`, `policy1`, ...
 fn number(id: &PolicyId) -> usize {
     let id: &str = id.as_ref();
-    id.strip_prefix("policy")
-        .and_then(|number| number.parse().ok())
-        .unwrap_or(usize::MAX)
+    id.strip_prefix("policy").and_then(|number| number.parse().ok()).unwrap_or(usize::MAX)
 }
 
 /// `line 3: ` if the error says where it is.
 fn position(text: &str, error: &impl Diagnostic) -> String {
-    let offset = error
-        .labels()
-        .and_then(|mut labels| labels.next())
-        .map(|label| label.offset());
+    let offset = error.labels().and_then(|mut labels| labels.next()).map(|label| label.offset());
     let before = offset.and_then(|offset| text.split_at_checked(offset.min(text.len())));
-    before.map_or_else(String::new, |(before, _)| {
-        format!("line {}: ", before.matches('\n').count() + 1)
-    })
+    before.map_or_else(String::new, |(before, _)| format!("line {}: ", before.matches('\n').count() + 1))
 }
 
 fn with_help(sentence: String, error: &impl Diagnostic) -> String {

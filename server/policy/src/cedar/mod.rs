@@ -58,9 +58,7 @@ impl Policies {
 
     /// The ids of all policies, in the order of files and positions.
     pub fn ids(&self) -> impl Iterator<Item = &str> {
-        self.0
-            .iter()
-            .flat_map(|loaded| loaded.policies.iter().map(|policy| policy.id.as_str()))
+        self.0.iter().flat_map(|loaded| loaded.policies.iter().map(|policy| policy.id.as_str()))
     }
 }
 
@@ -68,16 +66,11 @@ impl Policies {
 ///
 /// The id is a value and is never parsed.
 fn uid(entity_type: &str, id: &str) -> Option<EntityUid> {
-    Some(EntityUid::from_type_name_and_id(
-        EntityTypeName::from_str(entity_type).ok()?,
-        EntityId::new(id),
-    ))
+    Some(EntityUid::from_type_name_and_id(EntityTypeName::from_str(entity_type).ok()?, EntityId::new(id)))
 }
 
 fn schema() -> Result<Schema, String> {
-    Schema::from_cedarschema_str(SCHEMA)
-        .map(|(schema, _)| schema)
-        .map_err(|error| error.to_string())
+    Schema::from_cedarschema_str(SCHEMA).map(|(schema, _)| schema).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

@@ -47,9 +47,7 @@ pub(super) fn rewrite(mut policy: Value, effect: Effect) -> Result<Rewritten, St
         Effect::Permit => Sense::Containment,
         Effect::Forbid => Sense::Overlap,
     };
-    let mut rewriter = Rewriter {
-        patterns: Patterns::default(),
-    };
+    let mut rewriter = Rewriter { patterns: Patterns::default() };
     let Some(fields) = policy.as_object_mut() else {
         return Err(unreadable());
     };
@@ -58,13 +56,9 @@ pub(super) fn rewrite(mut policy: Value, effect: Effect) -> Result<Rewritten, St
     let resource = fields.get_mut("resource").ok_or_else(unreadable)?;
     rewriter.scope(resource, sense)?;
     let scope_patterns: Vec<String> = rewriter.patterns.overlapped.iter().cloned().collect();
-    let conditions = fields
-        .get_mut("conditions")
-        .and_then(Value::as_array_mut)
-        .ok_or_else(unreadable)?;
+    let conditions = fields.get_mut("conditions").and_then(Value::as_array_mut).ok_or_else(unreadable)?;
     let unconditional =
-        (effect == Effect::Forbid && conditions.is_empty() && !scope_patterns.is_empty())
-            .then_some(scope_patterns);
+        (effect == Effect::Forbid && conditions.is_empty() && !scope_patterns.is_empty()).then_some(scope_patterns);
     for condition in conditions {
         let sense = match condition.get("kind").and_then(Value::as_str) {
             Some("when") => sense,
@@ -74,11 +68,7 @@ pub(super) fn rewrite(mut policy: Value, effect: Effect) -> Result<Rewritten, St
         let body = condition.get_mut("body").ok_or_else(unreadable)?;
         *body = rewriter.condition(body.take(), Some(sense))?;
     }
-    Ok(Rewritten {
-        json: policy,
-        patterns: rewriter.patterns,
-        unconditional,
-    })
+    Ok(Rewritten { json: policy, patterns: rewriter.patterns, unconditional })
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,10 +104,7 @@ impl Rewriter {
                 fields.insert("op".to_owned(), json!("in"));
             }
         }
-        if let Some(entity) = fields
-            .get_mut("in")
-            .and_then(|within| within.get_mut("entity"))
-        {
+        if let Some(entity) = fields.get_mut("in").and_then(|within| within.get_mut("entity")) {
             self.entity(entity, Some(sense), false)?;
         }
         Ok(())
@@ -129,16 +116,16 @@ impl Rewriter {
         let rewritten = match operator.as_str() {
             "Value" => {
                 if names_index(&argument) {
-                    return Err(
-                        "an index pattern is only understood in `resource in Index::\"pattern\"`"
-                            .to_owned(),
-                    );
+                    return Err("an index pattern is only understood in `resource in Index::\"pattern\"`".to_owned());
                 }
                 argument
             }
             "Var" => {
                 if argument == "resource" {
-                    return Err("`resource` is only understood in `resource in ...`, `resource == ...` and `resource is ...`".to_owned());
+                    return Err(
+                        "`resource` is only understood in `resource in ...`, `resource == ...` and `resource is ...`"
+                            .to_owned(),
+                    );
                 }
                 argument
             }
@@ -151,9 +138,7 @@ impl Rewriter {
             "==" | "!=" | "in" if is_resource(argument.get("left")) => {
                 return self.resource_test(&operator, argument, sense);
             }
-            "is" if is_resource(argument.get("left")) => {
-                self.resource_type_test(argument, sense)?
-            }
+            "is" if is_resource(argument.get("left")) => self.resource_type_test(argument, sense)?,
             "==" | "!=" | "in" | "contains" | "containsAll" | "containsAny" => {
                 self.each(argument, &["left", "right"], None)?
             }
@@ -162,31 +147,19 @@ impl Rewriter {
                 let Value::Array(members) = argument else {
                     return Err(unreadable());
                 };
-                members
-                    .into_iter()
-                    .map(|member| self.condition(member, None))
-                    .collect::<Result<_, _>>()?
+                members.into_iter().map(|member| self.condition(member, None)).collect::<Result<_, _>>()?
             }
             "Slot" => {
-                return Err(
-                    "templates are not read, name the principal and the resource".to_owned(),
-                );
+                return Err("templates are not read, name the principal and the resource".to_owned());
             }
             _ => {
-                return Err(format!(
-                    "the operator `{operator}` is not available in conditions"
-                ));
+                return Err(format!("the operator `{operator}` is not available in conditions"));
             }
         };
         Ok(object(&operator, rewritten))
     }
 
-    fn each(
-        &mut self,
-        mut argument: Value,
-        fields: &[&str],
-        sense: Option<Sense>,
-    ) -> Result<Value, String> {
+    fn each(&mut self, mut argument: Value, fields: &[&str], sense: Option<Sense>) -> Result<Value, String> {
         for field in fields {
             if let Some(part) = argument.get_mut(field) {
                 *part = self.condition(part.take(), sense)?;
@@ -196,18 +169,9 @@ impl Rewriter {
     }
 
     /// `resource in x`, `resource == x`, `resource != x`.
-    fn resource_test(
-        &mut self,
-        operator: &str,
-        mut argument: Value,
-        sense: Option<Sense>,
-    ) -> Result<Value, String> {
+    fn resource_test(&mut self, operator: &str, mut argument: Value, sense: Option<Sense>) -> Result<Value, String> {
         let negates = operator == "!=";
-        let sense = if negates {
-            sense.map(Sense::negated)
-        } else {
-            sense
-        };
+        let sense = if negates { sense.map(Sense::negated) } else { sense };
         let right = argument.get_mut("right").ok_or_else(unreadable)?;
         let is_index = self.test_against(right, sense, operator != "in")?;
         if operator == "in" || !is_index {
@@ -215,19 +179,11 @@ impl Rewriter {
         }
         // A request for one name is that name exactly when it is contained in it.
         let contained = object("in", argument);
-        Ok(if negates {
-            object("!", json!({ "arg": contained }))
-        } else {
-            contained
-        })
+        Ok(if negates { object("!", json!({ "arg": contained })) } else { contained })
     }
 
     /// `resource is T`, `resource is T in x`.
-    fn resource_type_test(
-        &mut self,
-        mut argument: Value,
-        sense: Option<Sense>,
-    ) -> Result<Value, String> {
+    fn resource_type_test(&mut self, mut argument: Value, sense: Option<Sense>) -> Result<Value, String> {
         if let Some(within) = argument.get_mut("in") {
             self.test_against(within, sense, false)?;
         }
@@ -235,12 +191,7 @@ impl Rewriter {
     }
 
     /// The right side of a test: an entity or a set of entities. Says whether an index pattern was among them.
-    fn test_against(
-        &mut self,
-        right: &mut Value,
-        sense: Option<Sense>,
-        compares_equal: bool,
-    ) -> Result<bool, String> {
+    fn test_against(&mut self, right: &mut Value, sense: Option<Sense>, compares_equal: bool) -> Result<bool, String> {
         if let Some(members) = right.get_mut("Set").and_then(Value::as_array_mut) {
             let mut any = false;
             for member in members {
@@ -257,32 +208,21 @@ impl Rewriter {
                 Ok(any)
             }
             Some(entity) => self.entity(entity, sense, compares_equal),
-            None => Err("`resource` is only compared with entities written out, such as `Index::\"logs-*\"`".to_owned()),
+            None => {
+                Err("`resource` is only compared with entities written out, such as `Index::\"logs-*\"`".to_owned())
+            }
         }
     }
 
     /// One entity literal. Index patterns are noted and, in the sense of overlap, renamed.
-    fn entity(
-        &mut self,
-        entity: &mut Value,
-        sense: Option<Sense>,
-        compares_equal: bool,
-    ) -> Result<bool, String> {
-        let entity = if entity.get("__entity").is_some() {
-            entity.get_mut("__entity").ok_or_else(unreadable)?
-        } else {
-            entity
-        };
+    fn entity(&mut self, entity: &mut Value, sense: Option<Sense>, compares_equal: bool) -> Result<bool, String> {
+        let entity =
+            if entity.get("__entity").is_some() { entity.get_mut("__entity").ok_or_else(unreadable)? } else { entity };
         if entity.get("type").and_then(Value::as_str) != Some(CONTAINED) {
             return Ok(false);
         }
-        let pattern = entity
-            .get("id")
-            .and_then(Value::as_str)
-            .ok_or_else(unreadable)?
-            .to_owned();
-        check_pattern(&pattern)
-            .map_err(|problem| format!("it names the index pattern `{pattern}`, {problem}"))?;
+        let pattern = entity.get("id").and_then(Value::as_str).ok_or_else(unreadable)?.to_owned();
+        check_pattern(&pattern).map_err(|problem| format!("it names the index pattern `{pattern}`, {problem}"))?;
         if compares_equal && has_wildcard(&pattern) {
             return Err(format!(
                 "a request is never equal to the pattern `{pattern}`, write `resource in Index::\"{pattern}\"`"
@@ -294,10 +234,7 @@ impl Rewriter {
             }
             Some(Sense::Overlap) => {
                 self.patterns.overlapped.insert(pattern);
-                entity
-                    .as_object_mut()
-                    .ok_or_else(unreadable)?
-                    .insert("type".to_owned(), json!(OVERLAP));
+                entity.as_object_mut().ok_or_else(unreadable)?.insert("type".to_owned(), json!(OVERLAP));
             }
             None => {
                 return Err(format!(
@@ -310,10 +247,7 @@ impl Rewriter {
 }
 
 fn is_resource(expression: Option<&Value>) -> bool {
-    expression
-        .and_then(|expression| expression.get("Var"))
-        .and_then(Value::as_str)
-        == Some("resource")
+    expression.and_then(|expression| expression.get("Var")).and_then(Value::as_str) == Some("resource")
 }
 
 /// Whether an index pattern stands anywhere in a literal.
@@ -321,8 +255,7 @@ fn names_index(value: &Value) -> bool {
     match value {
         Value::Array(members) => members.iter().any(names_index),
         Value::Object(fields) => {
-            fields.get("type").and_then(Value::as_str) == Some(CONTAINED)
-                || fields.values().any(names_index)
+            fields.get("type").and_then(Value::as_str) == Some(CONTAINED) || fields.values().any(names_index)
         }
         _ => false,
     }

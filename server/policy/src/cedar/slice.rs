@@ -40,17 +40,11 @@ pub(super) struct Sliced {
 impl PrincipalPolicies {
     /// No policies: scopes alone decide.
     pub const fn none() -> Self {
-        Self {
-            ruled: Ruled::Not,
-            forbidden: Vec::new(),
-        }
+        Self { ruled: Ruled::Not, forbidden: Vec::new() }
     }
 
     const fn by_nothing() -> Self {
-        Self {
-            ruled: Ruled::ByNothing,
-            forbidden: Vec::new(),
-        }
+        Self { ruled: Ruled::ByNothing, forbidden: Vec::new() }
     }
 
     /// What is forbidden to the principal whatever the action and without any condition: to be taken out of what
@@ -99,11 +93,8 @@ impl Policies {
             .chain((principal.kind == PrincipalKind::Agent).then_some(AGENTS))
             .filter_map(|group| uid("Group", group))
             .collect();
-        let relevant: Vec<&LoadedPolicy> = loaded
-            .policies
-            .iter()
-            .filter(|policy| !only_relevant || could_apply(policy, &who, &groups))
-            .collect();
+        let relevant: Vec<&LoadedPolicy> =
+            loaded.policies.iter().filter(|policy| !only_relevant || could_apply(policy, &who, &groups)).collect();
 
         let mut set = PolicySet::new();
         for policy in &relevant {
@@ -118,29 +109,11 @@ impl Policies {
             .flat_map(|policy| &policy.forbidden_everywhere)
             .map(|pattern| Glob::with_dots(pattern))
             .collect();
-        let contained = patterns(
-            &relevant,
-            CONTAINED,
-            |policy| policy.patterns.contained.iter(),
-            Glob::new,
-        );
-        let overlapped = patterns(
-            &relevant,
-            OVERLAP,
-            |policy| policy.patterns.overlapped.iter(),
-            Glob::with_dots,
-        );
+        let contained = patterns(&relevant, CONTAINED, |policy| policy.patterns.contained.iter(), Glob::new);
+        let overlapped = patterns(&relevant, OVERLAP, |policy| policy.patterns.overlapped.iter(), Glob::with_dots);
         let principal = Entity::new_no_attrs(who, groups);
-        let sliced = Sliced {
-            principal,
-            set,
-            contained,
-            overlapped,
-        };
-        PrincipalPolicies {
-            ruled: Ruled::ByPolicies(Arc::new(sliced)),
-            forbidden,
-        }
+        let sliced = Sliced { principal, set, contained, overlapped };
+        PrincipalPolicies { ruled: Ruled::ByPolicies(Arc::new(sliced)), forbidden }
     }
 }
 
@@ -152,9 +125,7 @@ fn could_apply(policy: &LoadedPolicy, who: &EntityUid, groups: &HashSet<EntityUi
         PrincipalConstraint::Eq(entity) => entity == *who,
         PrincipalConstraint::In(entity) => is_in(&entity),
         PrincipalConstraint::Is(entity_type) => entity_type == *who.type_name(),
-        PrincipalConstraint::IsIn(entity_type, entity) => {
-            entity_type == *who.type_name() && is_in(&entity)
-        }
+        PrincipalConstraint::IsIn(entity_type, entity) => entity_type == *who.type_name() && is_in(&entity),
     }
 }
 
@@ -164,15 +135,8 @@ fn patterns<'a, I: Iterator<Item = &'a String>>(
     of: impl Fn(&'a LoadedPolicy) -> I,
     read: impl Fn(&str) -> Glob,
 ) -> Vec<(Glob, EntityUid)> {
-    let mut texts: Vec<&str> = policies
-        .iter()
-        .flat_map(|policy| of(policy))
-        .map(String::as_str)
-        .collect();
+    let mut texts: Vec<&str> = policies.iter().flat_map(|policy| of(policy)).map(String::as_str).collect();
     texts.sort_unstable();
     texts.dedup();
-    texts
-        .into_iter()
-        .filter_map(|text| Some((read(text), uid(entity_type, text)?)))
-        .collect()
+    texts.into_iter().filter_map(|text| Some((read(text), uid(entity_type, text)?))).collect()
 }

@@ -7,10 +7,7 @@ use crate::glob::Glob;
 use crate::principal::{Principal, PrincipalKind};
 
 fn load(text: &str) -> Result<Policies, PolicyErrors> {
-    Policies::load(&[PolicyFile {
-        name: "test.cedar",
-        text,
-    }])
+    Policies::load(&[PolicyFile { name: "test.cedar", text }])
 }
 
 fn refused(text: &str) -> String {
@@ -18,11 +15,7 @@ fn refused(text: &str) -> String {
 }
 
 fn principal(kind: PrincipalKind, id: &str, groups: &[&str]) -> Principal {
-    Principal {
-        id: id.to_owned(),
-        kind,
-        groups: groups.iter().map(|group| (*group).to_owned()).collect(),
-    }
+    Principal { id: id.to_owned(), kind, groups: groups.iter().map(|group| (*group).to_owned()).collect() }
 }
 
 fn client() -> Principal {
@@ -31,10 +24,7 @@ fn client() -> Principal {
 
 fn rule(policies: &Policies, who: &Principal, action: Action, list: &[&str]) -> Ruling {
     let expressions = Expressions::parse(list, false).unwrap();
-    policies
-        .for_principal(who)
-        .rule(action, &Resource::Indices(&expressions))
-        .unwrap()
+    policies.for_principal(who).rule(action, &Resource::Indices(&expressions)).unwrap()
 }
 
 fn permits(text: &str, list: &[&str]) -> bool {
@@ -46,29 +36,16 @@ fn permits(text: &str, list: &[&str]) -> bool {
 fn without_files_nothing_is_ruled_and_with_an_empty_one_nothing_is_permitted() {
     let none = Policies::load(&[]).unwrap();
     assert!(!none.are_configured());
-    assert_eq!(
-        rule(&none, &client(), Action::Search, &["a"]),
-        Ruling::Unruled
-    );
+    assert_eq!(rule(&none, &client(), Action::Search, &["a"]), Ruling::Unruled);
     let empty = load("// none yet").unwrap();
     assert!(empty.are_configured());
-    assert_eq!(
-        rule(&empty, &client(), Action::Search, &["a"]),
-        Ruling::NotPermitted {
-            resource: "a".to_owned()
-        }
-    );
+    assert_eq!(rule(&empty, &client(), Action::Search, &["a"]), Ruling::NotPermitted { resource: "a".to_owned() });
 }
 
 #[test]
 fn permits_need_containment() {
     let text = r#"permit(principal, action, resource in Index::"logs-*");"#;
-    for inside in [
-        &["logs-*"][..],
-        &["logs-a"],
-        &["logs-a*", "logs-b"],
-        &["<logs-{now/d}>"],
-    ] {
+    for inside in [&["logs-*"][..], &["logs-a"], &["logs-a*", "logs-b"], &["<logs-{now/d}>"]] {
         assert!(permits(text, inside), "{inside:?}");
     }
     for outside in [&["l*"][..], &["*"], &["logs-a", "pii"], &[]] {
@@ -79,15 +56,7 @@ fn permits_need_containment() {
 #[test]
 fn forbids_need_overlap() {
     let text = r#"permit(principal, action, resource); forbid(principal, action, resource in Index::"pii-*");"#;
-    for touched in [
-        &["pii-a"][..],
-        &["pii-*"],
-        &["p*"],
-        &["*"],
-        &["*-eu"],
-        &["logs", "pii-eu-*"],
-        &["p*", "-pii-eu"],
-    ] {
+    for touched in [&["pii-a"][..], &["pii-*"], &["p*"], &["*"], &["*-eu"], &["logs", "pii-eu-*"], &["p*", "-pii-eu"]] {
         assert!(!permits(text, touched), "{touched:?}");
     }
     for clear in [&["logs-*"][..], &["pi"], &["*", "-pii-*"], &["p*", "-pi*"]] {
@@ -102,10 +71,7 @@ fn negation_turns_the_sense() {
     let different = r#"permit(principal, action, resource) when { resource != Index::"pii-a" };"#;
     for text in [unless, not, different] {
         assert!(permits(text, &["logs-*"]), "{text}");
-        assert!(
-            !permits(text, &["p*"]),
-            "a request that touches the exception: {text}"
-        );
+        assert!(!permits(text, &["p*"]), "a request that touches the exception: {text}");
         assert!(!permits(text, &["pii-a"]), "{text}");
     }
     let only_public = r#"permit(principal, action, resource); forbid(principal, action, resource) unless { resource in Index::"public-*" };"#;
@@ -113,23 +79,18 @@ fn negation_turns_the_sense() {
     assert!(!permits(only_public, &["p*"]), "not all of it is public");
     let double = r#"permit(principal, action, resource) when { !(!(resource in Index::"logs-*") || resource in [Index::"logs-s*", Index::"logs-t"]) };"#;
     assert!(permits(double, &["logs-a*"]));
-    assert!(
-        !permits(double, &["logs-*"]) && !permits(double, &["logs-t"]) && !permits(double, &["l*"])
-    );
+    assert!(!permits(double, &["logs-*"]) && !permits(double, &["logs-t"]) && !permits(double, &["l*"]));
 }
 
 #[test]
 fn equality_with_a_name_is_that_name() {
     let text = r#"permit(principal, action, resource == Index::"logs-a");"#;
-    assert!(
-        permits(text, &["logs-a"]) && !permits(text, &["logs-*"]) && !permits(text, &["logs-b"])
-    );
+    assert!(permits(text, &["logs-a"]) && !permits(text, &["logs-*"]) && !permits(text, &["logs-b"]));
     let text = r#"permit(principal, action, resource); forbid(principal, action, resource == Index::"pii");"#;
     assert!(!permits(text, &["pii"]) && !permits(text, &["p*"]) && permits(text, &["logs"]));
     let text = r#"permit(principal, action, resource is Index in Index::"logs-*");"#;
     assert!(permits(text, &["logs-a"]) && !permits(text, &["pii"]));
-    let text =
-        r#"permit(principal, action, resource) when { resource is Index in Index::"logs-*" };"#;
+    let text = r#"permit(principal, action, resource) when { resource is Index in Index::"logs-*" };"#;
     assert!(permits(text, &["logs-a"]) && !permits(text, &["pii"]));
     let text = r#"permit(principal, action, resource) when { if principal is Client then resource in Index::"a" else resource in Index::"b" };"#;
     assert!(permits(text, &["a"]) && !permits(text, &["b"]));
@@ -140,15 +101,9 @@ fn dots_are_left_out_of_permits_and_caught_by_forbids() {
     let wide = r#"permit(principal, action, resource in Index::"*");"#;
     assert!(permits(wide, &["*"]) && !permits(wide, &[".kibana"]));
     let hidden = Expressions::parse(&["*"], true).unwrap();
-    let ruling = load(wide)
-        .unwrap()
-        .for_principal(&client())
-        .rule(Action::Search, &Resource::Indices(&hidden))
-        .unwrap();
-    assert!(
-        matches!(ruling, Ruling::NotPermitted { .. }),
-        "the request's own text is not what it is compared by"
-    );
+    let ruling =
+        load(wide).unwrap().for_principal(&client()).rule(Action::Search, &Resource::Indices(&hidden)).unwrap();
+    assert!(matches!(ruling, Ruling::NotPermitted { .. }), "the request's own text is not what it is compared by");
     let forbid = r#"permit(principal, action, resource); forbid(principal, action, resource in Index::"*secret");"#;
     assert!(!permits(forbid, &[".secret"]));
 }
@@ -162,18 +117,11 @@ fn the_cluster_and_handles() {
     )
     .unwrap();
     let own = policies.for_principal(&client());
-    let rule = |action, resource: &Resource<'_>| {
-        matches!(
-            own.rule(action, resource).unwrap(),
-            Ruling::Permitted { .. }
-        )
-    };
+    let rule =
+        |action, resource: &Resource<'_>| matches!(own.rule(action, resource).unwrap(), Ruling::Permitted { .. });
     assert!(rule(Action::Monitor, &Resource::Cluster));
     assert!(!rule(Action::Admin, &Resource::Cluster));
-    assert!(
-        !rule(Action::Search, &Resource::Cluster),
-        "an action the cluster does not have"
-    );
+    assert!(!rule(Action::Search, &Resource::Cluster), "an action the cluster does not have");
     assert!(rule(Action::Search, &Resource::SomeIndex));
     assert!(!rule(Action::Get, &Resource::SomeIndex));
     assert!(rule(Action::Delete, &Resource::SomeIndex));
@@ -189,58 +137,29 @@ fn ids_from_outside_are_values() {
            permit(principal in Group::"x::y \"z\"", action, resource);"#,
     )
     .unwrap();
-    let permitted = |who: &Principal| {
-        matches!(
-            rule(&policies, who, Action::Get, &["a"]),
-            Ruling::Permitted { .. }
-        )
-    };
+    let permitted = |who: &Principal| matches!(rule(&policies, who, Action::Get, &["a"]), Ruling::Permitted { .. });
     assert!(permitted(&principal(PrincipalKind::User, "a\"::b", &[])));
-    assert!(permitted(&principal(
-        PrincipalKind::Client,
-        "c",
-        &["x::y \"z\""]
-    )));
-    assert!(
-        !permitted(&principal(PrincipalKind::Agent, "a\"::b", &[])),
-        "another kind is another principal"
-    );
-    assert!(!permitted(&principal(
-        PrincipalKind::User,
-        "User::\"a\\\"::b\"",
-        &["Group::\"x\""]
-    )));
+    assert!(permitted(&principal(PrincipalKind::Client, "c", &["x::y \"z\""])));
+    assert!(!permitted(&principal(PrincipalKind::Agent, "a\"::b", &[])), "another kind is another principal");
+    assert!(!permitted(&principal(PrincipalKind::User, "User::\"a\\\"::b\"", &["Group::\"x\""])));
     assert!(!permitted(&principal(PrincipalKind::User, "", &[""])));
 }
 
 #[test]
 fn ids_name_file_and_position_or_the_annotation() {
     let policies = load("permit(principal, action, resource);\n@id(\"mine\") permit(principal, action, resource);\nforbid(principal, action, resource is Dashboard);").unwrap();
-    assert_eq!(
-        policies.ids().collect::<Vec<_>>(),
-        ["test.cedar#1", "mine", "test.cedar#3"]
-    );
-    let twice = refused(
-        "@id(\"x\") permit(principal, action, resource);@id(\"x\") forbid(principal, action, resource);",
-    );
+    assert_eq!(policies.ids().collect::<Vec<_>>(), ["test.cedar#1", "mine", "test.cedar#3"]);
+    let twice =
+        refused("@id(\"x\") permit(principal, action, resource);@id(\"x\") forbid(principal, action, resource);");
     assert_eq!(
         twice,
         "the policy `x` in `test.cedar` is refused: its id is already taken by a policy in `test.cedar`, ids must be unique"
     );
-    let many: String = (0..12)
-        .map(|n| format!("permit(principal == Client::\"c{n}\", action, resource);\n"))
-        .collect();
+    let many: String = (0..12).map(|n| format!("permit(principal == Client::\"c{n}\", action, resource);\n")).collect();
     let policies = load(&many).unwrap();
     assert_eq!(
-        rule(
-            &policies,
-            &principal(PrincipalKind::Client, "c10", &[]),
-            Action::Get,
-            &["a"]
-        ),
-        Ruling::Permitted {
-            policies: vec!["test.cedar#11".to_owned()]
-        }
+        rule(&policies, &principal(PrincipalKind::Client, "c10", &[]), Action::Get, &["a"]),
+        Ruling::Permitted { policies: vec!["test.cedar#11".to_owned()] }
     );
 }
 
@@ -251,22 +170,10 @@ fn what_could_fail_or_never_apply_is_refused() {
             "permit(principal, action, resource);\npermit(principal, action resource);",
             "the policy file `test.cedar` cannot be read: line 2: ",
         ),
-        (
-            r#"permit(principal, action == Action::"serch", resource);"#,
-            "serch",
-        ),
-        (
-            r#"permit(principal == Robot::"x", action, resource);"#,
-            "Robot",
-        ),
-        (
-            r#"permit(principal, action, resource) when { principal.team == "x" };"#,
-            "team",
-        ),
-        (
-            r#"permit(principal, action, resource) when { context.hour < 5 };"#,
-            "hour",
-        ),
+        (r#"permit(principal, action == Action::"serch", resource);"#, "serch"),
+        (r#"permit(principal == Robot::"x", action, resource);"#, "Robot"),
+        (r#"permit(principal, action, resource) when { principal.team == "x" };"#, "team"),
+        (r#"permit(principal, action, resource) when { context.hour < 5 };"#, "hour"),
         (
             r#"permit(principal, action == Action::"search", resource is Cluster);"#,
             "the policy `test.cedar#1` in `test.cedar` is refused: ",
@@ -279,26 +186,14 @@ fn what_could_fail_or_never_apply_is_refused() {
             r#"permit(principal, action, resource) when { 9223372036854775807 + 1 > 2 };"#,
             "is not available in conditions",
         ),
-        (
-            r#"permit(principal == ?principal, action, resource);"#,
-            "template",
-        ),
+        (r#"permit(principal == ?principal, action, resource);"#, "template"),
         (
             r#"permit(principal, action, resource in Index::"logs-a,logs-b");"#,
             "it names the index pattern `logs-a,logs-b`, but targets are made of",
         ),
-        (
-            r#"permit(principal, action, resource in Index::"-a");"#,
-            "no index name begins with",
-        ),
-        (
-            r#"permit(principal, action, resource == Index::"logs-*");"#,
-            "write `resource in Index::\"logs-*\"`",
-        ),
-        (
-            r#"permit(principal, action, resource) when { (resource in Index::"a") == false };"#,
-            "join tests with",
-        ),
+        (r#"permit(principal, action, resource in Index::"-a");"#, "no index name begins with"),
+        (r#"permit(principal, action, resource == Index::"logs-*");"#, "write `resource in Index::\"logs-*\"`"),
+        (r#"permit(principal, action, resource) when { (resource in Index::"a") == false };"#, "join tests with"),
         (
             r#"permit(principal, action, resource) when { Index::"a" == resource };"#,
             "an index pattern is only understood in",
@@ -307,20 +202,16 @@ fn what_could_fail_or_never_apply_is_refused() {
             r#"permit(principal, action, resource) when { principal is User || resource == resource };"#,
             "is only compared with entities written out",
         ),
-        (
-            r#"permit(principal, action, resource in IndexOverlap::"a");"#,
-            "IndexOverlap",
-        ),
+        (r#"permit(principal, action, resource in IndexOverlap::"a");"#, "IndexOverlap"),
     ] {
         let sentence = refused(text);
         assert!(sentence.contains(part), "{text}\n{sentence}");
     }
-    let two = load("permit(principal, action == Action::\"x\", resource);\npermit(principal in Team::\"y\", action, resource);").unwrap_err();
-    let policies: Vec<_> = two
-        .errors
-        .iter()
-        .filter_map(|error| error.policy.as_deref())
-        .collect();
+    let two = load(
+        "permit(principal, action == Action::\"x\", resource);\npermit(principal in Team::\"y\", action, resource);",
+    )
+    .unwrap_err();
+    let policies: Vec<_> = two.errors.iter().filter_map(|error| error.policy.as_deref()).collect();
     assert!(
         policies.contains(&"test.cedar#1") && policies.contains(&"test.cedar#2"),
         "every faulty policy is named: {two}"
@@ -337,19 +228,11 @@ fn what_is_forbidden_everywhere_is_known_to_the_engine_pattern() {
     )
     .unwrap();
     let of = |who: &Principal| {
-        policies
-            .for_principal(who)
-            .forbidden_everywhere()
-            .iter()
-            .map(Glob::to_string)
-            .collect::<Vec<_>>()
+        policies.for_principal(who).forbidden_everywhere().iter().map(Glob::to_string).collect::<Vec<_>>()
     };
     assert_eq!(of(&principal(PrincipalKind::Agent, "x", &[])), ["pii-*"]);
     assert_eq!(of(&client()), ["c"]);
-    assert_eq!(
-        of(&principal(PrincipalKind::User, "u", &["agents"])),
-        ["pii-*"]
-    );
+    assert_eq!(of(&principal(PrincipalKind::User, "u", &["agents"])), ["pii-*"]);
 }
 
 fn any_policy() -> impl Strategy<Value = String> {
@@ -378,20 +261,17 @@ fn any_policy() -> impl Strategy<Value = String> {
         1 => pattern.prop_map(|pattern| format!(" when {{ resource in Index::\"{pattern}\" || principal in Group::\"g\" }}")),
     ];
     ("(permit|permit|forbid)", head, action, resource, condition).prop_map(
-        |(effect, head, action, resource, condition)| {
-            format!("{effect}({head}, {action}, {resource}){condition};\n")
-        },
+        |(effect, head, action, resource, condition)| format!("{effect}({head}, {action}, {resource}){condition};\n"),
     )
 }
 
 fn any_principal() -> impl Strategy<Value = Principal> {
-    let kind = prop_oneof![
-        Just(PrincipalKind::Agent),
-        Just(PrincipalKind::Client),
-        Just(PrincipalKind::User)
-    ];
-    (kind, "[xyz]", prop::collection::vec("(agents|g|h)", 0..2))
-        .prop_map(|(kind, id, groups)| Principal { id, kind, groups })
+    let kind = prop_oneof![Just(PrincipalKind::Agent), Just(PrincipalKind::Client), Just(PrincipalKind::User)];
+    (kind, "[xyz]", prop::collection::vec("(agents|g|h)", 0..2)).prop_map(|(kind, id, groups)| Principal {
+        id,
+        kind,
+        groups,
+    })
 }
 
 proptest! {

@@ -31,13 +31,26 @@ pub(crate) enum Piece<'a> {
 #[derive(Debug, Clone, Copy)]
 enum State {
     /// In the line that tells a chunk's size.
-    Size { size: u64, digits: u8, line: usize, part: SizePart },
+    Size {
+        size: u64,
+        digits: u8,
+        line: usize,
+        part: SizePart,
+    },
     /// In a chunk's bytes.
-    Data { left: u64 },
+    Data {
+        left: u64,
+    },
     /// In the CRLF after a chunk.
-    AfterData { seen_cr: bool },
+    AfterData {
+        seen_cr: bool,
+    },
     /// In the trailer section; `line` bytes of the present line were seen.
-    Trailers { line: usize, total: usize, seen_cr: bool },
+    Trailers {
+        line: usize,
+        total: usize,
+        seen_cr: bool,
+    },
     Done,
 }
 
@@ -48,12 +61,7 @@ enum SizePart {
     LineFeed,
 }
 
-const SIZE_START: State = State::Size {
-    size: 0,
-    digits: 0,
-    line: 0,
-    part: SizePart::Digits,
-};
+const SIZE_START: State = State::Size { size: 0, digits: 0, line: 0, part: SizePart::Digits };
 
 impl ChunkedDecoder {
     pub(crate) const fn new() -> Self {

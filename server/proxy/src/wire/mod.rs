@@ -34,7 +34,9 @@ pub(crate) enum Malformed {
     Header,
     #[error("there are too many header fields")]
     TooManyHeaders,
-    #[error("the request target must be a path that begins with `/`, in printable ASCII, without `#`, `\\`, spaces or dot segments")]
+    #[error(
+        "the request target must be a path that begins with `/`, in printable ASCII, without `#`, `\\`, spaces or dot segments"
+    )]
     Target,
     #[error("give exactly one `Host` header field")]
     Host,
@@ -44,7 +46,9 @@ pub(crate) enum Malformed {
     TransferEncoding,
     #[error("a chunk of the body is not valid")]
     Chunk,
-    #[error("the header field is repeated or does not make sense: `Content-Type`, `Content-Encoding` and `Expect` may be given once")]
+    #[error(
+        "the header field is repeated or does not make sense: `Content-Type`, `Content-Encoding` and `Expect` may be given once"
+    )]
     Repeated,
 }
 
@@ -71,11 +75,7 @@ fn parse_length(value: &[u8]) -> Result<u64, Malformed> {
         return Err(Malformed::ContentLength);
     }
     value.iter().try_fold(0_u64, |number, digit| {
-        if digit.is_ascii_digit() {
-            Ok(number * 10 + u64::from(digit - b'0'))
-        } else {
-            Err(Malformed::ContentLength)
-        }
+        if digit.is_ascii_digit() { Ok(number * 10 + u64::from(digit - b'0')) } else { Err(Malformed::ContentLength) }
     })
 }
 

@@ -58,11 +58,7 @@ pub(crate) fn find_end(bytes: &[u8]) -> Result<Arrived, Malformed> {
 
 impl<'a> RequestHead<'a> {
     /// Reads a whole head, with at most `max_fields` header fields.
-    pub(crate) fn parse(
-        head: &'a [u8],
-        slots: &'a mut FieldSlots<'a>,
-        max_fields: usize,
-    ) -> Result<Self, Malformed> {
+    pub(crate) fn parse(head: &'a [u8], slots: &'a mut FieldSlots<'a>, max_fields: usize) -> Result<Self, Malformed> {
         check_line_ends(head)?;
         if head.first().is_none_or(|byte| !byte.is_ascii_alphabetic()) {
             return Err(Malformed::RequestLine);

@@ -16,11 +16,7 @@ pub(crate) struct ResponseHead<'a> {
 
 impl<'a> ResponseHead<'a> {
     /// Reads a whole head, as the answer to a request with method HEAD or another.
-    pub(crate) fn parse(
-        head: &'a [u8],
-        slots: &'a mut FieldSlots<'a>,
-        to_head: bool,
-    ) -> Result<Self, Malformed> {
+    pub(crate) fn parse(head: &'a [u8], slots: &'a mut FieldSlots<'a>, to_head: bool) -> Result<Self, Malformed> {
         check_line_ends(head)?;
         let mut response = httparse::Response::new(slots);
         match response.parse(head) {
@@ -62,13 +58,7 @@ impl<'a> ResponseHead<'a> {
             (None, None) => Framing::UntilClose,
         };
         keep_alive &= framing != Framing::UntilClose;
-        Ok(Self {
-            status,
-            reason: response.reason.unwrap_or_default(),
-            fields,
-            framing,
-            keep_alive,
-        })
+        Ok(Self { status, reason: response.reason.unwrap_or_default(), fields, framing, keep_alive })
     }
 }
 
@@ -79,7 +69,8 @@ mod tests {
 
     fn parse(head: &str, to_head: bool) -> Result<(u16, Framing, bool), Malformed> {
         let mut slots = [httparse::EMPTY_HEADER; MAX_HEADERS];
-        ResponseHead::parse(head.as_bytes(), &mut slots, to_head).map(|head| (head.status, head.framing, head.keep_alive))
+        ResponseHead::parse(head.as_bytes(), &mut slots, to_head)
+            .map(|head| (head.status, head.framing, head.keep_alive))
     }
 
     #[test]
@@ -88,9 +79,15 @@ mod tests {
         assert_eq!(parse("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n", true), Ok((200, Framing::None, true)));
         assert_eq!(parse("HTTP/1.1 204 No Content\r\n\r\n", false), Ok((204, Framing::None, true)));
         assert_eq!(parse("HTTP/1.1 200 OK\r\n\r\n", false), Ok((200, Framing::UntilClose, false)));
-        assert_eq!(parse("HTTP/1.1 200\r\ntransfer-encoding: chunked\r\n\r\n", false), Ok((200, Framing::Chunked, true)));
+        assert_eq!(
+            parse("HTTP/1.1 200\r\ntransfer-encoding: chunked\r\n\r\n", false),
+            Ok((200, Framing::Chunked, true))
+        );
         assert_eq!(parse("HTTP/1.0 200 OK\r\ncontent-length: 0\r\n\r\n", false), Ok((200, Framing::Length(0), false)));
-        assert_eq!(parse("HTTP/1.1 200 OK\r\nconnection: Close\r\ncontent-length: 0\r\n\r\n", false), Ok((200, Framing::Length(0), false)));
+        assert_eq!(
+            parse("HTTP/1.1 200 OK\r\nconnection: Close\r\ncontent-length: 0\r\n\r\n", false),
+            Ok((200, Framing::Length(0), false))
+        );
     }
 
     #[test]

@@ -23,19 +23,11 @@ pub(crate) struct Place<'a> {
 
 impl<'a> Place<'a> {
     pub(super) const fn data_key(id: &'a str) -> Self {
-        Self {
-            table: "data_keys",
-            primary_key: id,
-            column: "wrapped",
-        }
+        Self { table: "data_keys", primary_key: id, column: "wrapped" }
     }
 
     pub(super) fn tampered(self) -> SealError {
-        SealError::Tampered {
-            table: self.table,
-            column: self.column,
-            id: self.primary_key.to_owned(),
-        }
+        SealError::Tampered { table: self.table, column: self.column, id: self.primary_key.to_owned() }
     }
 
     /// Every part with its length before it, so that no two places have the same bytes.
@@ -83,11 +75,7 @@ pub(super) fn open(
 ) -> Result<Zeroizing<Vec<u8>>, SealError> {
     let (nonce, mut bytes) = parts(sealed, key_id).ok_or_else(|| place.tampered())?;
     let opened = key
-        .open_in_place(
-            Nonce::assume_unique_for_key(nonce),
-            Aad::from(place.additional_data(key_id)),
-            &mut bytes,
-        )
+        .open_in_place(Nonce::assume_unique_for_key(nonce), Aad::from(place.additional_data(key_id)), &mut bytes)
         .map_err(|_| place.tampered())?
         .len();
     bytes.truncate(opened);

@@ -28,9 +28,7 @@ pub enum SealError {
         needed: String,
     },
     /// A sealed value was changed, cut, or moved from another place.
-    #[error(
-        "the encrypted `{column}` of `{id}` in `{table}` is damaged or was changed from outside; restore a backup"
-    )]
+    #[error("the encrypted `{column}` of `{id}` in `{table}` is damaged or was changed from outside; restore a backup")]
     Tampered {
         /// The table.
         table: &'static str,
@@ -40,9 +38,7 @@ pub enum SealError {
         id: String,
     },
     /// A text that is no master key.
-    #[error(
-        "the master key must be 32 random bytes in base64 or hexadecimal; make one with `openssl rand -base64 32`"
-    )]
+    #[error("the master key must be 32 random bytes in base64 or hexadecimal; make one with `openssl rand -base64 32`")]
     MasterKeyText,
     /// The master key's file cannot be used.
     #[error("the master key file `{}` cannot be {what}: {source}", path.display())]
@@ -102,28 +98,17 @@ impl MasterKey {
     /// # Errors
     /// A missing file, one that group or others may read, or one that holds something else.
     pub fn load(path: &Path) -> Result<Self, SealError> {
-        let failed = |source| SealError::MasterKeyFile {
-            path: path.to_owned(),
-            what: "read",
-            source,
-        };
+        let failed = |source| SealError::MasterKeyFile { path: path.to_owned(), what: "read", source };
         let file = File::open(path).map_err(failed)?;
         // Asked of the open file, so that nothing can be exchanged between the question and the reading.
         let mode = mode(&file.metadata().map_err(failed)?);
         if mode & 0o077 != 0 {
-            return Err(SealError::MasterKeyPermissions {
-                path: path.to_owned(),
-                mode,
-            });
+            return Err(SealError::MasterKeyPermissions { path: path.to_owned(), mode });
         }
         // With its final size, since growing would leave a copy behind.
         let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_FILE_BYTES as usize + 1));
-        file.take(MAX_FILE_BYTES)
-            .read_to_end(&mut bytes)
-            .map_err(failed)?;
-        let content = || SealError::MasterKeyContent {
-            path: path.to_owned(),
-        };
+        file.take(MAX_FILE_BYTES).read_to_end(&mut bytes).map_err(failed)?;
+        let content = || SealError::MasterKeyContent { path: path.to_owned() };
         let text = std::str::from_utf8(&bytes).map_err(|_| content())?;
         Self::from_text(text).map_err(|_| content())
     }
@@ -156,11 +141,7 @@ impl MasterKey {
         let mut labelled = Zeroizing::new(b"oauth4os master key id\0".to_vec());
         labelled.reserve_exact(KEY_BYTES);
         labelled.extend_from_slice(bytes);
-        let id = sha256(&labelled)
-            .iter()
-            .take(8)
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let id = sha256(&labelled).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
         let aead = RandomizedNonceKey::new(&AES_256_GCM, bytes).map_err(|_| SealError::Failed)?;
         Ok(Self { id, aead })
     }
@@ -190,22 +171,17 @@ impl MasterKey {
                 linked => linked,
             });
         let removed = fs::remove_file(&temporary);
-        created
-            .and(removed)
-            .and_then(|()| sync_folder(path))
-            .map_err(|source| SealError::MasterKeyFile {
-                path: path.to_owned(),
-                what: "created",
-                source,
-            })
+        created.and(removed).and_then(|()| sync_folder(path)).map_err(|source| SealError::MasterKeyFile {
+            path: path.to_owned(),
+            what: "created",
+            source,
+        })
     }
 }
 
 impl fmt::Debug for MasterKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MasterKey")
-            .field("id", &self.id)
-            .finish_non_exhaustive()
+        f.debug_struct("MasterKey").field("id", &self.id).finish_non_exhaustive()
     }
 }
 
@@ -235,10 +211,7 @@ fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
 }
 
 fn sync_folder(path: &Path) -> io::Result<()> {
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(folder)?.sync_all()
 }
 

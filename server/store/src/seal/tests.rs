@@ -7,11 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-const PLACE: Place<'_> = Place {
-    table: "signing_keys",
-    primary_key: "k1",
-    column: "sealed",
-};
+const PLACE: Place<'_> = Place { table: "signing_keys", primary_key: "k1", column: "sealed" };
 
 fn master(first: u8) -> MasterKey {
     let mut bytes = [7_u8; 32];
@@ -33,24 +29,11 @@ fn a_value_opens_in_its_place_only() {
     let sealed = keys.seal(PLACE, b"private").unwrap();
     assert_eq!(keys.open(PLACE, &sealed).unwrap().as_slice(), b"private");
     for elsewhere in [
-        Place {
-            table: "clients",
-            ..PLACE
-        },
-        Place {
-            primary_key: "k2",
-            ..PLACE
-        },
-        Place {
-            column: "other",
-            ..PLACE
-        },
+        Place { table: "clients", ..PLACE },
+        Place { primary_key: "k2", ..PLACE },
+        Place { column: "other", ..PLACE },
         // The same bytes, cut elsewhere.
-        Place {
-            table: "signing_keysk",
-            primary_key: "1",
-            ..PLACE
-        },
+        Place { table: "signing_keysk", primary_key: "1", ..PLACE },
     ] {
         assert!(is_tampered(keys.open(elsewhere, &sealed)));
     }
@@ -66,11 +49,7 @@ fn a_sealed_value_names_version_key_nonce_and_ciphertext() {
     assert_eq!(parts[1], keys.active);
     assert_eq!(parts[2].len(), 16, "12 bytes");
     assert_eq!(parts[3].len(), 31, "7 bytes and a tag of 16");
-    assert_ne!(
-        sealed,
-        keys.seal(PLACE, b"private").unwrap(),
-        "a fresh nonce"
-    );
+    assert_ne!(sealed, keys.seal(PLACE, b"private").unwrap(), "a fresh nonce");
 }
 
 #[test]
@@ -91,10 +70,7 @@ fn several_data_keys_open_and_one_seals() {
 #[test]
 fn another_master_key_is_named_in_the_refusal() {
     let (key, wrapped) = Sealer::new(master(1)).new_data_key().unwrap();
-    let error = Sealer::new(master(2))
-        .unwrap(key.id(), &wrapped)
-        .err()
-        .unwrap();
+    let error = Sealer::new(master(2)).unwrap(key.id(), &wrapped).err().unwrap();
     assert_eq!(
         error.to_string(),
         format!(
@@ -116,10 +92,7 @@ fn a_former_master_key_opens_and_the_current_one_wraps_anew() {
     let rewrapped = rewrapped.unwrap();
     let (key, again) = Sealer::new(master(2)).unwrap(&id, &rewrapped).unwrap();
     assert_eq!(again, None);
-    assert_eq!(
-        DataKeys::new(key).open(PLACE, &sealed).unwrap().as_slice(),
-        b"x"
-    );
+    assert_eq!(DataKeys::new(key).open(PLACE, &sealed).unwrap().as_slice(), b"x");
 }
 
 #[test]
@@ -162,10 +135,7 @@ fn what_is_no_random_key_of_32_bytes_is_refused() {
         "é".repeat(32),
         "g".repeat(64),
     ] {
-        assert!(matches!(
-            MasterKey::from_text(&text),
-            Err(SealError::MasterKeyText)
-        ));
+        assert!(matches!(MasterKey::from_text(&text), Err(SealError::MasterKeyText)));
     }
 }
 
@@ -174,10 +144,7 @@ fn a_master_key_file_is_made_once_and_private() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("master.key");
     let made = MasterKey::load_or_create(&path).unwrap();
-    assert_eq!(
-        fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-        0o600
-    );
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(MasterKey::load_or_create(&path).unwrap().id(), made.id());
     assert_eq!(MasterKey::load(&path).unwrap().id(), made.id());
     let left: Vec<_> = fs::read_dir(folder.path()).unwrap().collect();
@@ -189,9 +156,8 @@ fn processes_that_start_together_get_one_master_key() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("master.key");
     let ids: std::collections::BTreeSet<String> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..16)
-            .map(|_| scope.spawn(|| MasterKey::load_or_create(&path).unwrap().id().to_owned()))
-            .collect();
+        let threads: Vec<_> =
+            (0..16).map(|_| scope.spawn(|| MasterKey::load_or_create(&path).unwrap().id().to_owned())).collect();
         threads.into_iter().map(|t| t.join().unwrap()).collect()
     });
     assert_eq!(ids.len(), 1);
@@ -220,19 +186,13 @@ fn a_file_with_something_else_is_never_replaced() {
     for content in ["", "password\n", "\u{0}"] {
         fs::write(&path, content).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-        assert!(matches!(
-            MasterKey::load_or_create(&path),
-            Err(SealError::MasterKeyContent { .. })
-        ));
+        assert!(matches!(MasterKey::load_or_create(&path), Err(SealError::MasterKeyContent { .. })));
         assert_eq!(fs::read_to_string(&path).unwrap(), content);
     }
     fs::remove_file(&path).unwrap();
     // A link to nowhere is a mistake to report, not a place to write a key to.
     symlink(folder.path().join("nowhere"), &path).unwrap();
-    assert!(matches!(
-        MasterKey::load_or_create(&path),
-        Err(SealError::MasterKeyFile { what: "read", .. })
-    ));
+    assert!(matches!(MasterKey::load_or_create(&path), Err(SealError::MasterKeyFile { what: "read", .. })));
     let missing = folder.path().join("no/such/folder/master.key");
     let error = MasterKey::load_or_create(&missing).unwrap_err().to_string();
     assert!(error.contains("cannot be created"), "{error}");

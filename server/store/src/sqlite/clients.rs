@@ -8,8 +8,8 @@ use sqlx::{Executor, FromRow as _, Row as _, Sqlite, SqliteConnection};
 
 use super::{SqliteStore, corrupt, failed, failed_insert, not_found, tokens};
 use crate::{
-    Client, ClientChange, Clients, Cursor, MAX_LIVE_SECRETS, Page, PageRequest, Pending, RateLimit,
-    RevokedToken, SecretHash, StoreError, StoredSecret,
+    Client, ClientChange, Clients, Cursor, MAX_LIVE_SECRETS, Page, PageRequest, Pending, RateLimit, RevokedToken,
+    SecretHash, StoreError, StoredSecret,
 };
 
 const READ: &str = "read clients";
@@ -59,10 +59,7 @@ impl Clients for SqliteStore {
             for client in &mut items {
                 client.secrets = secrets.remove(&client.id).unwrap_or_default();
             }
-            let next = items.last().filter(|_| more).map(|last| Cursor {
-                time: last.created_at,
-                id: last.id.clone(),
-            });
+            let next = items.last().filter(|_| more).map(|last| Cursor { time: last.created_at, id: last.id.clone() });
             Ok(Page { items, next })
         })
     }
@@ -72,9 +69,7 @@ impl Clients for SqliteStore {
         Box::pin(async move {
             const DOING: &str = "change a client";
             let mut tx = self.write(DOING).await?;
-            let mut client = select(&mut tx, &id)
-                .await?
-                .ok_or_else(|| not_found("client", &id))?;
+            let mut client = select(&mut tx, &id).await?.ok_or_else(|| not_found("client", &id))?;
             apply(&mut client, change);
             sqlx::query(
                 "UPDATE clients SET name = ?, groups = ?, labels = ?, scopes = ?, enabled = ?, \
@@ -127,33 +122,24 @@ impl Clients for SqliteStore {
                 .execute(&mut *tx)
                 .await
                 .map_err(failed(DOING))?;
-            let client = select(&mut tx, &client_id)
-                .await?
-                .ok_or_else(|| not_found("client", &client_id))?;
+            let client = select(&mut tx, &client_id).await?.ok_or_else(|| not_found("client", &client_id))?;
             insert_secrets(&mut tx, &client_id, &client.secrets, &[secret], now).await?;
             tx.commit().await.map_err(failed(DOING))
         })
     }
 
-    fn expire_client_secret(
-        &self,
-        client_id: &str,
-        secret_id: &str,
-        expires_at: UnixTime,
-    ) -> Pending<'_, ()> {
+    fn expire_client_secret(&self, client_id: &str, secret_id: &str, expires_at: UnixTime) -> Pending<'_, ()> {
         let (client_id, secret_id) = (client_id.to_owned(), secret_id.to_owned());
         Box::pin(async move {
             const DOING: &str = "let a client secret expire";
             let mut tx = self.write(DOING).await?;
-            let changed = sqlx::query(
-                "UPDATE client_secrets SET expires_at = ? WHERE client_id = ? AND id = ?",
-            )
-            .bind(expires_at.as_millis())
-            .bind(&client_id)
-            .bind(&secret_id)
-            .execute(&mut *tx)
-            .await
-            .map_err(failed(DOING))?;
+            let changed = sqlx::query("UPDATE client_secrets SET expires_at = ? WHERE client_id = ? AND id = ?")
+                .bind(expires_at.as_millis())
+                .bind(&client_id)
+                .bind(&secret_id)
+                .execute(&mut *tx)
+                .await
+                .map_err(failed(DOING))?;
             if changed.rows_affected() == 0 {
                 return Err(not_found("secret", &secret_id));
             }
@@ -214,9 +200,7 @@ async fn insert_secrets(
 ) -> Result<(), StoreError> {
     let live = present.iter().chain(added).filter(|s| s.is_live(now));
     if live.count() > MAX_LIVE_SECRETS {
-        return Err(StoreError::TooManySecrets {
-            id: client_id.to_owned(),
-        });
+        return Err(StoreError::TooManySecrets { id: client_id.to_owned() });
     }
     for secret in added {
         sqlx::query(
@@ -237,14 +221,7 @@ async fn insert_secrets(
 }
 
 fn apply(client: &mut Client, change: ClientChange) {
-    let ClientChange {
-        name,
-        groups,
-        labels,
-        scopes,
-        enabled,
-        rate_limit,
-    } = change;
+    let ClientChange { name, groups, labels, scopes, enabled, rate_limit } = change;
     client.name = name.unwrap_or(std::mem::take(&mut client.name));
     client.groups = groups.unwrap_or(std::mem::take(&mut client.groups));
     client.labels = labels.unwrap_or(std::mem::take(&mut client.labels));
@@ -292,8 +269,7 @@ async fn select_secrets(
 fn read(row: &SqliteRow) -> Result<Client, StoreError> {
     let id: String = row.try_get("id").map_err(failed(READ))?;
     let row = Row::from_row(row).map_err(|_| corrupt("client", &id))?;
-    row.into_client(id.clone())
-        .ok_or_else(|| corrupt("client", &id))
+    row.into_client(id.clone()).ok_or_else(|| corrupt("client", &id))
 }
 
 #[derive(sqlx::FromRow)]
@@ -331,9 +307,7 @@ impl Row {
 
 fn read_secret(row: &SqliteRow) -> Result<StoredSecret, sqlx::Error> {
     let hash: Vec<u8> = row.try_get("hash")?;
-    let hash = hash
-        .try_into()
-        .map_err(|_| sqlx::Error::Decode("a hash has 32 bytes".into()))?;
+    let hash = hash.try_into().map_err(|_| sqlx::Error::Decode("a hash has 32 bytes".into()))?;
     let expires_at: Option<i64> = row.try_get("expires_at")?;
     Ok(StoredSecret {
         id: row.try_get("id")?,

@@ -30,24 +30,15 @@ pub(super) fn prepare(path: &Path) -> Result<(PathBuf, Lock), StoreError> {
 
 /// Checks folder and files, and returns the path without relative parts and links.
 pub(super) fn check(path: &Path) -> Result<PathBuf, StoreError> {
-    let name = path.file_name().ok_or_else(|| StoreError::NotAFile {
-        path: path.to_owned(),
-    })?;
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
+    let name = path.file_name().ok_or_else(|| StoreError::NotAFile { path: path.to_owned() })?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let folder = match fs::canonicalize(folder) {
         Ok(folder) if folder.is_dir() => folder,
         Ok(_) => {
-            return Err(StoreError::NotAFile {
-                path: path.to_owned(),
-            });
+            return Err(StoreError::NotAFile { path: path.to_owned() });
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(StoreError::NoFolder {
-                path: folder.to_owned(),
-            });
+            return Err(StoreError::NoFolder { path: folder.to_owned() });
         }
         Err(source) => return Err(file_error(folder, "opened", source)),
     };
@@ -76,9 +67,7 @@ fn lock(database: &Path) -> Result<Lock, StoreError> {
         .map_err(|source| file_error(&path, "opened", source))?;
     match file.try_lock() {
         Ok(()) => Ok(Lock { _file: file }),
-        Err(TryLockError::WouldBlock) => Err(StoreError::InUse {
-            path: database.to_owned(),
-        }),
+        Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: database.to_owned() }),
         Err(TryLockError::Error(source)) => Err(file_error(&path, "locked", source)),
     }
 }
@@ -99,17 +88,9 @@ fn with_suffix(database: &Path, suffix: &str) -> PathBuf {
 #[cfg(unix)]
 fn refuse_wide(path: &Path, wanted: u32) -> Result<(), StoreError> {
     use std::os::unix::fs::PermissionsExt as _;
-    let mode = fs::metadata(path)
-        .map_err(|source| file_error(path, "opened", source))?
-        .permissions()
-        .mode()
-        & 0o777;
+    let mode = fs::metadata(path).map_err(|source| file_error(path, "opened", source))?.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
-        return Err(StoreError::Permissions {
-            path: path.to_owned(),
-            mode,
-            wanted,
-        });
+        return Err(StoreError::Permissions { path: path.to_owned(), mode, wanted });
     }
     Ok(())
 }
@@ -120,9 +101,5 @@ fn refuse_wide(_: &Path, _: u32) -> Result<(), StoreError> {
 }
 
 fn file_error(path: &Path, what: &'static str, source: io::Error) -> StoreError {
-    StoreError::File {
-        path: path.to_owned(),
-        what,
-        source,
-    }
+    StoreError::File { path: path.to_owned(), what, source }
 }

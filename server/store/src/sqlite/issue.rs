@@ -31,34 +31,20 @@ struct Record {
 impl Issuer {
     pub(super) fn start(writer: SqlitePool) -> Self {
         let (queue, records) = mpsc::channel(QUEUE);
-        Self {
-            queue: RwLock::new(Some(queue)),
-            task: Mutex::new(Some(tokio::spawn(run(writer, records)))),
-        }
+        Self { queue: RwLock::new(Some(queue)), task: Mutex::new(Some(tokio::spawn(run(writer, records)))) }
     }
 
     /// Returns when the record is on the disk.
     pub(super) async fn record(&self, token: IssuedToken) -> Result<(), StoreError> {
-        let queue = self
-            .queue
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-            .ok_or(StoreError::Closed)?;
+        let queue = self.queue.read().unwrap_or_else(PoisonError::into_inner).clone().ok_or(StoreError::Closed)?;
         let (done, outcome) = oneshot::channel();
-        queue
-            .send(Record { token, done })
-            .await
-            .map_err(|_| StoreError::Closed)?;
+        queue.send(Record { token, done }).await.map_err(|_| StoreError::Closed)?;
         outcome.await.map_err(|_| StoreError::Closed)?
     }
 
     /// Takes no more records, and returns when the accepted ones are on the disk.
     pub(super) async fn close(&self) {
-        self.queue
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        self.queue.write().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(task) = self.task.lock().await.take()
             && task.await.is_err()
         {
@@ -75,13 +61,7 @@ async fn run(writer: SqlitePool, mut records: mpsc::Receiver<Record>) {
             Ok(recorded) => recorded
                 .into_iter()
                 .zip(&batch)
-                .map(|(recorded, record)| {
-                    if recorded {
-                        Ok(())
-                    } else {
-                        Err(exists(&record.token.id))
-                    }
-                })
+                .map(|(recorded, record)| if recorded { Ok(()) } else { Err(exists(&record.token.id)) })
                 .collect(),
             Err(error) => {
                 tracing::error!(records = batch.len(), %error, "issued tokens were not recorded");
@@ -97,10 +77,7 @@ async fn run(writer: SqlitePool, mut records: mpsc::Receiver<Record>) {
 
 /// Whether each token was recorded, or its id was taken already.
 async fn commit(writer: &SqlitePool, tokens: &[&IssuedToken]) -> Result<Vec<bool>, StoreError> {
-    let mut tx = writer
-        .begin_with("BEGIN IMMEDIATE")
-        .await
-        .map_err(failed(DOING))?;
+    let mut tx = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed(DOING))?;
     let mut recorded = Vec::with_capacity(tokens.len());
     for token in tokens {
         recorded.push(insert(&mut tx, token).await.map_err(failed(DOING))?);
@@ -110,31 +87,19 @@ async fn commit(writer: &SqlitePool, tokens: &[&IssuedToken]) -> Result<Vec<bool
 }
 
 fn exists(id: &str) -> StoreError {
-    StoreError::Exists {
-        what: "token",
-        id: id.to_owned(),
-    }
+    StoreError::Exists { what: "token", id: id.to_owned() }
 }
 
 /// The error of a batch, for one more of its callers.
 fn same(error: &StoreError) -> StoreError {
     match error {
         StoreError::Closed => StoreError::Closed,
-        StoreError::Database { doing, reason } => StoreError::Database {
-            doing,
-            reason: reason.clone(),
-        },
-        other => StoreError::Database {
-            doing: DOING,
-            reason: other.to_string(),
-        },
+        StoreError::Database { doing, reason } => StoreError::Database { doing, reason: reason.clone() },
+        other => StoreError::Database { doing: DOING, reason: other.to_string() },
     }
 }
 
-async fn insert(
-    tx: &mut Transaction<'static, Sqlite>,
-    token: &IssuedToken,
-) -> Result<bool, sqlx::Error> {
+async fn insert(tx: &mut Transaction<'static, Sqlite>, token: &IssuedToken) -> Result<bool, sqlx::Error> {
     let inserted = sqlx::query(
         "INSERT INTO issued_tokens \
          (id, client_id, subject, scope, audience, issued_at, expires_at, revoked_at) \

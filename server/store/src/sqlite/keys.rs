@@ -19,31 +19,23 @@ impl Keys for SqliteStore {
         Box::pin(async move {
             let mut tx = self.write(WRITE).await?;
             let present = select(&mut *tx, candidate.usage, &self.data_keys).await?;
-            if let Some(active) = present
-                .into_iter()
-                .find(|key| key.state == KeyState::Active)
-            {
+            if let Some(active) = present.into_iter().find(|key| key.state == KeyState::Active) {
                 return Ok(active);
             }
             insert_active(&mut tx, &candidate, &self.data_keys).await?;
             tx.commit().await.map_err(failed(WRITE))?;
-            Ok(StoredKey {
-                state: KeyState::Active,
-                ..candidate
-            })
+            Ok(StoredKey { state: KeyState::Active, ..candidate })
         })
     }
 
     fn rotate_key(&self, key: StoredKey) -> Pending<'_, ()> {
         Box::pin(async move {
             let mut tx = self.write(WRITE).await?;
-            sqlx::query(
-                "UPDATE signing_keys SET state = 'retiring' WHERE usage = ? AND state = 'active'",
-            )
-            .bind(key.usage.as_str())
-            .execute(&mut *tx)
-            .await
-            .map_err(failed(WRITE))?;
+            sqlx::query("UPDATE signing_keys SET state = 'retiring' WHERE usage = ? AND state = 'active'")
+                .bind(key.usage.as_str())
+                .execute(&mut *tx)
+                .await
+                .map_err(failed(WRITE))?;
             insert_active(&mut tx, &key, &self.data_keys).await?;
             tx.commit().await.map_err(failed(WRITE))
         })
@@ -54,22 +46,17 @@ impl Keys for SqliteStore {
         Box::pin(async move {
             const DOING: &str = "retire a signing key";
             let mut tx = self.write(DOING).await?;
-            let state: Option<String> =
-                sqlx::query_scalar("SELECT state FROM signing_keys WHERE kid = ?")
-                    .bind(&kid)
-                    .fetch_optional(&mut *tx)
-                    .await
-                    .map_err(failed(DOING))?;
+            let state: Option<String> = sqlx::query_scalar("SELECT state FROM signing_keys WHERE kid = ?")
+                .bind(&kid)
+                .fetch_optional(&mut *tx)
+                .await
+                .map_err(failed(DOING))?;
             let state = state.ok_or_else(|| not_found("key", &kid))?;
             match state.parse() {
                 Ok(KeyState::Retired) => return Ok(()),
                 Ok(KeyState::Retiring) => {}
                 Ok(from @ KeyState::Active) => {
-                    return Err(StoreError::KeyState {
-                        kid,
-                        from: from.as_str(),
-                        to: KeyState::Retired.as_str(),
-                    });
+                    return Err(StoreError::KeyState { kid, from: from.as_str(), to: KeyState::Retired.as_str() });
                 }
                 Err(()) => return Err(corrupt("key", &kid)),
             }
@@ -84,11 +71,7 @@ impl Keys for SqliteStore {
 }
 
 const fn place(kid: &str) -> Place<'_> {
-    Place {
-        table: "signing_keys",
-        primary_key: kid,
-        column: "sealed",
-    }
+    Place { table: "signing_keys", primary_key: kid, column: "sealed" }
 }
 
 async fn insert_active(

@@ -17,11 +17,7 @@ static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
 const READERS: u32 = 4;
 
-pub(super) async fn open(
-    path: &Path,
-    sealer: &Sealer,
-    clock: Arc<dyn Clock>,
-) -> Result<SqliteStore, StoreError> {
+pub(super) async fn open(path: &Path, sealer: &Sealer, clock: Arc<dyn Clock>) -> Result<SqliteStore, StoreError> {
     let (path, lock) = files::prepare(path)?;
     let options = SqliteConnectOptions::new()
         .filename(&path)
@@ -49,11 +45,7 @@ pub(super) async fn open(
     })
 }
 
-async fn pool(
-    connections: u32,
-    options: SqliteConnectOptions,
-    doing: &'static str,
-) -> Result<SqlitePool, StoreError> {
+async fn pool(connections: u32, options: SqliteConnectOptions, doing: &'static str) -> Result<SqlitePool, StoreError> {
     SqlitePoolOptions::new()
         .max_connections(connections)
         .idle_timeout(None)
@@ -64,17 +56,10 @@ async fn pool(
 }
 
 async fn migrate(writer: &SqlitePool, path: &Path) -> Result<(), StoreError> {
-    let schema = |reason: String| StoreError::Schema {
-        path: path.to_owned(),
-        reason,
-    };
+    let schema = |reason: String| StoreError::Schema { path: path.to_owned(), reason };
     MIGRATIONS.run(writer).await.map_err(|error| match error {
-        MigrateError::VersionMissing(version) => {
-            schema(format!("it has migration {version}, which is unknown here"))
-        }
-        MigrateError::VersionMismatch(version) => {
-            schema(format!("its migration {version} is not the one known here"))
-        }
+        MigrateError::VersionMissing(version) => schema(format!("it has migration {version}, which is unknown here")),
+        MigrateError::VersionMismatch(version) => schema(format!("its migration {version} is not the one known here")),
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
             failed("bring its schema up to date")(error)
         }
@@ -83,16 +68,9 @@ async fn migrate(writer: &SqlitePool, path: &Path) -> Result<(), StoreError> {
 }
 
 /// Unwraps the data keys; makes the first one in a new store; wraps anew what a former master key has wrapped.
-async fn data_keys(
-    writer: &SqlitePool,
-    sealer: &Sealer,
-    clock: &dyn Clock,
-) -> Result<DataKeys, StoreError> {
+async fn data_keys(writer: &SqlitePool, sealer: &Sealer, clock: &dyn Clock) -> Result<DataKeys, StoreError> {
     const DOING: &str = "read its data keys";
-    let mut tx = writer
-        .begin_with("BEGIN IMMEDIATE")
-        .await
-        .map_err(failed(DOING))?;
+    let mut tx = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed(DOING))?;
     let rows: Vec<(String, String)> =
         sqlx::query_as("SELECT id, wrapped FROM data_keys ORDER BY active DESC, created_at DESC")
             .fetch_all(&mut *tx)

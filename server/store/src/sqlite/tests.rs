@@ -25,14 +25,8 @@ struct Place {
 impl Place {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::DirBuilder::new()
-            .mode(0o700)
-            .create(folder.path().join("data"))
-            .unwrap();
-        Self {
-            folder,
-            clock: ManualClock::default(),
-        }
+        std::fs::DirBuilder::new().mode(0o700).create(folder.path().join("data")).unwrap();
+        Self { folder, clock: ManualClock::default() }
     }
 
     fn folder(&self) -> PathBuf {
@@ -81,10 +75,7 @@ impl Place {
             secrets: vec![],
             enabled: true,
             created_at: self.now(),
-            rate_limit: Some(RateLimit {
-                per_second: 10,
-                burst: u32::MAX,
-            }),
+            rate_limit: Some(RateLimit { per_second: 10, burst: u32::MAX }),
         }
     }
 
@@ -124,10 +115,7 @@ async fn the_first_start_happens_once() {
     let at = place.now();
     place.clock.advance(Duration::from_secs(60));
     let store = place.reopen(store).await;
-    assert_eq!(
-        store.initialise(place.client("another")).await.unwrap(),
-        FirstStart::Before(at)
-    );
+    assert_eq!(store.initialise(place.client("another")).await.unwrap(), FirstStart::Before(at));
     assert_eq!(store.initialised_at().await.unwrap(), Some(at));
     assert!(store.client("admin").await.unwrap().is_some());
     assert!(store.client("another").await.unwrap().is_none());
@@ -161,10 +149,7 @@ async fn a_first_start_that_fails_can_be_repeated() {
     for n in 0..3 {
         wrong.secrets.push(place.secret(&n.to_string()).1);
     }
-    assert!(matches!(
-        store.initialise(wrong).await,
-        Err(StoreError::TooManySecrets { .. })
-    ));
+    assert!(matches!(store.initialise(wrong).await, Err(StoreError::TooManySecrets { .. })));
     assert_eq!(store.initialised_at().await.unwrap(), None);
     assert!(store.client("admin").await.unwrap().is_none());
     let start = store.initialise(place.client("admin")).await.unwrap();
@@ -188,10 +173,7 @@ async fn a_closed_store_says_so() {
 async fn a_store_is_one_object_for_its_callers() {
     let place = Place::new();
     let store: Arc<dyn Store> = Arc::new(place.open().await);
-    store
-        .record_issued(place.token("tok_1", "a"))
-        .await
-        .unwrap();
+    store.record_issued(place.token("tok_1", "a")).await.unwrap();
     assert!(store.token("tok_1").await.unwrap().is_some());
     let tokens: Arc<dyn crate::Tokens> = store;
     assert!(tokens.token("tok_1").await.unwrap().is_some());
@@ -200,11 +182,7 @@ async fn a_store_is_one_object_for_its_callers() {
 #[tokio::test]
 async fn a_store_can_be_opened_in_a_task() {
     let place = Place::new();
-    let opening = SqliteStore::open(
-        place.path(),
-        Sealer::new(master_key(1)),
-        Arc::new(place.clock.clone()),
-    );
+    let opening = SqliteStore::open(place.path(), Sealer::new(master_key(1)), Arc::new(place.clock.clone()));
     tokio::spawn(opening).await.unwrap().unwrap();
 }
 
@@ -212,10 +190,7 @@ async fn a_store_can_be_opened_in_a_task() {
 async fn the_connections_that_read_cannot_write() {
     let place = Place::new();
     let store = place.open().await;
-    let error = sqlx::query("DELETE FROM meta")
-        .execute(&store.readers)
-        .await
-        .unwrap_err();
+    let error = sqlx::query("DELETE FROM meta").execute(&store.readers).await.unwrap_err();
     assert!(error.to_string().contains("readonly"), "{error}");
 }
 

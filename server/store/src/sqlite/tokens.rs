@@ -6,8 +6,8 @@ use sqlx::{QueryBuilder, Row as _, SqliteConnection};
 
 use super::{SqliteStore, corrupt, failed};
 use crate::{
-    Cursor, IssuedToken, Page, PageRequest, Pending, Revocation, RevokedToken, StoreError,
-    TokenFilter, TokenState, Tokens,
+    Cursor, IssuedToken, Page, PageRequest, Pending, Revocation, RevokedToken, StoreError, TokenFilter, TokenState,
+    Tokens,
 };
 
 const READ: &str = "read issued tokens";
@@ -48,39 +48,21 @@ impl Tokens for SqliteStore {
                     query.push(" AND revoked_at IS NOT NULL");
                 }
                 Some(TokenState::Active) => {
-                    query
-                        .push(" AND revoked_at IS NULL AND expires_at > ")
-                        .push_bind(now);
+                    query.push(" AND revoked_at IS NULL AND expires_at > ").push_bind(now);
                 }
                 Some(TokenState::Expired) => {
-                    query
-                        .push(" AND revoked_at IS NULL AND expires_at <= ")
-                        .push_bind(now);
+                    query.push(" AND revoked_at IS NULL AND expires_at <= ").push_bind(now);
                 }
             }
             if let Some(Cursor { time, id }) = page.after {
-                query
-                    .push(" AND (issued_at, id) < (")
-                    .push_bind(time.as_millis())
-                    .push(", ")
-                    .push_bind(id)
-                    .push(")");
+                query.push(" AND (issued_at, id) < (").push_bind(time.as_millis()).push(", ").push_bind(id).push(")");
             }
-            query
-                .push(" ORDER BY issued_at DESC, id DESC LIMIT ")
-                .push_bind(i64::from(limit) + 1);
-            let rows = query
-                .build()
-                .fetch_all(&self.readers)
-                .await
-                .map_err(failed(READ))?;
+            query.push(" ORDER BY issued_at DESC, id DESC LIMIT ").push_bind(i64::from(limit) + 1);
+            let rows = query.build().fetch_all(&self.readers).await.map_err(failed(READ))?;
             let mut items = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
             let more = items.len() > limit as usize;
             items.truncate(limit as usize);
-            let next = items.last().filter(|_| more).map(|last| Cursor {
-                time: last.issued_at,
-                id: last.id.clone(),
-            });
+            let next = items.last().filter(|_| more).map(|last| Cursor { time: last.issued_at, id: last.id.clone() });
             Ok(Page { items, next })
         })
     }
@@ -103,10 +85,7 @@ impl Tokens for SqliteStore {
             if now >= token.expires_at {
                 return Ok(Revocation::Expired);
             }
-            let revoked = RevokedToken {
-                id,
-                expires_at: token.expires_at,
-            };
+            let revoked = RevokedToken { id, expires_at: token.expires_at };
             if token.revoked_at.is_some() {
                 return Ok(Revocation::AlreadyRevoked(revoked));
             }
@@ -191,10 +170,7 @@ pub(super) async fn revoke_all_of(
 }
 
 fn revoked((id, expires_at): (String, i64)) -> RevokedToken {
-    RevokedToken {
-        id,
-        expires_at: UnixTime::from_millis(expires_at),
-    }
+    RevokedToken { id, expires_at: UnixTime::from_millis(expires_at) }
 }
 
 fn read(row: &SqliteRow) -> Result<IssuedToken, StoreError> {
@@ -210,8 +186,7 @@ fn read_columns(row: &SqliteRow, id: &str) -> Result<IssuedToken, sqlx::Error> {
         client_id: row.try_get("client_id")?,
         subject: row.try_get("subject")?,
         scope: row.try_get("scope")?,
-        audience: serde_json::from_str(&audience)
-            .map_err(|error| sqlx::Error::Decode(error.into()))?,
+        audience: serde_json::from_str(&audience).map_err(|error| sqlx::Error::Decode(error.into()))?,
         issued_at: UnixTime::from_millis(row.try_get("issued_at")?),
         expires_at: UnixTime::from_millis(row.try_get("expires_at")?),
         revoked_at: revoked_at.map(UnixTime::from_millis),

@@ -37,12 +37,9 @@ impl AccessClaims {
 
     /// What must hold of the claims whoever reads them.
     pub(super) fn check(&self) -> Result<(), Invalid> {
-        for (name, value) in [
-            ("iss", &self.iss),
-            ("sub", &self.sub),
-            ("client_id", &self.client_id),
-            ("jti", &self.jti),
-        ] {
+        for (name, value) in
+            [("iss", &self.iss), ("sub", &self.sub), ("client_id", &self.client_id), ("jti", &self.jti)]
+        {
             if value.is_empty() {
                 return Err(Invalid::Missing(name));
             }
@@ -50,11 +47,7 @@ impl AccessClaims {
         if self.aud.is_empty() || self.aud.iter().any(String::is_empty) {
             return Err(Invalid::Missing("aud"));
         }
-        for (name, time) in [
-            ("iat", Some(self.iat)),
-            ("nbf", self.nbf),
-            ("exp", Some(self.exp)),
-        ] {
+        for (name, time) in [("iat", Some(self.iat)), ("nbf", self.nbf), ("exp", Some(self.exp))] {
             if time.is_some_and(|time| time < UnixTime::default() || time > UnixTime::MAX) {
                 return Err(Invalid::Malformed(name));
             }

@@ -42,10 +42,7 @@ impl Issuer {
 
     /// A header like ours, with some members set or (by null) left out.
     fn header(&self, changes: Value) -> String {
-        merged(
-            json!({"alg": "ES256", "typ": "at+jwt", "kid": self.key.kid()}),
-            changes,
-        )
+        merged(json!({"alg": "ES256", "typ": "at+jwt", "kid": self.key.kid()}), changes)
     }
 
     /// A token with this header and these claims, truly signed by our key.
@@ -109,12 +106,8 @@ fn the_token_looks_as_rfc_9068_says() {
     let issuer = Issuer::new();
     let token = issuer.token();
     let [header, payload, _] = parts(&token);
-    let read =
-        |part| -> Value { serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap() };
-    assert_eq!(
-        read(header),
-        json!({"alg": "ES256", "typ": "at+jwt", "kid": issuer.key.kid()})
-    );
+    let read = |part| -> Value { serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap() };
+    assert_eq!(read(header), json!({"alg": "ES256", "typ": "at+jwt", "kid": issuer.key.kid()}));
     assert_eq!(
         read(payload),
         json!({
@@ -159,11 +152,7 @@ fn time_is_watched_to_the_second() {
         issuer.verifier.verify(&token, now).map(|_| ())
     };
     assert_eq!(at(-6), Err(Invalid::NotYetValid));
-    assert_eq!(
-        at(-5),
-        Ok(()),
-        "the issuer's clock may be five seconds ahead"
-    );
+    assert_eq!(at(-5), Ok(()), "the issuer's clock may be five seconds ahead");
     assert_eq!(at(599), Ok(()));
     assert_eq!(at(600), Err(Invalid::Expired), "the end has no leeway");
     let just_before = UnixTime::from_millis(NOW.as_millis() + 599_999);
@@ -177,10 +166,7 @@ fn time_is_watched_to_the_second() {
 #[test]
 fn nbf_is_respected() {
     let issuer = Issuer::new();
-    let later = AccessClaims {
-        nbf: Some(NOW + Duration::from_secs(60)),
-        ..claims()
-    };
+    let later = AccessClaims { nbf: Some(NOW + Duration::from_secs(60)), ..claims() };
     let token = sign(&issuer.key, &later).unwrap();
     assert_eq!(issuer.verify(&token), Err(Invalid::NotYetValid));
     let then = NOW + Duration::from_secs(60);
@@ -192,26 +178,17 @@ fn tokens_of_a_retiring_key_pass_until_the_key_is_dropped() {
     let issuer = Issuer::new();
     let token = issuer.token();
     let next = SigningKey::generate(Algorithm::Es256).unwrap();
-    let overlapping = KeySet::new(next)
-        .also_verifying(Arc::clone(issuer.key.public()))
-        .unwrap();
+    let overlapping = KeySet::new(next).also_verifying(Arc::clone(issuer.key.public())).unwrap();
     let during = Verifier::new(ISSUER, AUDIENCE, &overlapping);
     assert!(during.verify(&token, NOW).is_ok());
-    let after = Verifier::new(
-        ISSUER,
-        AUDIENCE,
-        &KeySet::new(Arc::clone(overlapping.active())),
-    );
+    let after = Verifier::new(ISSUER, AUDIENCE, &KeySet::new(Arc::clone(overlapping.active())));
     assert_eq!(after.verify(&token, NOW), Err(Invalid::UnknownKey));
 }
 
 #[test]
 fn an_audience_among_several_is_enough() {
     let issuer = Issuer::new();
-    let several = AccessClaims {
-        aud: vec!["https://other.example.com".to_owned(), AUDIENCE.to_owned()],
-        ..claims()
-    };
+    let several = AccessClaims { aud: vec!["https://other.example.com".to_owned(), AUDIENCE.to_owned()], ..claims() };
     let token = sign(&issuer.key, &several).unwrap();
     assert_eq!(issuer.verify(&token), Ok(several));
 }
@@ -222,75 +199,21 @@ fn claims_that_no_verifier_would_take_are_not_signed() {
     let refused = |claims: AccessClaims| sign(&issuer.key, &claims).unwrap_err();
     let empty = String::new;
     for (claims, why) in [
-        (
-            AccessClaims {
-                iss: empty(),
-                ..claims()
-            },
-            Invalid::Missing("iss"),
-        ),
-        (
-            AccessClaims {
-                sub: empty(),
-                ..claims()
-            },
-            Invalid::Missing("sub"),
-        ),
-        (
-            AccessClaims {
-                client_id: empty(),
-                ..claims()
-            },
-            Invalid::Missing("client_id"),
-        ),
-        (
-            AccessClaims {
-                jti: empty(),
-                ..claims()
-            },
-            Invalid::Missing("jti"),
-        ),
-        (
-            AccessClaims {
-                aud: vec![],
-                ..claims()
-            },
-            Invalid::Missing("aud"),
-        ),
-        (
-            AccessClaims {
-                exp: NOW,
-                ..claims()
-            },
-            Invalid::Lifetime,
-        ),
-        (
-            AccessClaims {
-                exp: UnixTime::from_secs(i64::MAX),
-                ..claims()
-            },
-            Invalid::Malformed("exp"),
-        ),
-        (
-            AccessClaims {
-                iat: UnixTime::from_secs(-1),
-                ..claims()
-            },
-            Invalid::Malformed("iat"),
-        ),
+        (AccessClaims { iss: empty(), ..claims() }, Invalid::Missing("iss")),
+        (AccessClaims { sub: empty(), ..claims() }, Invalid::Missing("sub")),
+        (AccessClaims { client_id: empty(), ..claims() }, Invalid::Missing("client_id")),
+        (AccessClaims { jti: empty(), ..claims() }, Invalid::Missing("jti")),
+        (AccessClaims { aud: vec![], ..claims() }, Invalid::Missing("aud")),
+        (AccessClaims { exp: NOW, ..claims() }, Invalid::Lifetime),
+        (AccessClaims { exp: UnixTime::from_secs(i64::MAX), ..claims() }, Invalid::Malformed("exp")),
+        (AccessClaims { iat: UnixTime::from_secs(-1), ..claims() }, Invalid::Malformed("iat")),
     ] {
         assert_eq!(refused(claims), SignError::Claims(why));
     }
-    let long = AccessClaims {
-        scope: "read:logs-* ".repeat(600),
-        ..claims()
-    };
+    let long = AccessClaims { scope: "read:logs-* ".repeat(600), ..claims() };
     assert!(matches!(refused(long), SignError::TooLong { bytes } if bytes > MAX_TOKEN_BYTES));
     let rs256 = SigningKey::generate(Algorithm::Rs256).unwrap();
-    assert!(matches!(
-        sign(&rs256, &claims()),
-        Err(SignError::WrongKey { .. })
-    ));
+    assert!(matches!(sign(&rs256, &claims()), Err(SignError::WrongKey { .. })));
 }
 
 #[test]

@@ -35,12 +35,7 @@ impl Verifier {
         Self {
             issuer: issuer.into(),
             audience: audience.into(),
-            keys: keys
-                .verifying()
-                .iter()
-                .filter(|key| key.algorithm() == Algorithm::Es256)
-                .cloned()
-                .collect(),
+            keys: keys.verifying().iter().filter(|key| key.algorithm() == Algorithm::Es256).cloned().collect(),
             skew: SKEW,
             max_lifetime: MAX_LIFETIME,
         }
@@ -82,11 +77,7 @@ impl Verifier {
             return Err(Invalid::Algorithm);
         }
         let kid = token.kid.as_deref().ok_or(Invalid::UnknownKey)?;
-        let key = self
-            .keys
-            .iter()
-            .find(|key| key.kid() == kid)
-            .ok_or(Invalid::UnknownKey)?;
+        let key = self.keys.iter().find(|key| key.kid() == kid).ok_or(Invalid::UnknownKey)?;
         if !key.verify(token.signed.as_bytes(), &token.signature) {
             return Err(Invalid::Signature);
         }
@@ -122,7 +113,5 @@ impl Verifier {
 
 /// RFC 9068 section 4; the `application/` prefix may be left out and case does not matter (RFC 7515 section 4.1.9).
 fn is_access_token_type(typ: &str) -> bool {
-    ["at+jwt", "application/at+jwt"]
-        .iter()
-        .any(|accepted| typ.eq_ignore_ascii_case(accepted))
+    ["at+jwt", "application/at+jwt"].iter().any(|accepted| typ.eq_ignore_ascii_case(accepted))
 }

@@ -57,90 +57,35 @@ fn the_pem_for_the_engine_verifies_the_token() {
     let (signed, signature) = token.rsplit_once('.').unwrap();
     let pem = key().public().to_pem();
     let spki: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
-    let spki = base64::engine::general_purpose::STANDARD
-        .decode(spki)
-        .unwrap();
+    let spki = base64::engine::general_purpose::STANDARD.decode(spki).unwrap();
     UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, spki)
-        .verify(
-            signed.as_bytes(),
-            &URL_SAFE_NO_PAD.decode(signature).unwrap(),
-        )
+        .verify(signed.as_bytes(), &URL_SAFE_NO_PAD.decode(signature).unwrap())
         .unwrap();
 }
 
 #[test]
 fn roles_stay_an_array_whatever_their_number() {
     for roles in [vec![], vec!["one".to_owned()]] {
-        let token = mint(
-            key(),
-            &InternalClaims {
-                roles: roles.clone(),
-                ..claims()
-            },
-        )
-        .unwrap();
+        let token = mint(key(), &InternalClaims { roles: roles.clone(), ..claims() }).unwrap();
         let payload = token.split('.').nth(1).unwrap();
-        let payload: serde_json::Value =
-            serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap();
+        let payload: serde_json::Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap();
         assert_eq!(payload["roles"], json!(roles));
     }
 }
 
 #[test]
 fn nothing_the_engine_would_substitute_or_misread_is_signed() {
-    for bad in [
-        "${attr.jwt.o4s_write}",
-        "a${",
-        "${user.name}",
-        "a\nb",
-        "a\0b",
-        "a\u{7f}",
-        "a\u{85}",
-        "\t",
-    ] {
+    for bad in ["${attr.jwt.o4s_write}", "a${", "${user.name}", "a\nb", "a\0b", "a\u{7f}", "a\u{85}", "\t"] {
         let bad = bad.to_owned();
         let cases = [
-            (
-                "iss",
-                InternalClaims {
-                    iss: bad.clone(),
-                    ..claims()
-                },
-            ),
-            (
-                "sub",
-                InternalClaims {
-                    sub: bad.clone(),
-                    ..claims()
-                },
-            ),
-            (
-                "aud",
-                InternalClaims {
-                    aud: bad.clone(),
-                    ..claims()
-                },
-            ),
-            (
-                "jti",
-                InternalClaims {
-                    jti: bad.clone(),
-                    ..claims()
-                },
-            ),
-            (
-                "roles",
-                InternalClaims {
-                    roles: vec!["ok".to_owned(), bad.clone()],
-                    ..claims()
-                },
-            ),
+            ("iss", InternalClaims { iss: bad.clone(), ..claims() }),
+            ("sub", InternalClaims { sub: bad.clone(), ..claims() }),
+            ("aud", InternalClaims { aud: bad.clone(), ..claims() }),
+            ("jti", InternalClaims { jti: bad.clone(), ..claims() }),
+            ("roles", InternalClaims { roles: vec!["ok".to_owned(), bad.clone()], ..claims() }),
             (
                 "o4s_read",
-                InternalClaims {
-                    attributes: BTreeMap::from([("o4s_read".to_owned(), bad.clone())]),
-                    ..claims()
-                },
+                InternalClaims { attributes: BTreeMap::from([("o4s_read".to_owned(), bad.clone())]), ..claims() },
             ),
         ];
         for (claim, claims) in cases {
@@ -151,46 +96,23 @@ fn nothing_the_engine_would_substitute_or_misread_is_signed() {
     // A regular expression's own `$` and braces are fine.
     let pattern = "/(?!(?:pii-.*)$)(?:logs-[0-9]{4})/".to_owned();
     let attributes = BTreeMap::from([("o4s_read".to_owned(), pattern)]);
-    assert!(
-        mint(
-            key(),
-            &InternalClaims {
-                attributes,
-                ..claims()
-            }
-        )
-        .is_ok()
-    );
+    assert!(mint(key(), &InternalClaims { attributes, ..claims() }).is_ok());
 }
 
 #[test]
 fn a_role_that_reads_as_several_or_none_is_refused() {
     for role in ["", " ", "a,b", " admin", "admin ", "all_access,"] {
-        let claims = InternalClaims {
-            roles: vec![role.to_owned()],
-            ..claims()
-        };
+        let claims = InternalClaims { roles: vec![role.to_owned()], ..claims() };
         assert_eq!(mint(key(), &claims), Err(MintError::Role), "{role}");
     }
 }
 
 #[test]
 fn an_attribute_cannot_stand_in_for_another_claim() {
-    for name in [
-        "sub", "roles", "exp", "iss", "", "a.b", "a b", "é", "a\n", "x}",
-    ] {
+    for name in ["sub", "roles", "exp", "iss", "", "a.b", "a b", "é", "a\n", "x}"] {
         let attributes = BTreeMap::from([(name.to_owned(), "x".to_owned())]);
         assert!(
-            matches!(
-                mint(
-                    key(),
-                    &InternalClaims {
-                        attributes,
-                        ..claims()
-                    }
-                ),
-                Err(MintError::AttributeName { .. })
-            ),
+            matches!(mint(key(), &InternalClaims { attributes, ..claims() }), Err(MintError::AttributeName { .. })),
             "{name}"
         );
     }
@@ -198,30 +120,18 @@ fn an_attribute_cannot_stand_in_for_another_claim() {
 
 #[test]
 fn empty_names_and_dead_tokens_are_not_minted() {
-    let empty = InternalClaims {
-        sub: String::new(),
-        ..claims()
-    };
+    let empty = InternalClaims { sub: String::new(), ..claims() };
     assert_eq!(mint(key(), &empty), Err(MintError::Empty { claim: "sub" }));
     for exp in [NOW, UnixTime::default(), UnixTime::from_secs(i64::MAX)] {
-        assert_eq!(
-            mint(key(), &InternalClaims { exp, ..claims() }),
-            Err(MintError::Lifetime)
-        );
+        assert_eq!(mint(key(), &InternalClaims { exp, ..claims() }), Err(MintError::Lifetime));
     }
     let es256 = SigningKey::generate(Algorithm::Es256).unwrap();
-    assert!(matches!(
-        mint(&es256, &claims()),
-        Err(MintError::WrongKey { .. })
-    ));
+    assert!(matches!(mint(&es256, &claims()), Err(MintError::WrongKey { .. })));
 }
 
 #[test]
 fn the_error_names_the_claim_and_not_its_value() {
-    let bad = InternalClaims {
-        sub: "x${secret}".to_owned(),
-        ..claims()
-    };
+    let bad = InternalClaims { sub: "x${secret}".to_owned(), ..claims() };
     assert_eq!(
         mint(key(), &bad).unwrap_err().to_string(),
         "the claim `sub` contains `${` or a control character; no identity is handed to the engine"

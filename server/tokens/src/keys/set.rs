@@ -28,10 +28,7 @@ impl KeySet {
     #[must_use]
     pub fn new(active: impl Into<Arc<SigningKey>>) -> Self {
         let active = active.into();
-        Self {
-            verifying: vec![Arc::clone(active.public())],
-            active,
-        }
+        Self { verifying: vec![Arc::clone(active.public())], active }
     }
 
     /// Adds a key that only verifies: one that comes next or one that has signed before.

@@ -51,10 +51,7 @@ fn a_damaged_or_foreign_private_key_is_refused() {
         (Algorithm::Es256, ec.get(1..).unwrap()),
         (Algorithm::Rs256, rsa.get(..rsa.len() - 1).unwrap()),
     ] {
-        assert_eq!(
-            SigningKey::from_pkcs8(algorithm, der).unwrap_err(),
-            KeyError::Malformed(algorithm)
-        );
+        assert_eq!(SigningKey::from_pkcs8(algorithm, der).unwrap_err(), KeyError::Malformed(algorithm));
     }
     let mut inconsistent = ec.to_vec();
     // The private scalar of a P-256 PKCS#8 document begins at byte 36.
@@ -68,8 +65,8 @@ fn a_damaged_or_foreign_private_key_is_refused() {
 #[test]
 fn an_ecdsa_signature_with_the_higher_s_is_refused() {
     const ORDER: [u8; 32] = [
-        0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xbc,
-        0xe6, 0xfa, 0xad, 0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51,
+        0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xbc, 0xe6, 0xfa, 0xad,
+        0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51,
     ];
     let key = SigningKey::generate(Algorithm::Es256).unwrap();
     for _ in 0..20 {
@@ -82,10 +79,7 @@ fn an_ecdsa_signature_with_the_higher_s_is_refused() {
             mirrored[32 + at] = difference.rem_euclid(256) as u8;
         }
         assert!(
-            key.public()
-                .parsed
-                .verify_sig(b"message", &mirrored)
-                .is_ok(),
+            key.public().parsed.verify_sig(b"message", &mirrored).is_ok(),
             "the mirrored signature is valid by the standard"
         );
         assert!(!key.public().verify(b"message", &mirrored));
@@ -96,10 +90,7 @@ fn an_ecdsa_signature_with_the_higher_s_is_refused() {
 
 #[test]
 fn pem_is_a_subject_public_key_info_in_lines_of_64() {
-    for (key, begin) in keys()
-        .iter()
-        .zip(["MFkwEwYHKoZIzj0CAQYI", "MIIBIjANBgkqhkiG9w0B"])
-    {
+    for (key, begin) in keys().iter().zip(["MFkwEwYHKoZIzj0CAQYI", "MIIBIjANBgkqhkiG9w0B"]) {
         let pem = key.public().to_pem();
         let mut lines = pem.lines();
         assert_eq!(lines.next(), Some("-----BEGIN PUBLIC KEY-----"));
@@ -110,12 +101,7 @@ fn pem_is_a_subject_public_key_info_in_lines_of_64() {
 }
 
 fn names(object: &serde_json::Value) -> Vec<&str> {
-    let mut names: Vec<_> = object
-        .as_object()
-        .unwrap()
-        .keys()
-        .map(String::as_str)
-        .collect();
+    let mut names: Vec<_> = object.as_object().unwrap().keys().map(String::as_str).collect();
     names.sort_unstable();
     names
 }
@@ -141,30 +127,16 @@ fn a_set_publishes_every_verifying_key_once_and_keeps_to_one_algorithm() {
         .also_verifying(Arc::clone(next.public()))
         .unwrap();
     let jwks = set.jwks();
-    let kids: Vec<_> = jwks["keys"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|key| key["kid"].as_str().unwrap())
-        .collect();
+    let kids: Vec<_> = jwks["keys"].as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap()).collect();
     assert_eq!(kids, [set.active().kid(), next.kid()]);
     assert!(set.find(next.kid()).is_some());
     assert!(set.find("").is_none());
-    assert!(matches!(
-        set.also_verifying(Arc::clone(rs256.public())),
-        Err(KeyError::MixedAlgorithms { .. })
-    ));
+    assert!(matches!(set.also_verifying(Arc::clone(rs256.public())), Err(KeyError::MixedAlgorithms { .. })));
 }
 
 #[test]
 fn debug_shows_no_private_part() {
     let key = SigningKey::generate(Algorithm::Es256).unwrap();
     let shown = format!("{key:?}");
-    assert_eq!(
-        shown,
-        format!(
-            "SigningKey {{ kid: {:?}, algorithm: Es256, .. }}",
-            key.kid()
-        )
-    );
+    assert_eq!(shown, format!("SigningKey {{ kid: {:?}, algorithm: Es256, .. }}", key.kid()));
 }

@@ -41,10 +41,7 @@ async fn a_change_touches_what_it_names() {
     let mut expected = place.client("a");
     expected.secrets = vec![place.secret("1").1];
     store.create_client(expected.clone()).await.unwrap();
-    let same = store
-        .change_client("a", ClientChange::default())
-        .await
-        .unwrap();
+    let same = store.change_client("a", ClientChange::default()).await.unwrap();
     assert_eq!(same, expected);
     let changed = store
         .change_client(
@@ -76,28 +73,17 @@ async fn a_deleted_client_takes_its_secrets_and_tokens_along() {
     let mut client = place.client("a");
     client.secrets = vec![place.secret("1").1];
     store.create_client(client).await.unwrap();
-    store
-        .record_issued(place.token("tok_a", "a"))
-        .await
-        .unwrap();
-    store
-        .record_issued(place.token("tok_b", "b"))
-        .await
-        .unwrap();
+    store.record_issued(place.token("tok_a", "a")).await.unwrap();
+    store.record_issued(place.token("tok_b", "b")).await.unwrap();
     let revoked = store.delete_client("a").await.unwrap();
     assert_eq!(revoked.len(), 1);
     assert_eq!(revoked[0].id, "tok_a");
     assert_eq!(store.client("a").await.unwrap(), None);
     assert_eq!(store.revoked_tokens().await.unwrap(), revoked);
-    let secrets: i64 = sqlx::query_scalar("SELECT count(*) FROM client_secrets")
-        .fetch_one(&store.readers)
-        .await
-        .unwrap();
+    let secrets: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM client_secrets").fetch_one(&store.readers).await.unwrap();
     assert_eq!(secrets, 0);
-    assert!(matches!(
-        store.delete_client("a").await,
-        Err(StoreError::NotFound { .. })
-    ));
+    assert!(matches!(store.delete_client("a").await, Err(StoreError::NotFound { .. })));
 }
 
 #[tokio::test]
@@ -115,10 +101,7 @@ async fn secrets_rotate_with_two_in_force() {
     assert!(client.verify_secret(new.expose(), place.now()));
 
     let error = store.add_client_secret("a", place.secret("third").1).await;
-    assert_eq!(
-        error.unwrap_err().to_string(),
-        "the client `a` has two secrets in force already; remove one first"
-    );
+    assert_eq!(error.unwrap_err().to_string(), "the client `a` has two secrets in force already; remove one first");
     let end = place.now() + Duration::from_secs(60);
     store.expire_client_secret("a", "old", end).await.unwrap();
     place.clock.set(end);
@@ -128,17 +111,8 @@ async fn secrets_rotate_with_two_in_force() {
     assert!(client.verify_secret(new.expose(), place.now()));
 
     // The expired one makes room and goes.
-    store
-        .add_client_secret("a", place.secret("third").1)
-        .await
-        .unwrap();
-    let ids = |client: &Client| -> Vec<String> {
-        client
-            .secrets
-            .iter()
-            .map(|secret| secret.id.clone())
-            .collect()
-    };
+    store.add_client_secret("a", place.secret("third").1).await.unwrap();
+    let ids = |client: &Client| -> Vec<String> { client.secrets.iter().map(|secret| secret.id.clone()).collect() };
     let client = store.client("a").await.unwrap().unwrap();
     assert_eq!(ids(&client), ["new", "third"]);
     store.remove_client_secret("a", "new").await.unwrap();

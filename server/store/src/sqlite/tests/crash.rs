@@ -40,9 +40,7 @@ fn every_acknowledged_write_survives_kill_9() {
         let status = victim.wait().unwrap();
         assert!(!status.success(), "it was killed: {status}");
         assert!(acknowledged.len() >= enough, "it lived long enough");
-        tokio::runtime::Runtime::new()
-            .unwrap()
-            .block_on(check(&place, &acknowledged));
+        tokio::runtime::Runtime::new().unwrap().block_on(check(&place, &acknowledged));
     }
 }
 
@@ -59,28 +57,19 @@ async fn check(place: &Place, acknowledged: &[String]) {
         }
     }
     assert!(revoked > 0);
-    let sound: String = sqlx::query_scalar("PRAGMA integrity_check")
-        .fetch_one(&store.readers)
-        .await
-        .unwrap();
+    let sound: String = sqlx::query_scalar("PRAGMA integrity_check").fetch_one(&store.readers).await.unwrap();
     assert_eq!(sound, "ok");
     store.close().await.unwrap();
 }
 
 /// Many tasks record and revoke, and say so when it is acknowledged.
 fn write_until_killed(path: &Path) {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         let clock = Arc::new(ManualClock::default());
         let store = SqliteStore::open(path, Sealer::new(master_key(1)), clock).await;
         let store = Arc::new(store.unwrap());
-        let tasks: Vec<_> = (0..16)
-            .map(|_| tokio::spawn(write(Arc::clone(&store))))
-            .collect();
+        let tasks: Vec<_> = (0..16).map(|_| tokio::spawn(write(Arc::clone(&store)))).collect();
         for task in tasks {
             task.await.unwrap();
         }
@@ -103,7 +92,5 @@ async fn write(store: Arc<SqliteStore>) {
 
 fn say(write: &str) {
     // One write call for one line; past the test harness, which would keep it back.
-    std::io::stdout()
-        .write_all(format!("\ndone {write}\n").as_bytes())
-        .unwrap();
+    std::io::stdout().write_all(format!("\ndone {write}\n").as_bytes()).unwrap();
 }

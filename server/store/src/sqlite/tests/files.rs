@@ -28,28 +28,17 @@ async fn every_file_is_private() {
         names.push(path.file_name().unwrap().to_str().unwrap().to_owned());
     }
     names.sort();
-    assert_eq!(
-        names,
-        [
-            "oauth4os.db",
-            "oauth4os.db-shm",
-            "oauth4os.db-wal",
-            "oauth4os.db.lock"
-        ]
-    );
+    assert_eq!(names, ["oauth4os.db", "oauth4os.db-shm", "oauth4os.db-wal", "oauth4os.db.lock"]);
 }
 
 #[tokio::test]
 async fn a_missing_folder_is_an_error_and_stays_missing() {
     let place = Place::new();
     let folder = place.folder().join("typo");
-    let error = SqliteStore::open(
-        folder.join("oauth4os.db"),
-        Sealer::new(master_key(1)),
-        Arc::new(place.clock.clone()),
-    )
-    .await
-    .unwrap_err();
+    let error =
+        SqliteStore::open(folder.join("oauth4os.db"), Sealer::new(master_key(1)), Arc::new(place.clock.clone()))
+            .await
+            .unwrap_err();
     assert_eq!(
         error.to_string(),
         format!(
@@ -68,19 +57,9 @@ async fn a_path_that_is_no_file_is_refused() {
     fs::create_dir(folder.join("sub.db")).unwrap();
     fs::write(folder.join("plain"), "").unwrap();
     for path in ["sub.db", "plain/x.db", "..", "sub.db/.."] {
-        let opened = SqliteStore::open(
-            folder.join(path),
-            Sealer::new(master_key(1)),
-            Arc::new(place.clock.clone()),
-        )
-        .await;
-        assert!(
-            matches!(
-                opened,
-                Err(StoreError::NotAFile { .. } | StoreError::File { .. })
-            ),
-            "{path}: {opened:?}"
-        );
+        let opened =
+            SqliteStore::open(folder.join(path), Sealer::new(master_key(1)), Arc::new(place.clock.clone())).await;
+        assert!(matches!(opened, Err(StoreError::NotAFile { .. } | StoreError::File { .. })), "{path}: {opened:?}");
     }
 }
 
@@ -89,18 +68,9 @@ async fn a_name_with_a_meaning_for_sqlite_is_only_a_name() {
     let place = Place::new();
     for name in [":memory:", "file:x?mode=memory", "a b?c#d%20.db"] {
         let path = place.folder().join(name);
-        let open = || {
-            SqliteStore::open(
-                &path,
-                Sealer::new(master_key(1)),
-                Arc::new(place.clock.clone()),
-            )
-        };
+        let open = || SqliteStore::open(&path, Sealer::new(master_key(1)), Arc::new(place.clock.clone()));
         let store = open().await.unwrap();
-        store
-            .record_issued(place.token("tok_1", "a"))
-            .await
-            .unwrap();
+        store.record_issued(place.token("tok_1", "a")).await.unwrap();
         store.close().await.unwrap();
         drop(store);
         assert!(fs::metadata(&path).unwrap().len() > 0, "{name}");
@@ -115,19 +85,15 @@ async fn a_folder_or_file_open_to_others_is_refused() {
     let store = place.open().await;
     store.close().await.unwrap();
     drop(store);
-    for (path, private, wide) in [
-        (place.folder(), 0o700, [0o750, 0o705, 0o710, 0o777]),
-        (place.path(), 0o600, [0o640, 0o604, 0o620, 0o666]),
-    ] {
+    for (path, private, wide) in
+        [(place.folder(), 0o700, [0o750, 0o705, 0o710, 0o777]), (place.path(), 0o600, [0o640, 0o604, 0o620, 0o666])]
+    {
         for wide in wide {
             set_mode(&path, wide);
             let error = place.try_open(1).await.unwrap_err().to_string();
             assert_eq!(
                 error,
-                format!(
-                    "`{0}` is open to other users (mode {wide:o}); run `chmod {private:o} {0}`",
-                    path.display()
-                )
+                format!("`{0}` is open to other users (mode {wide:o}); run `chmod {private:o} {0}`", path.display())
             );
         }
         set_mode(&path, private);
@@ -142,20 +108,13 @@ async fn one_process_has_the_store() {
     let error = place.try_open(1).await.unwrap_err();
     assert!(matches!(error, StoreError::InUse { .. }), "{error}");
     // The refused one has not disturbed the first.
-    store
-        .record_issued(place.token("tok_1", "a"))
-        .await
-        .unwrap();
+    store.record_issued(place.token("tok_1", "a")).await.unwrap();
     // By another name it is the same store.
     let other = place.folder.path().join("other");
     symlink(place.folder(), &other).unwrap();
-    let error = SqliteStore::open(
-        other.join("oauth4os.db"),
-        Sealer::new(master_key(1)),
-        Arc::new(place.clock.clone()),
-    )
-    .await
-    .unwrap_err();
+    let error = SqliteStore::open(other.join("oauth4os.db"), Sealer::new(master_key(1)), Arc::new(place.clock.clone()))
+        .await
+        .unwrap_err();
     assert!(matches!(error, StoreError::InUse { .. }), "{error}");
     drop(store);
     place.open().await;
@@ -199,10 +158,7 @@ async fn the_files_hold_no_secret_and_no_private_key() {
     client.secrets.push(stored);
     store.create_client(client).await.unwrap();
     let mut private = Vec::new();
-    for (usage, algorithm) in [
-        (KeyUse::Access, Algorithm::Es256),
-        (KeyUse::Internal, Algorithm::Rs256),
-    ] {
+    for (usage, algorithm) in [(KeyUse::Access, Algorithm::Es256), (KeyUse::Internal, Algorithm::Rs256)] {
         let key = SigningKey::generate(algorithm).unwrap();
         let key = StoredKey::of(&key, usage, place.now()).unwrap();
         private.push(key.pkcs8.clone());
@@ -245,10 +201,7 @@ async fn another_master_key_is_refused_at_open_and_changes_nothing() {
     drop(store);
     let before = fs::read(place.path()).unwrap();
     let error = place.try_open(2).await.unwrap_err().to_string();
-    assert!(
-        error.contains("cannot be decrypted with this master key"),
-        "{error}"
-    );
+    assert!(error.contains("cannot be decrypted with this master key"), "{error}");
     assert_eq!(fs::read(place.path()).unwrap(), before);
     place.open().await;
 }
@@ -266,10 +219,7 @@ async fn a_master_key_is_replaced_by_opening_with_both() {
     let store = place.open_with(both).await.unwrap();
     store.close().await.unwrap();
     drop(store);
-    assert!(
-        place.try_open(1).await.is_err(),
-        "the former key is of no use"
-    );
+    assert!(place.try_open(1).await.is_err(), "the former key is of no use");
     let store = place.try_open(2).await.unwrap();
     let keys = store.keys(KeyUse::Access).await.unwrap();
     assert_eq!(keys[0].signing_key().unwrap().kid(), key.kid());

@@ -14,34 +14,21 @@ fn new_key(place: &Place, usage: KeyUse) -> StoredKey {
 async fn keys_are_made_at_first_start_and_survive_restarts() {
     let place = Place::new();
     let store = place.open().await;
-    let access = signing_keys(&store, KeyUse::Access, place.now())
-        .await
-        .unwrap();
-    let internal = signing_keys(&store, KeyUse::Internal, place.now())
-        .await
-        .unwrap();
+    let access = signing_keys(&store, KeyUse::Access, place.now()).await.unwrap();
+    let internal = signing_keys(&store, KeyUse::Internal, place.now()).await.unwrap();
     assert_eq!(access.active().algorithm(), Algorithm::Es256);
     assert_eq!(internal.active().algorithm(), Algorithm::Rs256);
     let signature = access.active().sign(b"before").unwrap();
 
     place.clock.advance(Duration::from_secs(3600));
     let store = place.reopen(store).await;
-    let again = signing_keys(&store, KeyUse::Access, place.now())
-        .await
-        .unwrap();
+    let again = signing_keys(&store, KeyUse::Access, place.now()).await.unwrap();
     assert_eq!(again.jwks(), access.jwks());
     let key = again.find(access.active().kid()).unwrap();
     assert!(key.verify(b"before", &signature));
-    let again = signing_keys(&store, KeyUse::Internal, place.now())
-        .await
-        .unwrap();
+    let again = signing_keys(&store, KeyUse::Internal, place.now()).await.unwrap();
     assert_eq!(again.active().kid(), internal.active().kid());
-    let [kept] = store
-        .keys(KeyUse::Access)
-        .await
-        .unwrap()
-        .try_into()
-        .unwrap();
+    let [kept] = store.keys(KeyUse::Access).await.unwrap().try_into().unwrap();
     assert_eq!(kept.created_at, place.now() - Duration::from_secs(3600));
 }
 
@@ -71,34 +58,19 @@ async fn keys_rotate_with_overlap_and_are_erased_at_their_end() {
     let first = new_key(&place, KeyUse::Access);
     let second = new_key(&place, KeyUse::Access);
     store.ensure_key(first.clone()).await.unwrap();
-    store
-        .ensure_key(new_key(&place, KeyUse::Internal))
-        .await
-        .unwrap();
+    store.ensure_key(new_key(&place, KeyUse::Internal)).await.unwrap();
     place.clock.advance(Duration::from_secs(1));
     store.rotate_key(second.clone()).await.unwrap();
 
-    let keys = signing_keys(&store, KeyUse::Access, place.now())
-        .await
-        .unwrap();
+    let keys = signing_keys(&store, KeyUse::Access, place.now()).await.unwrap();
     assert_eq!(keys.active().kid(), second.kid);
     assert!(keys.find(&first.kid).is_some());
     assert_eq!(keys.verifying().len(), 2);
     let internal = store.keys(KeyUse::Internal).await.unwrap();
-    assert_eq!(
-        internal[0].state,
-        KeyState::Active,
-        "another use is not touched"
-    );
+    assert_eq!(internal[0].state, KeyState::Active, "another use is not touched");
 
     let refused = store.retire_key(&second.kid).await.unwrap_err();
-    assert_eq!(
-        refused.to_string(),
-        format!(
-            "the key `{}` is active and cannot become retired",
-            second.kid
-        )
-    );
+    assert_eq!(refused.to_string(), format!("the key `{}` is active and cannot become retired", second.kid));
     store.retire_key(&first.kid).await.unwrap();
     store.retire_key(&first.kid).await.unwrap();
     assert_eq!(store.keys(KeyUse::Access).await.unwrap().len(), 1);
@@ -108,21 +80,11 @@ async fn keys_rotate_with_overlap_and_are_erased_at_their_end() {
         .await
         .unwrap();
     assert_eq!(left, None);
-    assert!(matches!(
-        store.retire_key("unknown").await,
-        Err(StoreError::NotFound { what: "key", .. })
-    ));
+    assert!(matches!(store.retire_key("unknown").await, Err(StoreError::NotFound { what: "key", .. })));
     // A key that has been cannot come again.
-    assert!(matches!(
-        store.rotate_key(first).await,
-        Err(StoreError::Exists { what: "key", .. })
-    ));
+    assert!(matches!(store.rotate_key(first).await, Err(StoreError::Exists { what: "key", .. })));
     let keys = store.keys(KeyUse::Access).await.unwrap();
-    assert_eq!(
-        keys[0].state,
-        KeyState::Active,
-        "the refused change is undone"
-    );
+    assert_eq!(keys[0].state, KeyState::Active, "the refused change is undone");
 }
 
 #[tokio::test]
@@ -131,10 +93,7 @@ async fn a_changed_or_moved_key_does_not_open() {
     let store = place.open().await;
     let key = new_key(&place, KeyUse::Access);
     store.ensure_key(key.clone()).await.unwrap();
-    let sealed: String = sqlx::query_scalar("SELECT sealed FROM signing_keys")
-        .fetch_one(&store.readers)
-        .await
-        .unwrap();
+    let sealed: String = sqlx::query_scalar("SELECT sealed FROM signing_keys").fetch_one(&store.readers).await.unwrap();
     let mut flipped = sealed.clone();
     let last = if flipped.pop() == Some('A') { 'E' } else { 'A' };
     flipped.push(last);
@@ -152,22 +111,12 @@ async fn a_changed_or_moved_key_does_not_open() {
     }
     set_sealed(&store, &sealed).await;
     assert_eq!(store.keys(KeyUse::Access).await.unwrap().len(), 1);
-    sqlx::query("UPDATE signing_keys SET kid = 'other'")
-        .execute(&store.writer)
-        .await
-        .unwrap();
-    assert!(matches!(
-        store.keys(KeyUse::Access).await,
-        Err(StoreError::Seal(_))
-    ));
+    sqlx::query("UPDATE signing_keys SET kid = 'other'").execute(&store.writer).await.unwrap();
+    assert!(matches!(store.keys(KeyUse::Access).await, Err(StoreError::Seal(_))));
 }
 
 async fn set_sealed(store: &SqliteStore, sealed: &str) {
-    sqlx::query("UPDATE signing_keys SET sealed = ?")
-        .bind(sealed)
-        .execute(&store.writer)
-        .await
-        .unwrap();
+    sqlx::query("UPDATE signing_keys SET sealed = ?").bind(sealed).execute(&store.writer).await.unwrap();
 }
 
 #[tokio::test]

@@ -8,11 +8,7 @@ fn ids(tokens: &[IssuedToken]) -> Vec<&str> {
 }
 
 async fn list(store: &SqliteStore, filter: TokenFilter) -> Vec<IssuedToken> {
-    store
-        .tokens(filter, PageRequest::default())
-        .await
-        .unwrap()
-        .items
+    store.tokens(filter, PageRequest::default()).await.unwrap().items
 }
 
 #[tokio::test]
@@ -47,10 +43,7 @@ async fn a_thousand_tokens_of_a_thousand_tasks_are_all_recorded() {
     for task in tasks {
         task.await.unwrap();
     }
-    let page = PageRequest {
-        after: None,
-        limit: 1000,
-    };
+    let page = PageRequest { after: None, limit: 1000 };
     let all = store.tokens(TokenFilter::default(), page).await.unwrap();
     assert_eq!(all.items.len(), 1_000);
     assert_eq!(all.next, None);
@@ -62,9 +55,7 @@ async fn records_that_arrive_together_share_a_commit() {
     let store = place.open().await;
     // While this transaction holds the writing connection, the records below can only queue up.
     let held = store.write("hold the writer").await.unwrap();
-    let records: Vec<_> = (0..100)
-        .map(|n| store.record_issued(place.token(&format!("tok_{n:03}"), "a")))
-        .collect();
+    let records: Vec<_> = (0..100).map(|n| store.record_issued(place.token(&format!("tok_{n:03}"), "a"))).collect();
     let before = commits(&place);
     let all = async {
         let mut records: Vec<_> = records;
@@ -91,10 +82,7 @@ async fn records_that_arrive_together_share_a_commit() {
 fn commits(place: &Place) -> usize {
     let wal = std::fs::read(place.folder().join("oauth4os.db-wal")).unwrap();
     let page = u32::from_be_bytes(wal[8..12].try_into().unwrap()) as usize;
-    wal[32..]
-        .chunks_exact(24 + page)
-        .filter(|frame| frame[4..8] != [0; 4] && frame[8..16] == wal[16..24])
-        .count()
+    wal[32..].chunks_exact(24 + page).filter(|frame| frame[4..8] != [0; 4] && frame[8..16] == wal[16..24]).count()
 }
 
 #[tokio::test]
@@ -107,10 +95,7 @@ async fn an_id_is_recorded_once_and_its_neighbours_do_not_suffer() {
         store.record_issued(place.token("tok_1", "thief")),
         store.record_issued(place.token("tok_2", "b")),
     );
-    assert!(matches!(
-        again,
-        Err(StoreError::Exists { what: "token", .. })
-    ));
+    assert!(matches!(again, Err(StoreError::Exists { what: "token", .. })));
     other.unwrap();
     assert_eq!(store.token("tok_1").await.unwrap(), Some(first));
     assert!(store.token("tok_2").await.unwrap().is_some());
@@ -122,14 +107,8 @@ async fn a_revocation_holds_after_a_restart_until_the_token_ends() {
     let store = place.open().await;
     let token = place.token("tok_1", "a");
     store.record_issued(token.clone()).await.unwrap();
-    store
-        .record_issued(place.token("tok_2", "a"))
-        .await
-        .unwrap();
-    let revoked = RevokedToken {
-        id: "tok_1".to_owned(),
-        expires_at: token.expires_at,
-    };
+    store.record_issued(place.token("tok_2", "a")).await.unwrap();
+    let revoked = RevokedToken { id: "tok_1".to_owned(), expires_at: token.expires_at };
     let first = store.revoke_token("tok_1").await.unwrap();
     assert_eq!(first, Revocation::Revoked(revoked.clone()));
     let at = place.now();
@@ -142,26 +121,17 @@ async fn a_revocation_holds_after_a_restart_until_the_token_ends() {
     assert_eq!(kept.revoked_at, Some(at), "the first revocation counts");
     assert_eq!(kept.state(place.now()), TokenState::Revoked);
 
-    assert_eq!(
-        store.revoke_token("unknown").await.unwrap(),
-        Revocation::Unknown
-    );
+    assert_eq!(store.revoke_token("unknown").await.unwrap(), Revocation::Unknown);
     place.clock.set(token.expires_at);
     assert_eq!(store.revoked_tokens().await.unwrap(), []);
-    assert_eq!(
-        store.revoke_token("tok_2").await.unwrap(),
-        Revocation::Expired
-    );
+    assert_eq!(store.revoke_token("tok_2").await.unwrap(), Revocation::Expired);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_many_revocations_one_is_the_first() {
     let place = Place::new();
     let store = Arc::new(place.open().await);
-    store
-        .record_issued(place.token("tok_1", "a"))
-        .await
-        .unwrap();
+    store.record_issued(place.token("tok_1", "a")).await.unwrap();
     let calls: Vec<_> = (0..100)
         .map(|_| {
             let store = Arc::clone(&store);
@@ -193,9 +163,7 @@ async fn revoking_a_client_while_it_is_given_tokens_loses_none() {
         }));
         if n % 30 == 15 {
             let revoking = Arc::clone(&store);
-            tasks.push(tokio::spawn(async move {
-                revoking.revoke_client_tokens("a").await.unwrap()
-            }));
+            tasks.push(tokio::spawn(async move { revoking.revoke_client_tokens("a").await.unwrap() }));
         }
     }
     let mut returned = Vec::new();
@@ -203,18 +171,11 @@ async fn revoking_a_client_while_it_is_given_tokens_loses_none() {
         returned.extend(task.await.unwrap().into_iter().map(|token| token.id));
     }
     returned.sort();
-    let page = PageRequest {
-        after: None,
-        limit: 1000,
-    };
+    let page = PageRequest { after: None, limit: 1000 };
     let all = store.tokens(TokenFilter::default(), page).await.unwrap();
     assert_eq!(all.items.len(), 300);
-    let mut revoked: Vec<_> = all
-        .items
-        .into_iter()
-        .filter(|token| token.revoked_at.is_some())
-        .map(|token| token.id)
-        .collect();
+    let mut revoked: Vec<_> =
+        all.items.into_iter().filter(|token| token.revoked_at.is_some()).map(|token| token.id).collect();
     revoked.sort();
     assert_eq!(returned, revoked, "each was returned once");
 }
@@ -260,43 +221,21 @@ async fn lists_are_filtered_by_client_and_state() {
         store.record_issued(place.token(id, client)).await.unwrap();
     }
     store.revoke_token("tok_revoked").await.unwrap();
-    let of = |client: Option<&str>, state| TokenFilter {
-        client_id: client.map(str::to_owned),
-        state,
-    };
+    let of = |client: Option<&str>, state| TokenFilter { client_id: client.map(str::to_owned), state };
     for (filter, expected) in [
-        (
-            of(None, None),
-            vec!["tok_other", "tok_revoked", "tok_live", "tok_expired"],
-        ),
-        (
-            of(Some("a"), None),
-            vec!["tok_revoked", "tok_live", "tok_expired"],
-        ),
+        (of(None, None), vec!["tok_other", "tok_revoked", "tok_live", "tok_expired"]),
+        (of(Some("a"), None), vec!["tok_revoked", "tok_live", "tok_expired"]),
         (of(Some("a"), Some(TokenState::Active)), vec!["tok_live"]),
-        (
-            of(None, Some(TokenState::Active)),
-            vec!["tok_other", "tok_live"],
-        ),
-        (
-            of(Some("a"), Some(TokenState::Revoked)),
-            vec!["tok_revoked"],
-        ),
-        (
-            of(Some("a"), Some(TokenState::Expired)),
-            vec!["tok_expired"],
-        ),
+        (of(None, Some(TokenState::Active)), vec!["tok_other", "tok_live"]),
+        (of(Some("a"), Some(TokenState::Revoked)), vec!["tok_revoked"]),
+        (of(Some("a"), Some(TokenState::Expired)), vec!["tok_expired"]),
         (of(Some("b"), Some(TokenState::Revoked)), vec![]),
         (of(Some("' OR 1=1 --"), None), vec![]),
     ] {
         let found = list(&store, filter.clone()).await;
         assert_eq!(ids(&found), expected, "{filter:?}");
         for token in found {
-            assert!(
-                filter
-                    .state
-                    .is_none_or(|state| token.state(place.now()) == state)
-            );
+            assert!(filter.state.is_none_or(|state| token.state(place.now()) == state));
         }
     }
 }
@@ -314,17 +253,11 @@ async fn pages_go_on_where_they_ended_although_tokens_come_and_go() {
         expected.insert(0, token.id.clone());
         store.record_issued(token).await.unwrap();
     }
-    let filter = TokenFilter {
-        client_id: Some("a".to_owned()),
-        ..TokenFilter::default()
-    };
+    let filter = TokenFilter { client_id: Some("a".to_owned()), ..TokenFilter::default() };
     let mut seen = Vec::new();
     let mut after = None;
     for page_number in 0.. {
-        let page = store
-            .tokens(filter.clone(), PageRequest { after, limit: 7 })
-            .await
-            .unwrap();
+        let page = store.tokens(filter.clone(), PageRequest { after, limit: 7 }).await.unwrap();
         seen.extend(page.items.into_iter().map(|token| token.id));
         let Some(next) = page.next else { break };
         after = Some(next.to_string().parse().unwrap());

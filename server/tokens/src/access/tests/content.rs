@@ -6,15 +6,7 @@ use super::*;
 fn claims_that_are_not_one_object_are_refused() {
     let issuer = Issuer::new();
     let deep = format!("{{\"a\":{}1{}}}", "[".repeat(2_000), "]".repeat(2_000));
-    for claims in [
-        "",
-        "[]",
-        "null",
-        "\"x\"",
-        "{}{}",
-        "{\"iss\":1e400}",
-        deep.as_str(),
-    ] {
+    for claims in ["", "[]", "null", "\"x\"", "{}{}", "{\"iss\":1e400}", deep.as_str()] {
         let token = issuer.signed(&issuer.header(json!({})), claims);
         assert_eq!(issuer.verify(&token), Err(Invalid::Claims), "{claims}");
     }
@@ -36,11 +28,7 @@ fn a_claim_that_comes_twice_is_refused() {
     ] {
         let twice = once.replacen('{', &format!("{{{extra},"), 1);
         let token = issuer.signed(&issuer.header(json!({})), &twice);
-        assert_eq!(
-            issuer.verify(&token),
-            Err(Invalid::DuplicateClaim),
-            "{extra}"
-        );
+        assert_eq!(issuer.verify(&token), Err(Invalid::DuplicateClaim), "{extra}");
     }
 }
 
@@ -69,11 +57,7 @@ fn times_are_whole_seconds_within_reason() {
             let mut text = claims_with(json!({name: 0}));
             text = text.replace(&format!("\"{name}\":0"), &format!("\"{name}\":{value}"));
             let token = issuer.signed(&issuer.header(json!({})), &text);
-            let why = if value == "1e400" {
-                Invalid::Claims
-            } else {
-                Invalid::Malformed(name)
-            };
+            let why = if value == "1e400" { Invalid::Claims } else { Invalid::Malformed(name) };
             assert_eq!(issuer.verify(&token), Err(why), "{name} {value}");
         }
     }
@@ -84,47 +68,23 @@ fn times_are_whole_seconds_within_reason() {
     let past = json!({"iat": NOW.as_secs() - 20, "exp": NOW.as_secs() - 10});
     assert_eq!(issuer.verdict(past), Err(Invalid::Expired));
     let soon = NOW.as_secs() + 6;
-    assert_eq!(
-        issuer.verdict(json!({"iat": soon})),
-        Err(Invalid::NotYetValid)
-    );
-    assert_eq!(
-        issuer.verdict(json!({"nbf": soon})),
-        Err(Invalid::NotYetValid)
-    );
+    assert_eq!(issuer.verdict(json!({"iat": soon})), Err(Invalid::NotYetValid));
+    assert_eq!(issuer.verdict(json!({"nbf": soon})), Err(Invalid::NotYetValid));
 }
 
 #[test]
 fn every_required_claim_is_required_and_typed() {
     let issuer = Issuer::new();
-    for name in [
-        "iss",
-        "sub",
-        "aud",
-        "client_id",
-        "scope",
-        "iat",
-        "exp",
-        "jti",
-    ] {
-        assert_eq!(
-            issuer.verdict(json!({name: null})),
-            Err(Invalid::Missing(name))
-        );
+    for name in ["iss", "sub", "aud", "client_id", "scope", "iat", "exp", "jti"] {
+        assert_eq!(issuer.verdict(json!({name: null})), Err(Invalid::Missing(name)));
         for value in [json!({}), json!(true), json!([1]), json!([["x"]])] {
             let verdict = issuer.verdict(json!({name: value}));
             assert_eq!(verdict, Err(Invalid::Malformed(name)), "{name}");
         }
     }
     for name in ["iss", "sub", "client_id", "jti"] {
-        assert_eq!(
-            issuer.verdict(json!({name: ""})),
-            Err(Invalid::Missing(name))
-        );
-        assert_eq!(
-            issuer.verdict(json!({name: ["x"]})),
-            Err(Invalid::Malformed(name))
-        );
+        assert_eq!(issuer.verdict(json!({name: ""})), Err(Invalid::Missing(name)));
+        assert_eq!(issuer.verdict(json!({name: ["x"]})), Err(Invalid::Malformed(name)));
     }
 }
 
@@ -141,20 +101,10 @@ fn the_audience_is_ours_character_for_character() {
         json!("*"),
         json!(["https://other.example.com", format!("{AUDIENCE}x")]),
     ] {
-        assert_eq!(
-            issuer.verdict(json!({"aud": aud})),
-            Err(Invalid::Audience),
-            "{aud}"
-        );
+        assert_eq!(issuer.verdict(json!({"aud": aud})), Err(Invalid::Audience), "{aud}");
     }
-    assert_eq!(
-        issuer.verdict(json!({"aud": []})),
-        Err(Invalid::Missing("aud"))
-    );
-    assert_eq!(
-        issuer.verdict(json!({"aud": ""})),
-        Err(Invalid::Missing("aud"))
-    );
+    assert_eq!(issuer.verdict(json!({"aud": []})), Err(Invalid::Missing("aud")));
+    assert_eq!(issuer.verdict(json!({"aud": ""})), Err(Invalid::Missing("aud")));
     assert!(issuer.verdict(json!({"aud": ["x", AUDIENCE]})).is_ok());
 }
 
@@ -170,10 +120,6 @@ fn the_issuer_is_ours_character_for_character() {
         " https://gateway.example.com",
         "gateway.example.com",
     ] {
-        assert_eq!(
-            issuer.verdict(json!({"iss": iss})),
-            Err(Invalid::Issuer),
-            "{iss}"
-        );
+        assert_eq!(issuer.verdict(json!({"iss": iss})), Err(Invalid::Issuer), "{iss}");
     }
 }

@@ -12,10 +12,7 @@ fn alg_none_is_refused_in_every_spelling() {
         let header = encode(issuer.header(json!({"alg": alg})));
         let claims = encode(claims_with(json!({})));
         let [_, _, signature] = parts(&issuer.token()).map(str::to_owned);
-        for token in [
-            format!("{header}.{claims}."),
-            format!("{header}.{claims}.{signature}"),
-        ] {
+        for token in [format!("{header}.{claims}."), format!("{header}.{claims}.{signature}")] {
             assert_eq!(issuer.verify(&token), Err(Invalid::Algorithm), "{alg}");
         }
         let two_parts = format!("{header}.{claims}");
@@ -50,19 +47,13 @@ fn hs256_with_the_public_key_as_secret_is_refused() {
     ] {
         let header = encode(issuer.header(json!({"alg": "HS256"})));
         let signed = format!("{header}.{}", encode(claims_with(json!({}))));
-        let tag = hmac::sign(
-            &hmac::Key::new(hmac::HMAC_SHA256, secret),
-            signed.as_bytes(),
-        );
+        let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), signed.as_bytes());
         let token = format!("{signed}.{}", encode(tag));
         assert_eq!(issuer.verify(&token), Err(Invalid::Algorithm));
         // The same under the algorithm's true name.
         let header = encode(issuer.header(json!({})));
         let signed = format!("{header}.{}", encode(claims_with(json!({}))));
-        let tag = hmac::sign(
-            &hmac::Key::new(hmac::HMAC_SHA256, secret),
-            signed.as_bytes(),
-        );
+        let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), signed.as_bytes());
         let token = format!("{signed}.{}", encode(tag));
         assert_eq!(issuer.verify(&token), Err(Invalid::Signature));
     }
@@ -71,9 +62,7 @@ fn hs256_with_the_public_key_as_secret_is_refused() {
 #[test]
 fn the_header_cannot_choose_another_algorithm() {
     let issuer = Issuer::new();
-    for alg in [
-        "ES384", "ES512", "ES256K", "RS256", "PS256", "EdDSA", "es256", "ES256 ", "HS512",
-    ] {
+    for alg in ["ES384", "ES512", "ES256K", "RS256", "PS256", "EdDSA", "es256", "ES256 ", "HS512"] {
         let token = issuer.signed(&issuer.header(json!({"alg": alg})), &claims_with(json!({})));
         assert_eq!(issuer.verify(&token), Err(Invalid::Algorithm), "{alg}");
     }
@@ -85,10 +74,7 @@ fn an_internal_rs256_key_in_the_set_verifies_no_access_token() {
     let header = json!({"alg": "RS256", "typ": "at+jwt", "kid": key.kid()}).to_string();
     let pretending = json!({"alg": "ES256", "typ": "at+jwt", "kid": key.kid()}).to_string();
     let verifier = Verifier::new(ISSUER, AUDIENCE, &KeySet::new(key));
-    for (header, why) in [
-        (header, Invalid::Algorithm),
-        (pretending, Invalid::UnknownKey),
-    ] {
+    for (header, why) in [(header, Invalid::Algorithm), (pretending, Invalid::UnknownKey)] {
         let token = format!("{}.{}.{}", encode(header), encode("{}"), encode([1; 256]));
         assert_eq!(verifier.verify(&token, NOW), Err(why));
     }
@@ -116,10 +102,7 @@ fn the_key_id_must_be_one_of_ours_and_must_fit_the_signature() {
         let token = issuer.signed(&issuer.header(json!({"kid": kid})), &claims_with(json!({})));
         assert_eq!(issuer.verify(&token), Err(Invalid::UnknownKey), "{kid}");
     }
-    let token = issuer.signed(
-        &issuer.header(json!({"kid": null})),
-        &claims_with(json!({})),
-    );
+    let token = issuer.signed(&issuer.header(json!({"kid": null})), &claims_with(json!({})));
     assert_eq!(issuer.verify(&token), Err(Invalid::UnknownKey));
 }
 
@@ -143,10 +126,7 @@ fn other_kinds_of_token_are_no_access_tokens() {
         let token = issuer.signed(&issuer.header(json!({"typ": typ})), &claims_with(json!({})));
         assert_eq!(issuer.verify(&token), Err(Invalid::Type), "{typ}");
     }
-    let untyped = issuer.signed(
-        &issuer.header(json!({"typ": null})),
-        &claims_with(json!({})),
-    );
+    let untyped = issuer.signed(&issuer.header(json!({"typ": null})), &claims_with(json!({})));
     assert_eq!(issuer.verify(&untyped), Err(Invalid::Type));
     // An ID token of the same issuer, under the right type even: it lacks what makes an access token.
     let id_token = claims_with(json!({
@@ -155,10 +135,7 @@ fn other_kinds_of_token_are_no_access_tokens() {
     let token = issuer.signed(&issuer.header(json!({})), &id_token);
     assert_eq!(issuer.verify(&token), Err(Invalid::Missing("client_id")));
     // An internal token for the engine.
-    let internal = issuer.signed(
-        &issuer.header(json!({"typ": "JWT"})),
-        &claims_with(json!({"aud": "opensearch"})),
-    );
+    let internal = issuer.signed(&issuer.header(json!({"typ": "JWT"})), &claims_with(json!({"aud": "opensearch"})));
     assert_eq!(issuer.verify(&internal), Err(Invalid::Type));
 }
 
@@ -182,11 +159,7 @@ fn header_parameters_that_ask_a_verifier_to_do_something_are_refused() {
         json!({"ALG": "none"}),
     ] {
         let token = issuer.signed(&issuer.header(extra.clone()), &claims_with(json!({})));
-        assert_eq!(
-            issuer.verify(&token),
-            Err(Invalid::UnexpectedHeader),
-            "{extra}"
-        );
+        assert_eq!(issuer.verify(&token), Err(Invalid::UnexpectedHeader), "{extra}");
     }
 }
 
@@ -199,22 +172,13 @@ fn a_malformed_header_is_refused() {
         ("{}".to_owned(), Invalid::Header),
         ("null".to_owned(), Invalid::Header),
         ("[]".to_owned(), Invalid::Header),
-        (
-            format!("\u{feff}{}", issuer.header(json!({}))),
-            Invalid::Header,
-        ),
+        (format!("\u{feff}{}", issuer.header(json!({}))), Invalid::Header),
         (issuer.header(json!({"alg": ["ES256"]})), Invalid::Header),
         (issuer.header(json!({"alg": 1})), Invalid::Header),
         (issuer.header(json!({"kid": {}})), Invalid::Header),
         (issuer.header(json!({"typ": ["at+jwt"]})), Invalid::Header),
-        (
-            format!(r#"{{"alg":"none","alg":"ES256","typ":"at+jwt","kid":"{kid}"}}"#),
-            Invalid::DuplicateHeader,
-        ),
-        (
-            format!(r#"{{"alg":"ES256","\u0061lg":"none","typ":"at+jwt","kid":"{kid}"}}"#),
-            Invalid::DuplicateHeader,
-        ),
+        (format!(r#"{{"alg":"none","alg":"ES256","typ":"at+jwt","kid":"{kid}"}}"#), Invalid::DuplicateHeader),
+        (format!(r#"{{"alg":"ES256","\u0061lg":"none","typ":"at+jwt","kid":"{kid}"}}"#), Invalid::DuplicateHeader),
     ] {
         let token = issuer.signed(&header, &claims_with(json!({})));
         assert_eq!(issuer.verify(&token), Err(why), "{header}");
@@ -246,12 +210,7 @@ fn only_the_one_canonical_encoding_is_read() {
     let issuer = Issuer::new();
     // Parts of a length that leaves padding and unused bits in base64.
     let token = (0..)
-        .map(|n| {
-            issuer.signed(
-                &issuer.header(json!({})),
-                &claims_with(json!({"jti": "j".repeat(n + 1)})),
-            )
-        })
+        .map(|n| issuer.signed(&issuer.header(json!({})), &claims_with(json!({"jti": "j".repeat(n + 1)}))))
         .find(|token| parts(token).iter().all(|part| part.len() % 4 != 0))
         .unwrap();
     assert!(issuer.verify(&token).is_ok());
@@ -289,11 +248,7 @@ fn only_the_one_canonical_encoding_is_read() {
         for changed in refused {
             let token = with(changed);
             // Claims are not decoded before the signature over their text is verified.
-            let why = if at == 1 {
-                Invalid::Signature
-            } else {
-                Invalid::Encoding
-            };
+            let why = if at == 1 { Invalid::Signature } else { Invalid::Encoding };
             assert_eq!(issuer.verify(&token), Err(why), "{token}");
         }
     }
@@ -314,11 +269,7 @@ fn other_numbers_of_parts_are_refused() {
         format!("{token}.AAAA.AAAA"),
         format!("Bearer.{token}"),
     ] {
-        assert_eq!(
-            issuer.verify(&token),
-            Err(Invalid::NotThreeParts),
-            "{token}"
-        );
+        assert_eq!(issuer.verify(&token), Err(Invalid::NotThreeParts), "{token}");
     }
     assert_eq!(issuer.verify(".."), Err(Invalid::Header));
     for around in [
@@ -339,11 +290,7 @@ fn a_token_of_more_than_8_kib_is_not_looked_at() {
     let issuer = Issuer::new();
     let scope = |length: usize| claims_with(json!({"scope": "s".repeat(length)}));
     let token = |length| issuer.signed(&issuer.header(json!({})), &scope(length));
-    let fits = (5_000..7_000)
-        .rev()
-        .map(token)
-        .find(|token| token.len() <= MAX_TOKEN_BYTES)
-        .unwrap();
+    let fits = (5_000..7_000).rev().map(token).find(|token| token.len() <= MAX_TOKEN_BYTES).unwrap();
     assert!(issuer.verify(&fits).is_ok());
     assert_eq!(issuer.verify(&token(7_000)), Err(Invalid::TooLong));
     assert_eq!(issuer.verify(&"a".repeat(1 << 20)), Err(Invalid::TooLong));
@@ -353,8 +300,8 @@ fn a_token_of_more_than_8_kib_is_not_looked_at() {
 fn the_other_valid_signature_of_the_same_token_is_refused() {
     // n - s for the order n of P-256.
     const ORDER: [u8; 32] = [
-        0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xbc,
-        0xe6, 0xfa, 0xad, 0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51,
+        0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xbc, 0xe6, 0xfa, 0xad,
+        0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51,
     ];
     let issuer = Issuer::new();
     let token = issuer.token();

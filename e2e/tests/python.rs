@@ -1,0 +1,172 @@
+//! The official Python client, unmodified, through the gateway.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+
+use e2e::{ClientSettings, Engine, Gateway, OnDrop, Settings, cache_dir, workspace};
+use serde_json::{Value, json};
+
+/// Variables that would make the client trust something else than it is told to, or go another way.
+const TRAPS: [&str; 9] =
+    ["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR", "CURL_CA_BUNDLE", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "NETRC"];
+
+fn settings() -> Settings {
+    Settings::new()
+        .client("reader", &["read:logs-*"])
+        .client("shipper", &["write:app-logs-*"])
+        .client_with(ClientSettings::new("hasty", &["read:logs-*"]).with("rate_limit", json!({"requests_per_second": 1, "burst": 2})))
+}
+
+#[test]
+fn reading_over_urllib3() {
+    read("urllib3");
+}
+
+#[test]
+fn reading_over_requests() {
+    read("requests");
+}
+
+fn read(connection: &str) {
+    let gateway = Gateway::start(settings());
+    let found = run(&gateway, "read.py", &[connection], &[("CLIENT", "reader"), ("SECRET", gateway.secret("reader"))]);
+    let engine = Engine::get();
+    assert_eq!(found["version"], json!(engine.version));
+    let scanned = found["scanned"].as_u64().expect("a number");
+    assert!(scanned >= 5_000, "too few for a scan of many pages: {scanned}");
+    assert_eq!(scanned, engine.count("logs-app-*"));
+    assert_eq!(found["paged"], json!(engine.count("logs-web-*")));
+    assert_eq!(found["count"], engine.admin().get("/logs-*/_count").expect(200).json()["count"]);
+    let errors = engine.admin().get("/logs-app-*/_count?q=level:ERROR").expect(200).json();
+    assert_eq!(found["errors"], errors["count"]);
+    assert!(found["errors"].as_u64().is_some_and(|errors| errors > 0) && found["services"].as_u64().is_some_and(|services| services > 1));
+    assert!(found["asked"].as_u64().is_some_and(|asked| asked > 30), "the client asks for the token before each request: {found}");
+    let events = gateway.audit();
+    assert!(events.iter().filter(|event| event["event"] == "request").all(|event| event["decision"] == "allow" && event["client"] == "reader"));
+    for operation in ["info", "ping", "search", "count", "scroll", "clear_scroll", "get", "exists", "mget", "msearch", "create_pit", "delete_pit", "field_caps"] {
+        assert!(events.iter().any(|event| event["operation"] == operation), "`{operation}` was not recorded");
+    }
+}
+
+#[test]
+fn writing_in_bulk() {
+    let index = "app-logs-e2e-python";
+    Engine::get().delete_index(index);
+    let _remove = OnDrop(|| Engine::get().delete_index(index));
+    let customers = Engine::get().count("pii-customers");
+    let gateway = Gateway::start(settings());
+    let found = run(&gateway, "write.py", &[], &[("INDEX", index), ("TOKEN", &gateway.token("shipper"))]);
+
+    assert_eq!(json!(Engine::get().count(index)), found["left"]);
+    let kept = |id: &str| Engine::get().admin().get(&format!("/{}/_doc/{id}", index)).send().json();
+    assert_eq!(kept("2999")["_source"], json!({"message": "line 2999 äöü", "number": 2999}));
+    assert_eq!(kept("1")["_source"]["message"], "changed");
+    assert_eq!(kept("a%2Fb")["_source"]["message"], "changed");
+    assert_eq!(kept("0")["_source"]["message"], "line 0 äöü");
+    assert_eq!((&kept("2")["found"], &kept("3")["found"], &kept("inside")["found"]), (&json!(false), &json!(false), &json!(false)));
+    assert_eq!(Engine::get().count("pii-customers"), customers);
+    shows(&found["outside"], 403, "the operation `bulk` needs the scope `write:pii-customers`, the token has `write:app-logs-*`");
+    shows(&found["reading"], 403, "the operation `search` needs the scope `search:app-logs-e2e-python`, the token has `write:app-logs-*`");
+}
+
+#[test]
+fn a_refusal_reads_well_in_the_client() {
+    let gateway = Gateway::start(settings());
+    let revoked = gateway.token("reader");
+    gateway.http().with_basic("reader", gateway.secret("reader")).post("/oauth/revoke").form(&[("token", &revoked)]).expect(200);
+    let (token, hasty) = (gateway.token("reader"), gateway.token("hasty"));
+    let found = run(&gateway, "refused.py", &[], &[("TOKEN", &token), ("REVOKED", &revoked), ("LIMITED", &hasty)]);
+
+    for (what, reason) in [
+        ("search", "the operation `search` needs the scope `search:pii-customers`, the token has `read:logs-*`"),
+        ("everything", "the operation `search` needs the scope `search:*`, the token has `read:logs-*`"),
+        ("scan", "needs the scope `search:pii-*`"),
+        ("msearch", "the operation `msearch` needs the scope `search:pii-*`"),
+        ("write", "needs the scope `ingest:logs-web-2026.01.01`"),
+        ("delete", "the operation `indices.delete` needs the scope `manage:logs-web-*`"),
+        ("cluster", "needs the scope `monitor:cluster`"),
+    ] {
+        shows(&found[what], 403, reason);
+        assert_eq!((&found[what]["kind"], &found[what]["error"]), (&json!("AuthorizationException"), &json!("security_exception")), "{what}");
+    }
+    shows(&found["unreadable"], 400, "");
+    shows(&found["compressed"], 415, "");
+    shows(&found["dot_segment"], 400, "dot segments");
+    shows(&found["revoked"], 401, "the token was revoked; get a new one");
+    shows(&found["no_token"], 401, "this request needs a token; get one at `/oauth/token`");
+    assert_eq!(found["revoked"]["kind"], "AuthenticationException");
+    assert_eq!(found["limited"]["status"], 429, "{found}");
+
+    // Nothing of this is sent again by the client: one line for each that was refused.
+    let mut refused: BTreeMap<u64, usize> = BTreeMap::new();
+    for event in gateway.audit().iter().filter(|event| event["event"] == "request" && event["decision"] == "deny") {
+        *refused.entry(event["status"].as_u64().expect("a status")).or_default() += 1;
+    }
+    assert_eq!(refused, BTreeMap::from([(400, 2), (401, 2), (403, 7), (415, 1), (429, 1)]));
+}
+
+/// The client's exception has the status, and its message the gateway's sentence.
+fn shows(raised: &Value, status: u16, reason: &str) {
+    assert_eq!(raised["status"], json!(status), "{raised}");
+    assert!(raised["text"].as_str().is_some_and(|text| text.contains(reason)), "`{reason}` is not in: {raised}");
+    let told = raised["info"]["error"]["reason"].as_str().unwrap_or_else(|| panic!("no reason: {raised}"));
+    assert!(raised["text"].as_str().is_some_and(|text| text.contains(told)), "{raised}");
+}
+
+/// Runs a script of `e2e/python` and gives what it reports.
+fn run(gateway: &Gateway, script: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Value {
+    let mut command = Command::new(python());
+    command.arg(folder().join(script)).args(arguments);
+    for trap in TRAPS {
+        command.env_remove(trap);
+    }
+    command.env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONWARNINGS", "error::DeprecationWarning:__main__");
+    command.env("E2E_URL", format!("https://localhost:{}", gateway.port())).env("E2E_CA", gateway.ca());
+    command.envs(variables.iter().map(|(name, value)| (format!("E2E_{name}"), *value)));
+    let output = command.stdin(Stdio::null()).output().expect("run Python");
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "`{script}` ended with {}:\n{stdout}{stderr}", output.status);
+    serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("`{script}` reports no JSON ({error}):\n{stdout}{stderr}"))
+}
+
+fn folder() -> PathBuf {
+    workspace().join("e2e/python")
+}
+
+/// Python with the client installed. The environment is made when it is missing or its list of packages has changed.
+fn python() -> &'static Path {
+    static PYTHON: OnceLock<PathBuf> = OnceLock::new();
+    PYTHON.get_or_init(|| {
+        let list = folder().join("requirements.txt");
+        let wanted = fs::read_to_string(&list).expect("read the list of packages");
+        let cache = cache_dir();
+        fs::create_dir_all(&cache).unwrap_or_else(|error| panic!("cannot make `{}`: {error}; set OAUTH4OS_CACHE to another folder", cache.display()));
+        let lock = File::create(cache.join("e2e-python.lock")).expect("a lock file");
+        lock.lock().expect("the lock");
+
+        let environment = cache.join("e2e-python");
+        let python = environment.join("bin/python");
+        // Written last, so that what is half-made is made again.
+        let made = environment.join("requirements.txt");
+        // An environment ends with the Python it was made by.
+        let is_whole = fs::read_to_string(&made).is_ok_and(|made| made == wanted)
+            && Command::new(&python).args(["-c", "import opensearchpy"]).output().is_ok_and(|output| output.status.success());
+        if !is_whole {
+            let _ = fs::remove_dir_all(&environment);
+            let venv = Command::new("python3").args(["-m", "venv"]).arg(&environment).output();
+            let venv = venv.unwrap_or_else(|error| panic!("the tests of the Python client need `python3` (3.10 or later): {error}"));
+            succeeded(&venv, "`python3 -m venv` failed; install Python's venv module");
+            let pip = Command::new(&python).args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]).arg(&list).output();
+            succeeded(&pip.expect("run pip"), "pip could not install the Python client from `e2e/python/requirements.txt`; see that it reaches its package index");
+            fs::write(&made, wanted).expect("write the list of packages");
+        }
+        python
+    })
+}
+
+fn succeeded(output: &Output, sentence: &str) {
+    assert!(output.status.success(), "{sentence}:\n{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+}
