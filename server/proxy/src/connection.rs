@@ -1,4 +1,4 @@
-//! The life of a client's connection: TLS, then one request after the other.
+//! A client's connection: receiving heads and bodies, sending answers, ending.
 
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -6,15 +6,13 @@ use std::time::Duration;
 
 use oauth4os_config::Limits;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 
 use crate::buffers::{Buffer, read_into};
 use crate::deadline::Deadline;
-use crate::exchange;
 use crate::refusal::Refusal;
 use crate::transport::ClientStream;
 use crate::wire::request::{Arrived, find_end};
-use crate::worker::{ConnectionSlot, Worker};
+use crate::worker::Worker;
 
 /// How much of a refused body is read over, so that the client gets to see the refusal.
 const LINGER_BYTES: usize = 256 * 1024 * 1024;
@@ -41,43 +39,9 @@ pub(crate) enum Next {
     Gone,
 }
 
-/// Serves a connection from its first byte to its last.
-pub(crate) async fn serve(slot: ConnectionSlot, stream: TcpStream, peer: IpAddr) {
-    let worker = Rc::clone(&slot.worker);
-    let limits = &worker.shared.limits;
-    if stream.set_nodelay(true).is_err() {
-        return;
-    }
-    let mut deadline = Deadline::new(limits.head_timeout.as_duration());
-    let Ok(Ok(stream)) = deadline.guard(worker.shared.acceptor.accept(stream)).await else {
-        return;
-    };
-    let mut connection = Connection { worker: Rc::clone(&worker), stream, peer, input: Buffer::empty(), deadline };
-    loop {
-        match connection.next_request().await {
-            Next::KeepAlive if worker.is_draining() => break connection.close().await,
-            Next::KeepAlive => {}
-            Next::Close => break connection.close().await,
-            Next::Gone => break,
-        }
-    }
-}
-
 impl Connection {
-    async fn next_request(&mut self) -> Next {
-        let mut head = match self.receive_head().await {
-            Ok(Some(head)) => head,
-            Ok(None) => return Next::Gone,
-            Err(refusal) => return exchange::refuse_unread(self, &refusal).await,
-        };
-        let next = exchange::run(self, &head).await;
-        head.clear();
-        self.input.release_if_empty();
-        next
-    }
-
     /// Waits for a whole head and takes it off the input. `None` when the client is done.
-    async fn receive_head(&mut self) -> Result<Option<Buffer>, Refusal> {
+    pub(crate) async fn receive_head(&mut self) -> Result<Option<Buffer>, Refusal> {
         let worker = Rc::clone(&self.worker);
         let limits = &worker.shared.limits;
         let head_timeout = limits.head_timeout.as_duration();
@@ -128,7 +92,7 @@ impl Connection {
 
     /// Ends the connection after the last answer. What the client is still sending is read over for a while: closing
     /// on unread bytes would reset the connection and take the answer away from the client.
-    async fn close(&mut self) {
+    pub(crate) async fn close(&mut self) {
         self.deadline.set(LINGER_TIME);
         let stream = &mut self.stream;
         let input = &mut self.input;

@@ -11,13 +11,13 @@ use oauth4os_telemetry::metrics::UpstreamFailure;
 
 use crate::body::RequestBody;
 use crate::buffers::{Buffer, poll_read_into};
-use crate::connection::{ClientGone, Connection, Next};
-use crate::exchange::{Exchange, Stop};
+use crate::connection::{Connection, Next};
 use crate::fields::{ConnectionOptions, is_removed_from_request};
 use crate::gate::Gate;
 use crate::pool::{EngineConnection, Sent};
+use crate::record::{Exchange, Stop};
 use crate::refusal::Refusal;
-use crate::relay;
+use crate::relay::{self, Upload};
 use crate::wire::request::RequestHead;
 use crate::wire::{Framing, chunked};
 
@@ -33,14 +33,6 @@ pub(crate) struct Forward<'r, 'h> {
     pub(crate) identity: &'r HandedIdentity,
     /// Whether it may be sent a second time when a kept connection turns out to be closed.
     pub(crate) may_repeat: bool,
-}
-
-/// Whether the engine has got the whole request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Upload {
-    Complete,
-    /// The engine answered before the end; the rest is not sent.
-    CutShort,
 }
 
 enum Arrived {
@@ -271,11 +263,5 @@ impl Forward<'_, '_> {
             relay::NoAnswer::Closed => self.broken(&"closed before an answer"),
             relay::NoAnswer::TimedOut => self.timed_out(),
         }
-    }
-}
-
-impl From<ClientGone> for relay::NoAnswer {
-    fn from(_: ClientGone) -> Self {
-        Self::ClientGone
     }
 }

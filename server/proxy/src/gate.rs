@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use oauth4os_classify::{BodyError, BulkScanner, Class, Inspection, MsearchScanner, Operation, Targets, check_content};
 
-use crate::exchange::{Exchange, Stop};
+use crate::record::{Exchange, Stop};
 use crate::refusal::Refusal;
 use crate::session::{Decided, Session};
 use crate::wire::Framing;

@@ -20,9 +20,10 @@ use crate::control::ControlPlane;
 use crate::identity::Identities;
 use crate::pool::Pool;
 use crate::revocation::Revocations;
+use crate::serve;
 use crate::snapshot::Snapshot;
 use crate::transport::{Dialer, InvalidHost};
-use crate::worker::{self, Shared};
+use crate::worker::Shared;
 
 /// What the data plane is made of.
 pub struct Setup {
@@ -122,14 +123,14 @@ impl Gateway {
 
     fn start_worker(&mut self, number: usize, pool: Pool, stopped: watch::Receiver<bool>) -> Result<(), GatewayError> {
         let refused = |source| GatewayError::Listen { address: self.address, source };
-        let listener = worker::listen(self.address).map_err(refused)?;
+        let listener = serve::listen(self.address).map_err(refused)?;
         // The first listener may have been given a free port; the others share it.
         self.address = listener.local_addr().map_err(refused)?;
         let shared = Arc::clone(&self.shared);
         let prefix = id::request_id().map_err(|_| GatewayError::Randomness)?;
         let thread = std::thread::Builder::new()
             .name(format!("worker-{number}"))
-            .spawn(move || worker::run(shared, pool, prefix, listener, stopped))
+            .spawn(move || serve::run(shared, pool, prefix, listener, stopped))
             .map_err(GatewayError::Thread)?;
         self.workers.push(thread);
         Ok(())

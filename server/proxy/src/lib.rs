@@ -1,9 +1,9 @@
 //! The data plane: the way of a request.
 //!
-//! Each worker ([`worker`]) accepts connections ([`connection`]) and serves their requests one after the other. A
-//! request ([`exchange`]) is read strictly ([`wire`]), authenticated ([`authenticate`]), classified and decided
-//! ([`session`], [`gate`]), given an identity ([`identity`]), forwarded ([`forward`]) and answered ([`relay`]); whatever
-//! became of it is recorded. Own endpoints go to the control plane ([`own`], [`control`]).
+//! Each `worker` accepts connections and serves their requests one after the other (`serve`, `connection`). A
+//! request (`exchange`) is read strictly (`wire`), authenticated (`authenticate`), classified and decided
+//! (`session`, `gate`), given an identity (`identity`), forwarded (`forward`) and answered (`relay`); whatever
+//! became of it is recorded (`record`). Own endpoints go to the control plane (`own`, `control`).
 //!
 //! Nothing here queries a database or waits for one: what the control plane knows comes in as a [`Snapshot`] and as
 //! [`Revocations`], what is to be written goes out through bounded channels.
@@ -23,9 +23,11 @@ mod identity;
 mod limit;
 mod own;
 mod pool;
+mod record;
 mod refusal;
 mod relay;
 mod revocation;
+mod serve;
 mod session;
 mod snapshot;
 mod transport;

@@ -6,8 +6,8 @@ use std::rc::Rc;
 use crate::body::{BodyError, RequestBody};
 use crate::connection::{ClientGone, Connection, Next};
 use crate::control::{Answer, MAX_BODY, Origin};
-use crate::exchange::Stop;
 use crate::fields::is_removed_from_response;
+use crate::record::Stop;
 use crate::refusal::{Refusal, reason_phrase};
 use crate::wire::request::RequestHead;
 

@@ -9,10 +9,9 @@ use oauth4os_telemetry::metrics::UpstreamFailure;
 
 use crate::buffers::{Buffer, CHUNK, poll_read_into};
 use crate::connection::{Connection, Next};
-use crate::exchange::{Exchange, Stop};
 use crate::fields::is_removed_from_response;
-use crate::forward::Upload;
 use crate::pool::EngineConnection;
+use crate::record::{Exchange, Stop};
 use crate::refusal::Refusal;
 use crate::wire::chunked::{self, ChunkedDecoder, Piece};
 use crate::wire::request::{Arrived, MAX_HEADERS, RequestHead, find_end};
@@ -36,6 +35,14 @@ pub(crate) struct Relay<'r, 'h> {
     pub(crate) engine: EngineConnection,
     pub(crate) head: &'r RequestHead<'h>,
     pub(crate) upload: Upload,
+}
+
+/// Whether the engine has got the whole request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Upload {
+    Complete,
+    /// The engine answered before the end; the rest is not sent.
+    CutShort,
 }
 
 /// There was no answer.

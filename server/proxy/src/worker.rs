@@ -1,9 +1,7 @@
-//! A worker: one thread with a runtime, a listener, a pool and a cache of its own. Workers share nothing they would
-//! have to wait for.
+//! What a worker has: a pool and caches of its own, and what all workers share. A worker is one thread; it waits for no
+//! other.
 
 use std::cell::{Cell, RefCell};
-use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,25 +14,15 @@ use oauth4os_telemetry::audit::{Audit, AuditBuffer};
 use oauth4os_telemetry::metrics::Metrics;
 use oauth4os_tokens::clock::Clock;
 use quick_cache::unsync::Cache;
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::TcpListener;
-use tokio::sync::{Notify, watch};
-use tokio::task::LocalSet;
+use tokio::sync::Notify;
 use tokio_rustls::TlsAcceptor;
 
-use crate::connection;
 use crate::control::ControlPlane;
 use crate::identity::Identities;
 use crate::pool::Pool;
 use crate::revocation::Revocations;
 use crate::session::Session;
 use crate::snapshot::Snapshot;
-
-/// Connections the kernel may hold before they are accepted.
-const BACKLOG: i32 = 4_096;
-
-/// How often connections nobody needs are looked for.
-const SWEEP: Duration = Duration::from_secs(10);
 
 /// Request targets whose classification is kept, and the longest one.
 const CLASSIFICATIONS: usize = 4_096;
@@ -73,6 +61,11 @@ thread_local! {
     static AUDIT: RefCell<Option<AuditBuffer>> = const { RefCell::new(None) };
 }
 
+/// Gives this thread a buffer for its lines, or takes it away.
+pub(crate) fn keep_audit(buffer: Option<AuditBuffer>) {
+    AUDIT.set(buffer);
+}
+
 /// Adds an event to this worker's lines.
 pub(crate) fn with_audit(record: impl FnOnce(&mut AuditBuffer)) {
     AUDIT.with_borrow_mut(|buffer| {
@@ -82,86 +75,13 @@ pub(crate) fn with_audit(record: impl FnOnce(&mut AuditBuffer)) {
     });
 }
 
-/// A listening socket that shares its port with those of the other workers; the kernel spreads connections over them.
-pub(crate) fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
-}
-
-/// Serves connections of `listener` on the calling thread until `stop` becomes true and what is under way has ended.
-pub(crate) fn run(
-    shared: Arc<Shared>,
-    pool: Pool,
-    request_prefix: String,
-    listener: std::net::TcpListener,
-    stop: watch::Receiver<bool>,
-) -> io::Result<()> {
-    AUDIT.set(Some(AuditBuffer::new(shared.audit.clone())));
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .enable_time()
-        .on_thread_park(|| with_audit(AuditBuffer::flush))
-        .build()?;
-    let drain_timeout = shared.limits.drain_timeout.as_duration();
-    let sessions = shared.limits.token_cache;
-    let worker = Rc::new(Worker {
-        shared,
-        pool,
-        sessions: RefCell::new(Cache::new(sessions)),
-        operations: RefCell::new(Cache::new(CLASSIFICATIONS)),
-        requests: RequestIds::new(request_prefix),
-        active: Cell::new(0),
-        draining: Cell::new(false),
-        quiet: Notify::new(),
-    });
-    let tasks = LocalSet::new();
-    tasks.block_on(&runtime, async {
-        let listener = TcpListener::from_std(listener)?;
-        accept(&worker, listener, stop).await;
-        worker.drain(drain_timeout).await;
-        Ok::<(), io::Error>(())
-    })?;
-    // Idle connections end here, with the tasks that hold them.
-    drop(tasks);
-    drop(runtime);
-    AUDIT.set(None);
-    Ok(())
-}
-
-async fn accept(worker: &Rc<Worker>, listener: TcpListener, mut stop: watch::Receiver<bool>) {
-    let mut sweep = tokio::time::interval(SWEEP);
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => {
-                    if let Some(slot) = ConnectionSlot::take(worker) {
-                        tokio::task::spawn_local(connection::serve(slot, stream, peer.ip()));
-                    }
-                }
-                Err(error) => {
-                    // Mostly no file descriptor is left; others will be closed meanwhile.
-                    tracing::warn!(%error, "a connection could not be accepted; raise the limit of open files if this goes on");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-            },
-            _ = sweep.tick() => worker.pool.sweep(),
-            _ = stop.wait_for(|stop| *stop) => return,
-        }
-    }
-}
-
 /// One of the connections that may be open at once.
 pub(crate) struct ConnectionSlot {
     pub(crate) worker: Rc<Worker>,
 }
 
 impl ConnectionSlot {
-    fn take(worker: &Rc<Worker>) -> Option<Self> {
+    pub(crate) fn take(worker: &Rc<Worker>) -> Option<Self> {
         let shared = &worker.shared;
         if shared.connections.fetch_add(1, Ordering::Relaxed) >= shared.limits.connections {
             shared.connections.fetch_sub(1, Ordering::Relaxed);
@@ -180,6 +100,20 @@ impl Drop for ConnectionSlot {
 }
 
 impl Worker {
+    pub(crate) fn new(shared: Arc<Shared>, pool: Pool, request_prefix: String) -> Self {
+        let sessions = shared.limits.token_cache;
+        Self {
+            shared,
+            pool,
+            sessions: RefCell::new(Cache::new(sessions)),
+            operations: RefCell::new(Cache::new(CLASSIFICATIONS)),
+            requests: RequestIds::new(request_prefix),
+            active: Cell::new(0),
+            draining: Cell::new(false),
+            quiet: Notify::new(),
+        }
+    }
+
     /// Whether connections should be closed after the request they are serving.
     pub(crate) const fn is_draining(&self) -> bool {
         self.draining.get()
@@ -191,7 +125,8 @@ impl Worker {
         UnderWay(self)
     }
 
-    async fn drain(&self, timeout: Duration) {
+    /// Lets no connection go on after its request, and waits for the requests that are under way.
+    pub(crate) async fn drain(&self, timeout: Duration) {
         self.draining.set(true);
         let all_done = async {
             while self.active.get() > 0 {

@@ -40,7 +40,7 @@ const SEARCH: &[&str] = &[
 ];
 
 const GET: &[&str] =
-    &["indices:data/read/explain", "indices:data/read/get", "indices:data/read/mget*", "indices:data/read/tv"];
+    &["indices:data/read/explain", "indices:data/read/get", "indices:data/read/mget*", "indices:data/read/mtv*", "indices:data/read/tv"];
 
 const METADATA: &[&str] = &[
     "indices:admin/aliases/get",

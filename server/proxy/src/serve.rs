@@ -1,0 +1,123 @@
+//! The life of a worker and of its connections: accept, TLS, one request after the other, drain.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use oauth4os_telemetry::audit::AuditBuffer;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::LocalSet;
+
+use crate::buffers::Buffer;
+use crate::connection::{Connection, Next};
+use crate::deadline::Deadline;
+use crate::exchange;
+use crate::pool::Pool;
+use crate::worker::{ConnectionSlot, Shared, Worker, keep_audit, with_audit};
+
+/// Connections the kernel may hold before they are accepted.
+const BACKLOG: i32 = 4_096;
+
+/// How often connections nobody needs are looked for.
+const SWEEP: Duration = Duration::from_secs(10);
+
+/// A listening socket that shares its port with those of the other workers; the kernel spreads connections over them.
+pub(crate) fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Serves connections of `listener` on the calling thread until `stop` becomes true and what is under way has ended.
+pub(crate) fn run(
+    shared: Arc<Shared>,
+    pool: Pool,
+    request_prefix: String,
+    listener: std::net::TcpListener,
+    stop: watch::Receiver<bool>,
+) -> io::Result<()> {
+    keep_audit(Some(AuditBuffer::new(shared.audit.clone())));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .on_thread_park(|| with_audit(AuditBuffer::flush))
+        .build()?;
+    let drain_timeout = shared.limits.drain_timeout.as_duration();
+    let worker = Rc::new(Worker::new(shared, pool, request_prefix));
+    let tasks = LocalSet::new();
+    tasks.block_on(&runtime, async {
+        let listener = TcpListener::from_std(listener)?;
+        accept(&worker, listener, stop).await;
+        worker.drain(drain_timeout).await;
+        Ok::<(), io::Error>(())
+    })?;
+    // Idle connections end here, with the tasks that hold them.
+    drop(tasks);
+    drop(runtime);
+    keep_audit(None);
+    Ok(())
+}
+
+async fn accept(worker: &Rc<Worker>, listener: TcpListener, mut stop: watch::Receiver<bool>) {
+    let mut sweep = tokio::time::interval(SWEEP);
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => {
+                    if let Some(slot) = ConnectionSlot::take(worker) {
+                        tokio::task::spawn_local(serve(slot, stream, peer.ip()));
+                    }
+                }
+                Err(error) => {
+                    // Mostly no file descriptor is left; others will be closed meanwhile.
+                    tracing::warn!(%error, "a connection could not be accepted; raise the limit of open files if this goes on");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            },
+            _ = sweep.tick() => worker.pool.sweep(),
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+    }
+}
+
+/// Serves a connection from its first byte to its last.
+async fn serve(slot: ConnectionSlot, stream: TcpStream, peer: IpAddr) {
+    let worker = Rc::clone(&slot.worker);
+    let limits = &worker.shared.limits;
+    if stream.set_nodelay(true).is_err() {
+        return;
+    }
+    let mut deadline = Deadline::new(limits.head_timeout.as_duration());
+    let Ok(Ok(stream)) = deadline.guard(worker.shared.acceptor.accept(stream)).await else {
+        return;
+    };
+    let mut connection = Connection { worker: Rc::clone(&worker), stream, peer, input: Buffer::empty(), deadline };
+    loop {
+        match next_request(&mut connection).await {
+            Next::KeepAlive if worker.is_draining() => break connection.close().await,
+            Next::KeepAlive => {}
+            Next::Close => break connection.close().await,
+            Next::Gone => break,
+        }
+    }
+}
+
+async fn next_request(connection: &mut Connection) -> Next {
+    let mut head = match connection.receive_head().await {
+        Ok(Some(head)) => head,
+        Ok(None) => return Next::Gone,
+        Err(refusal) => return exchange::refuse_unread(connection, &refusal).await,
+    };
+    let next = exchange::run(connection, &head).await;
+    head.clear();
+    connection.input.release_if_empty();
+    next
+}
