@@ -16,10 +16,15 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// When it does not end in time.
 #[must_use]
 pub fn run_to_end(arguments: &[&OsStr], variables: &[(&str, &str)]) -> Run {
-    let program = paths::required("OAUTH4OS_BIN", paths::target().join("oauth4os"), "run `cargo xtask test`");
+    let program = paths::binary("oauth4os");
     let mut command = Command::new(program);
-    command.args(arguments).env_remove("OAUTH4OS_ENGINE_PASSWORD").env_remove("OAUTH4OS_CONFIG").envs(variables.iter().copied());
-    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("run the gateway");
+    command
+        .args(arguments)
+        .env_remove("OAUTH4OS_ENGINE_PASSWORD")
+        .env_remove("OAUTH4OS_CONFIG")
+        .envs(variables.iter().copied());
+    let child =
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("run the gateway");
     let mut child = Ended(Some(child));
     // What these commands print fits into a pipe.
     until(&format!("the end of `oauth4os {arguments:?}`"), LIMIT, || child.is_over().then_some(()));

@@ -121,7 +121,9 @@ impl<S: Read + Write> Http<S> {
     /// When the connection ends within the answer or before it, or the answer is not HTTP/1.1.
     pub fn answer_to(&mut self, method: &str) -> io::Result<Answer> {
         let (status, headers) = self.head()?;
-        let header = |name: &str| headers.iter().find(|(known, _): &&(String, String)| known == name).map(|(_, value)| value.clone());
+        let header = |name: &str| {
+            headers.iter().find(|(known, _): &&(String, String)| known == name).map(|(_, value)| value.clone())
+        };
         let body = if method == "HEAD" || status < 200 || status == 204 || status == 304 {
             Vec::new()
         } else if let Some(coding) = header("transfer-encoding") {
@@ -162,14 +164,18 @@ impl<S: Read + Write> Http<S> {
                 break end;
             }
             if self.receive()? == 0 {
-                return Err(io::Error::new(ErrorKind::UnexpectedEof, format!("closed after {:?}", String::from_utf8_lossy(&self.input))));
+                return Err(io::Error::new(
+                    ErrorKind::UnexpectedEof,
+                    format!("closed after {:?}", String::from_utf8_lossy(&self.input)),
+                ));
             }
         };
         let head = String::from_utf8_lossy(&self.input[..end]).into_owned();
         self.input.drain(..end + 4);
         let mut lines = head.split("\r\n");
         let status_line = lines.next().unwrap_or_default();
-        let status = status_line.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)).and_then(|code| code.parse().ok());
+        let status =
+            status_line.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)).and_then(|code| code.parse().ok());
         let status = status.ok_or_else(|| invalid("no status line"))?;
         let headers = lines
             .map(|line| line.split_once(": ").map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned())))

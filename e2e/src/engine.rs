@@ -1,13 +1,18 @@
 //! The real engine that `cargo xtask engine up` has started.
 
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::http::{Answer, Client};
 use crate::{paths, until};
+
+/// Whether this process wants the engine for itself.
+static ALONE: AtomicBool = AtomicBool::new(false);
 
 /// An OpenSearch with its security plugin, filled by `cargo xtask data`.
 pub struct Engine {
@@ -29,14 +34,12 @@ impl Engine {
     pub fn get() -> &'static Self {
         static ENGINE: OnceLock<Engine> = OnceLock::new();
         ENGINE.get_or_init(|| {
-            let file = paths::required(
-                "OAUTH4OS_ENGINE_JSON",
-                paths::workspace().join("target/engine/3.4.0/engine.json"),
-                "run `cargo xtask engine up` and `cargo xtask data`",
-            );
+            let file = paths::engine_json();
             let text = std::fs::read_to_string(&file).expect("read the engine's state");
             let state: Value = serde_json::from_str(&text).expect("the engine's state is JSON");
-            let field = |name: &str| state[name].as_str().unwrap_or_else(|| panic!("`{}` has no `{name}`", file.display())).to_owned();
+            let field = |name: &str| {
+                state[name].as_str().unwrap_or_else(|| panic!("`{}` has no `{name}`", file.display())).to_owned()
+            };
             let port = state["http_port"].as_u64().and_then(|port| u16::try_from(port).ok()).expect("a port");
             let ca = PathBuf::from(field("ca"));
             let engine = Self {
@@ -48,10 +51,40 @@ impl Engine {
                 admin: Client::new(port, &ca).with_basic(&field("user"), &field("password")),
                 ca,
             };
+            engine.keep_in_use();
             let customers = engine.admin.get("/pii-customers/_count").send();
-            assert_eq!(customers.status, 200, "the engine of `{}` holds no data, run `cargo xtask data`: {}", file.display(), customers.text());
+            assert_eq!(
+                customers.status,
+                200,
+                "the engine of `{}` holds no data, run `cargo xtask data`: {}",
+                file.display(),
+                customers.text()
+            );
             engine
         })
+    }
+
+    /// The engine of this run, with no other test process at it: for tests that change its security configuration. To be
+    /// called before any [`get`](Self::get) in the process.
+    #[must_use]
+    pub fn get_alone() -> &'static Self {
+        ALONE.store(true, Ordering::SeqCst);
+        Self::get()
+    }
+
+    /// Where the tests keep what belongs to this engine.
+    pub(crate) fn folder(&self) -> PathBuf {
+        let folder = paths::target().join(format!("engine-{}-{}", self.version, self.port));
+        std::fs::create_dir_all(&folder).expect("make a folder");
+        folder
+    }
+
+    /// Holds the engine as long as this process lives, together with others or alone.
+    fn keep_in_use(&self) {
+        static IN_USE: OnceLock<File> = OnceLock::new();
+        let file = File::create(self.folder().join("in-use.lock")).expect("a lock file");
+        if ALONE.load(Ordering::SeqCst) { file.lock() } else { file.lock_shared() }.expect("the lock");
+        let _ = IN_USE.set(file);
     }
 
     /// The engine's administrator, asking the engine without the gateway.

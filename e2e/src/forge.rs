@@ -77,7 +77,8 @@ impl Claims {
     /// When it is none.
     #[must_use]
     pub fn of(token: &str) -> Self {
-        let mut parts = token.split('.').map(|part| object(serde_json::from_slice(&decode(part)).unwrap_or(Value::Null)));
+        let mut parts =
+            token.split('.').map(|part| object(serde_json::from_slice(&decode(part)).unwrap_or(Value::Null)));
         let mut next = || parts.next().expect("three parts");
         Self { header: next(), claims: next() }
     }

@@ -22,8 +22,6 @@ use crate::{paths, tls, until};
 /// The issuer of every gateway here. They share one signing key for the engine, so they are one gateway to it.
 pub const ISSUER: &str = "https://gateway.example.com";
 
-const HOW_TO_BUILD: &str = "build it as `e2e/src/lib.rs` says, or run `cargo xtask test`";
-
 /// How long an audit line may take from the answer to the file.
 const RECORDED: Duration = Duration::from_secs(10);
 
@@ -77,7 +75,9 @@ impl Gateway {
             (metrics && self.monitor("/readyz").status == 200).then_some(())
         });
         // The listener for clients is opened last.
-        until("the gateway to listen", Duration::from_secs(10), || std::net::TcpStream::connect(("127.0.0.1", self.port)).ok());
+        until("the gateway to listen", Duration::from_secs(10), || {
+            std::net::TcpStream::connect(("127.0.0.1", self.port)).ok()
+        });
     }
 
     /// Clients without a credential.
@@ -142,7 +142,8 @@ impl Gateway {
     /// When there is none.
     #[must_use]
     pub fn administrator(&self) -> Client {
-        let text = fs::read_to_string(self.folder.path().join("state/first-admin.json")).expect("the first administrator's credential");
+        let text = fs::read_to_string(self.folder.path().join("state/first-admin.json"))
+            .expect("the first administrator's credential");
         let credential: Value = serde_json::from_str(&text).expect("JSON");
         let text = |name: &str| credential[name].as_str().expect("a text");
         self.http.with_basic(text("client_id"), text("client_secret"))
@@ -184,7 +185,9 @@ impl Gateway {
     pub fn audit(&self) -> Vec<Value> {
         let text = self.audit_text();
         let lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
-        lines.map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("no audit event ({error}): {line}"))).collect()
+        lines
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("no audit event ({error}): {line}")))
+            .collect()
     }
 
     /// The audit file.
@@ -223,7 +226,8 @@ impl Gateway {
     /// When `/proc` does not say.
     #[must_use]
     pub fn resident_kib(&self) -> (u64, u64) {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.process().pid())).expect("the process is there");
+        let status =
+            fs::read_to_string(format!("/proc/{}/status", self.process().pid())).expect("the process is there");
         let field = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("a line");
             line.trim().trim_end_matches(" kB").parse().expect("a number")
@@ -288,11 +292,7 @@ fn access_token(answer: &Answer) -> String {
 }
 
 fn program(engine_decides: bool) -> PathBuf {
-    if engine_decides {
-        paths::required("OAUTH4OS_ENGINE_DECIDES_BIN", paths::target().join("oauth4os-engine-decides"), HOW_TO_BUILD)
-    } else {
-        paths::required("OAUTH4OS_BIN", paths::target().join("oauth4os"), HOW_TO_BUILD)
-    }
+    paths::binary(if engine_decides { "oauth4os-engine-decides" } else { "oauth4os" })
 }
 
 fn launch(program: &Path, folder: &Path) -> Process {
@@ -348,14 +348,13 @@ fn shared_state() -> PathBuf {
     static STATE: OnceLock<PathBuf> = OnceLock::new();
     STATE
         .get_or_init(|| {
-            let engine = Engine::get();
-            let folder = paths::target().join(format!("engine-{}-{}", engine.version, engine.port));
-            fs::create_dir_all(&folder).expect("make a folder");
+            let folder = Engine::get().folder();
             let lock = File::create(folder.join("lock")).expect("a lock file");
             lock.lock().expect("the lock");
             tls::write_server_certificate(&folder);
             let config = folder.join("oauth4os.yaml");
-            fs::write(&config, configuration(&Settings::new(), &folder, 8443, 9464).to_string()).expect("write the configuration");
+            fs::write(&config, configuration(&Settings::new(), &folder, 8443, 9464).to_string())
+                .expect("write the configuration");
             let run = engine_command(&program(false), &config, &["setup", "--apply"]);
             assert!(run.succeeded, "`oauth4os engine setup --apply`: {}{}", run.stdout, run.stderr);
             folder.join("state")

@@ -53,7 +53,12 @@ impl Client {
     /// A client of `localhost:port` that trusts `ca`.
     #[must_use]
     pub fn new(port: u16, ca: &Path) -> Self {
-        Self { address: ([127, 0, 0, 1], port).into(), from: Ipv4Addr::UNSPECIFIED.into(), tls: tls::client_config(ca), authorization: None }
+        Self {
+            address: ([127, 0, 0, 1], port).into(),
+            from: Ipv4Addr::UNSPECIFIED.into(),
+            tls: tls::client_config(ca),
+            authorization: None,
+        }
     }
 
     /// The same, showing this token.
@@ -138,7 +143,8 @@ impl Request<'_> {
     }
 
     pub fn form(self, fields: &[(&str, &str)]) -> Self {
-        let pairs: Vec<String> = fields.iter().map(|(name, value)| format!("{name}={}", percent_encode(value))).collect();
+        let pairs: Vec<String> =
+            fields.iter().map(|(name, value)| format!("{name}={}", percent_encode(value))).collect();
         self.body("application/x-www-form-urlencoded", pairs.join("&"))
     }
 
@@ -151,7 +157,8 @@ impl Request<'_> {
     /// The bytes of the request.
     #[must_use]
     pub fn bytes(&self) -> Vec<u8> {
-        let mut head = format!("{} {} HTTP/1.1\r\nHost: localhost:{}\r\n", self.method, self.target, self.client.address.port());
+        let mut head =
+            format!("{} {} HTTP/1.1\r\nHost: localhost:{}\r\n", self.method, self.target, self.client.address.port());
         for (name, value) in &self.headers {
             let _ = write!(head, "{name}: {value}\r\n");
         }
@@ -175,7 +182,9 @@ impl Request<'_> {
         let kept = KEPT.with_borrow_mut(|kept| kept.remove(&ends)).filter(Connection::is_open);
         let mut connection = kept.unwrap_or_else(|| self.client.connect());
         connection.write(&bytes);
-        let answer = connection.answer_to(&self.method).unwrap_or_else(|error| panic!("no answer to `{} {}`: {error}", self.method, self.target));
+        let answer = connection
+            .answer_to(&self.method)
+            .unwrap_or_else(|error| panic!("no answer to `{} {}`: {error}", self.method, self.target));
         if answer.header("connection") != Some("close") {
             KEPT.with_borrow_mut(|kept| kept.insert(ends, connection));
         }
@@ -209,7 +218,8 @@ impl Answer {
     /// When the body is not JSON.
     #[must_use]
     pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("not JSON ({error}): {} {}", self.status, self.text()))
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("not JSON ({error}): {} {}", self.status, self.text()))
     }
 
     /// The id that finds the audit line.

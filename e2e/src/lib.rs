@@ -7,11 +7,10 @@
 //! | variable | meaning | default |
 //! | --- | --- | --- |
 //! | `OAUTH4OS_ENGINE_JSON` | state file of the engine | `target/engine/3.4.0/engine.json` |
-//! | `OAUTH4OS_BIN` | the gateway | `target/e2e/oauth4os` |
-//! | `OAUTH4OS_ENGINE_DECIDES_BIN` | the gateway with its own decision switched off (feature `engine-decides`) | `target/e2e/oauth4os-engine-decides` |
+//! | `OAUTH4OS_TEST_BINARIES` | folder of `oauth4os`, and of `oauth4os-engine-decides`, whose own decision is switched off | `target/e2e` |
 //! | `OAUTH4OS_CACHE` | where the Python environment is made | `$XDG_CACHE_HOME/oauth4os`, `~/.cache/oauth4os` |
 //!
-//! Both gateways are built by one target folder:
+//! `cargo xtask test` does everything. By hand, both gateways are built in one target folder:
 //!
 //! ```text
 //! cargo build -p oauth4os                           && cp target/debug/oauth4os target/e2e/oauth4os

@@ -12,15 +12,32 @@ pub fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace")
 }
 
-/// `target/e2e`: the gateways to test, and the state they share.
+/// `target/e2e`: the state that all tests' gateways share, and the gateways unless a variable says otherwise.
 pub(crate) fn target() -> PathBuf {
     workspace().join("target/e2e")
 }
 
-/// A file named by a variable, or its default place. `remedy` says how to get it when it is missing.
-pub(crate) fn required(variable: &str, default: PathBuf, remedy: &str) -> PathBuf {
-    let path = env::var_os(variable).map_or(default, PathBuf::from);
-    assert!(path.is_file(), "there is no `{}`: {remedy}, or say in {variable} where it is", path.display());
+/// A build of the gateway: `oauth4os` or `oauth4os-engine-decides`.
+pub(crate) fn binary(name: &str) -> PathBuf {
+    const FOLDER: &str = "OAUTH4OS_TEST_BINARIES";
+    let path = env::var_os(FOLDER).map_or_else(target, PathBuf::from).join(name);
+    assert!(
+        path.is_file(),
+        "there is no `{}`: run `cargo xtask test`, or build it as `e2e/src/lib.rs` says, or name its folder in {FOLDER}",
+        path.display()
+    );
+    path
+}
+
+/// The state file of the engine.
+pub(crate) fn engine_json() -> PathBuf {
+    const FILE: &str = "OAUTH4OS_ENGINE_JSON";
+    let path = env::var_os(FILE).map_or_else(|| workspace().join("target/engine/3.4.0/engine.json"), PathBuf::from);
+    assert!(
+        path.is_file(),
+        "there is no `{}`: run `cargo xtask engine up` and `cargo xtask data`, or name the state file of another engine in {FILE}",
+        path.display()
+    );
     path
 }
 

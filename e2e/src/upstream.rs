@@ -69,7 +69,8 @@ struct Connections {
 /// An answer in JSON.
 #[must_use]
 pub fn json_answer(status: u16, body: &str) -> Vec<u8> {
-    format!("HTTP/1.1 {status} OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into_bytes()
+    format!("HTTP/1.1 {status} OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+        .into_bytes()
 }
 
 impl Upstream {
@@ -88,7 +89,12 @@ impl Upstream {
     pub fn start(script: impl Fn(&mut Turn<'_>) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
         let port = listener.local_addr().expect("an address").port();
-        let shared = Arc::new(Shared { script: Box::new(script), requests: Mutex::default(), connections: Mutex::default(), is_stopped: AtomicBool::new(false) });
+        let shared = Arc::new(Shared {
+            script: Box::new(script),
+            requests: Mutex::default(),
+            connections: Mutex::default(),
+            is_stopped: AtomicBool::new(false),
+        });
         let accepted = Arc::clone(&shared);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -186,7 +192,14 @@ impl Shared {
                 requests.insert(number, received.clone());
                 number
             };
-            let mut turn = Turn { received, stream: &mut stream, input: &mut input, shared: self, number: request, keep_open: true };
+            let mut turn = Turn {
+                received,
+                stream: &mut stream,
+                input: &mut input,
+                shared: self,
+                number: request,
+                keep_open: true,
+            };
             (self.script)(&mut turn);
             if !turn.keep_open {
                 break;
@@ -204,7 +217,9 @@ impl Turn<'_> {
     pub fn oblige(&mut self) {
         self.read_body();
         let body = if self.received.method == "HEAD" { "" } else { "{}" };
-        self.write(format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{body}").as_bytes());
+        self.write(
+            format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{body}").as_bytes(),
+        );
     }
 
     /// Reads the body and keeps it.
@@ -292,7 +307,11 @@ impl Received {
     /// The values of a field, by its name in whatever case.
     #[must_use]
     pub fn header(&self, name: &str) -> Vec<&str> {
-        self.headers.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str()).collect()
+        self.headers
+            .iter()
+            .filter(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
+            .collect()
     }
 
     /// The names of all fields, in lower case.

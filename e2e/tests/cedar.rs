@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs;
 
-use e2e::{Answer, ClientSettings, Gateway, Run, Settings, run_to_end};
+use e2e::{Answer, ClientSettings, Engine, Gateway, Run, Settings, run_to_end};
 use serde_json::{Value, json};
 
 /// As printed in the RFC.
@@ -14,7 +14,9 @@ fn policies() -> String {
 }
 
 fn settings() -> Settings {
-    let agent = |id: &str, scopes: &[&str]| ClientSettings::new(id, scopes).with("kind", json!("agent")).with("groups", json!(["agents"]));
+    let agent = |id: &str, scopes: &[&str]| {
+        ClientSettings::new(id, scopes).with("kind", json!("agent")).with("groups", json!(["agents"]))
+    };
     Settings::new()
         .policies(&policies())
         .client_with(agent("my-ai-agent", &["read:logs-*", "read:metrics-*", "read:pii-*", "monitor:cluster"]))
@@ -40,7 +42,10 @@ fn the_agent_searches_logs() {
     assert_eq!(document.json()["_source"], hit["_source"]);
     // A list is permitted when each of its members is.
     agent.get("/logs-app-*,logs-web-*/_search").expect(200);
-    agent.post("/_msearch").lines(&[json!({"index": "logs-app-*"}), json!({}), json!({"index": "logs-web-*"}), json!({})]).expect(200);
+    agent
+        .post("/_msearch")
+        .lines(&[json!({"index": "logs-app-*"}), json!({}), json!({"index": "logs-web-*"}), json!({})])
+        .expect(200);
 }
 
 #[test]
@@ -57,7 +62,13 @@ fn what_no_policy_permits_is_refused() {
     refusal(&gateway, agent.get("/_cluster/health").send());
     // One member of a list is enough.
     refusal(&gateway, agent.get("/logs-*,metrics-cpu/_search").send());
-    refusal(&gateway, agent.post("/_msearch").lines(&[json!({"index": "logs-*"}), json!({}), json!({"index": "metrics-cpu"}), json!({})]).send());
+    refusal(
+        &gateway,
+        agent
+            .post("/_msearch")
+            .lines(&[json!({"index": "logs-*"}), json!({}), json!({"index": "metrics-cpu"}), json!({})])
+            .send(),
+    );
     let docs = json!({"docs": [{"_index": "metrics-cpu", "_id": "000001"}]});
     refusal(&gateway, agent.post("/_mget").json(&docs).send());
     // A scope the policies are not even asked about.
@@ -69,13 +80,21 @@ fn what_no_policy_permits_is_refused() {
 fn a_forbid_wins_over_the_scope_and_is_named() {
     let gateway = Gateway::start(settings());
     for (client, targets) in [
-        ("my-ai-agent", &["/pii-customers/_search", "/pii-*/_count", "/logs-*,pii-customers/_search", "/pii-customers/_doc/000001"][..]),
+        (
+            "my-ai-agent",
+            &["/pii-customers/_search", "/pii-*/_count", "/logs-*,pii-customers/_search", "/pii-customers/_doc/000001"]
+                [..],
+        ),
         ("my-broad-agent", &["/pii-customers/_search", "/pii-*/_search", "/pii-customers/_mapping"]),
     ] {
         let agent = gateway.with(client);
         for target in targets {
             let refused = refusal(&gateway, agent.get(target).send());
-            assert!(refused.reason.starts_with(&format!("the policy `policies.cedar#3` forbids the agent `{client}` to ")), "{target}: {}", refused.reason);
+            assert!(
+                refused.reason.starts_with(&format!("the policy `policies.cedar#3` forbids the agent `{client}` to ")),
+                "{target}: {}",
+                refused.reason
+            );
             assert_eq!(refused.event["determining"], json!(["policies.cedar#3"]), "{target}");
             assert_eq!(refused.event["client"], client);
         }
@@ -88,9 +107,15 @@ fn what_overlaps_a_forbid_is_refused_whole() {
     let gateway = Gateway::start(settings().policies(&format!("{RFC}\npermit(principal, action, resource);\n")));
     for client in ["my-broad-agent", "kind-alone"] {
         let agent = gateway.with(client);
-        for target in ["/*/_search", "/p*/_search", "/_all/_search", "/_search", "/*-customers/_search", "/*,-logs-*/_count"] {
+        for target in
+            ["/*/_search", "/p*/_search", "/_all/_search", "/_search", "/*-customers/_search", "/*,-logs-*/_count"]
+        {
             let refused = refusal(&gateway, agent.get(target).send());
-            assert!(refused.reason.starts_with("the policy `policies.cedar#3` forbids"), "{client} {target}: {}", refused.reason);
+            assert!(
+                refused.reason.starts_with("the policy `policies.cedar#3` forbids"),
+                "{client} {target}: {}",
+                refused.reason
+            );
             assert_eq!(refused.event["determining"], json!(["policies.cedar#3"]), "{client} {target}");
         }
         for target in ["/logs-*/_search", "/m*/_search", "/*,-pii-*,-.*/_search", "/*,-p*,-.*/_count"] {
@@ -104,7 +129,8 @@ fn what_overlaps_a_forbid_is_refused_whole() {
 fn a_body_does_not_lead_to_what_is_forbidden() {
     let gateway = Gateway::start(settings().policies(&format!("{RFC}\npermit(principal, action, resource);\n")));
     let agent = gateway.with("my-broad-agent");
-    let lookup = json!({"query": {"terms": {"customer_id": {"index": "pii-customers", "id": "000001", "path": "customer_id"}}}});
+    let lookup =
+        json!({"query": {"terms": {"customer_id": {"index": "pii-customers", "id": "000001", "path": "customer_id"}}}});
     refusal(&gateway, agent.post("/logs-*/_search").json(&lookup).send());
     refusal(&gateway, agent.post("/_msearch").lines(&[json!({"index": "logs-*"}), lookup]).send());
     let docs = json!({"docs": [{"_index": "pii-customers", "_id": "000001"}]});
@@ -116,7 +142,14 @@ fn a_body_does_not_lead_to_what_is_forbidden() {
 fn the_engine_enforces_the_forbid_too() {
     let gateway = Gateway::start(settings().engine_decides());
     let agent = gateway.with("my-ai-agent");
-    for target in ["/pii-customers/_search", "/pii-*/_search", "/*/_search", "/logs-*,pii-customers/_count", "/pii-customers/_doc/000001", "/pii-customers/_mapping"] {
+    for target in [
+        "/pii-customers/_search",
+        "/pii-*/_search",
+        "/*/_search",
+        "/logs-*,pii-customers/_count",
+        "/pii-customers/_doc/000001",
+        "/pii-customers/_mapping",
+    ] {
         let answer = agent.get(target).send();
         assert_eq!(answer.status, 403, "{target}: {}", start(&answer));
         assert!(answer.text().contains("no permissions for [indices:"), "{target}: {}", start(&answer));
@@ -125,15 +158,59 @@ fn the_engine_enforces_the_forbid_too() {
         agent.get(target).expect(200);
     }
     // It is the forbid that does it, not the scope.
-    let without = Gateway::start(Settings::new().client("my-ai-agent", &["read:logs-*", "read:pii-*"]).engine_decides());
+    let without =
+        Gateway::start(Settings::new().client("my-ai-agent", &["read:logs-*", "read:pii-*"]).engine_decides());
     without.with("my-ai-agent").get("/pii-customers/_search").expect(200);
+}
+
+/// To the engine, who may read an alias may read its members. Names are all the gateway sees, so that `engine check` has
+/// to say where an alias leads around a forbid, and the remedy it names has to be one.
+#[test]
+fn an_alias_around_a_forbid_is_found_and_can_be_forbidden() {
+    let members = Engine::get().admin().get("/_alias/mixed").expect(200).json();
+    assert!(
+        members.as_object().is_some_and(|members| members.contains_key("pii-customers")),
+        "the data have changed: {members}"
+    );
+    let all = format!("{RFC}\npermit(principal, action, resource);\n");
+    let warnings = |gateway: &Gateway| {
+        let run = gateway.engine_command(&["check"]);
+        assert!(run.succeeded, "{run:?}");
+        run.stdout
+            .lines()
+            .filter(|line| line.starts_with("warning") && line.contains(" aliases: "))
+            .map(ToOwned::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let open = Gateway::start(settings().policies(&all));
+    let found = warnings(&open);
+    for client in ["my-broad-agent", "kind-alone"] {
+        let is_named = |line: &&String| {
+            ["`pii-customers`", "`mixed`", "policies forbid", client].iter().all(|word| line.contains(word))
+        };
+        assert_eq!(found.iter().filter(is_named).count(), 1, "{client}: {found:#?}");
+    }
+    assert!(!found.iter().any(|line| line.contains("`a-machine`") || line.contains("`my-ai-agent`")), "{found:#?}");
+
+    let shut = format!("{all}forbid(principal in Group::\"agents\", action, resource in Index::\"mixed\");\n");
+    let gateway = Gateway::start(settings().policies(&shut));
+    let left = warnings(&gateway);
+    assert!(!left.iter().any(|line| line.contains("`mixed`")), "{left:#?}");
+    refusal(&gateway, gateway.with("my-broad-agent").get("/mixed/_search").send());
+    let engine = Gateway::start(settings().policies(&shut).engine_decides());
+    for target in ["/mixed/_search", "/pii-customers/_search"] {
+        engine.with("my-broad-agent").get(target).expect(403);
+    }
+    engine.with("my-broad-agent").get("/logs-*/_search").expect(200);
 }
 
 #[test]
 fn a_machine_is_unaffected() {
     let gateway = Gateway::start(settings());
     let machine = gateway.with("a-machine");
-    for target in ["/logs-*/_search", "/metrics-cpu/_search", "/pii-customers/_search", "/*,-.*/_search", "/logs-*/_mapping"] {
+    for target in
+        ["/logs-*/_search", "/metrics-cpu/_search", "/pii-customers/_search", "/*,-.*/_search", "/logs-*/_mapping"]
+    {
         machine.get(target).expect(200);
     }
     let answer = machine.get("/pii-customers/_search").expect(200);
@@ -179,7 +256,9 @@ fn an_invalid_policy_file_is_refused_with_file_and_reason() {
 /// A file without a policy: nothing is permitted, which is what is meant by an empty list of what is.
 #[test]
 fn without_a_permit_nothing_is_permitted() {
-    let gateway = Gateway::start(settings().policies("// Nobody may do anything.\nforbid(principal in Group::\"nobody\", action, resource);\n"));
+    let gateway = Gateway::start(
+        settings().policies("// Nobody may do anything.\nforbid(principal in Group::\"nobody\", action, resource);\n"),
+    );
     for client in ["my-ai-agent", "a-machine"] {
         let client = gateway.with(client);
         let refused = refusal(&gateway, client.get("/logs-*/_search").send());

@@ -160,7 +160,9 @@ fn what_two_parsers_could_read_in_two_ways_is_refused_and_the_connection_closed(
         format!("GET /logs-a/_search HTTP/1.1\r\nHost: user@a\r\nAuthorization: {authorization}\r\n\r\n"),
         format!("GET /logs-a/_search HTTP/1.1\nHost: a\nAuthorization: {authorization}\n\n"),
         format!("GET /logs-a/_search HTTP/1.1\r\n Host: a\r\nAuthorization: {authorization}\r\n\r\n"),
-        format!("POST /logs-a/_search HTTP/1.0\r\nHost: a\r\nAuthorization: {authorization}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+        format!(
+            "POST /logs-a/_search HTTP/1.0\r\nHost: a\r\nAuthorization: {authorization}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+        ),
         "\x16\x03\x01\x02\x00\x01\x00\x01\r\n\r\n".to_owned(),
         "PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(),
     ] {
@@ -170,7 +172,12 @@ fn what_two_parsers_could_read_in_two_ways_is_refused_and_the_connection_closed(
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert_eq!(stage.upstream.requests().len(), before, "something went to the engine: {:?}", stage.upstream.requests().last());
+    assert_eq!(
+        stage.upstream.requests().len(),
+        before,
+        "something went to the engine: {:?}",
+        stage.upstream.requests().last()
+    );
     assert!(stage.gateway.metric("oauth4os_requests_total{outcome=\"malformed\"}") >= 80.0);
 }
 
@@ -216,7 +223,11 @@ fn broken_chunks_are_refused_and_the_engine_never_gets_a_whole_request() {
             &long_extension,
         ] {
             let line = format!("POST {target} HTTP/1.1");
-            let (answer, closed) = stage.send(&stage.request(&line, "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n", chunks));
+            let (answer, closed) = stage.send(&stage.request(
+                &line,
+                "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n",
+                chunks,
+            ));
             assert_eq!((answer.status, closed), (400, true), "{target} {chunks:?}: {}", answer.text());
         }
     }
@@ -230,7 +241,8 @@ fn whole_chunks_arrive_intact_and_trailers_not_at_all() {
     let chunks = "4;name=\"value\"\r\n{\"a\"\r\n3\r\n:1}\r\n0\r\nX-Proxy-User: admin\r\nAuthorization: Basic YTpi\r\nContent-Length: 9\r\n\r\n";
     for target in ["/logs-a/_search", "/app-logs-a/_doc"] {
         let line = format!("POST {target} HTTP/1.1");
-        let fields = "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\nTrailer: X-Proxy-User\r\nTE: trailers\r\n";
+        let fields =
+            "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\nTrailer: X-Proxy-User\r\nTE: trailers\r\n";
         let mut connection = stage.client.connect();
         for byte in stage.request(&line, fields, chunks).chunks(7) {
             connection.write(byte);
@@ -240,7 +252,10 @@ fn whole_chunks_arrive_intact_and_trailers_not_at_all() {
         assert_eq!(received.body.bytes, b"{\"a\":1}");
         assert!(received.body.is_complete);
         assert!(!format!("{:?}", received.headers).contains("admin"));
-        assert_eq!((received.header("authorization").len(), received.header("trailer").len(), received.header("te").len()), (1, 0, 0));
+        assert_eq!(
+            (received.header("authorization").len(), received.header("trailer").len(), received.header("te").len()),
+            (1, 0, 0)
+        );
         // The connection goes on after the trailers.
         connection.write(&stage.request(GET, "", ""));
         assert_eq!(connection.answer().status, 200);
@@ -328,7 +343,8 @@ fn kept_connections_serve_many_requests_over_one_connection_to_the_engine() {
     connection.write(&stage.request(GET, "Connection: close\r\n", ""));
     assert_eq!(connection.answer().header("connection"), Some("close"));
     assert!(connection.is_closed_next());
-    let used: std::collections::HashSet<usize> = stage.upstream.requests().iter().map(|request| request.connection).collect();
+    let used: std::collections::HashSet<usize> =
+        stage.upstream.requests().iter().map(|request| request.connection).collect();
     assert_eq!(used.len(), 1);
 }
 
@@ -370,7 +386,10 @@ fn a_client_that_waits_is_told_to_go_on_only_when_it_may() {
 #[test]
 fn who_is_slow_is_cut_off_and_others_do_not_notice() {
     let stage = Stage::with(|settings| {
-        settings.limit("head_timeout", json!("1s")).limit("body_timeout", json!("1s")).limit("idle_timeout", json!("2s"))
+        settings
+            .limit("head_timeout", json!("1s"))
+            .limit("body_timeout", json!("1s"))
+            .limit("idle_timeout", json!("2s"))
     });
     let begun = Instant::now();
     // Byte by byte within the head: the time is for the whole of it.

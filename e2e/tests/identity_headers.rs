@@ -126,9 +126,25 @@ fn a_connection_option_takes_nothing_of_the_gateways_away() {
     let upstream = Upstream::obliging();
     let gateway = Gateway::start(settings().upstream(&upstream.url()));
     let reader = gateway.with("reader");
-    for (number, options) in ["authorization", "Authorization, host", "close, authorization", "host", "x-custom", "content-length", "keep-alive, x-custom"].iter().enumerate() {
+    for (number, options) in [
+        "authorization",
+        "Authorization, host",
+        "close, authorization",
+        "host",
+        "x-custom",
+        "content-length",
+        "keep-alive, x-custom",
+    ]
+    .iter()
+    .enumerate()
+    {
         let target = format!("/logs-{number}/_search");
-        reader.post(&target).header("Connection", options).header("X-Custom", "1").json(&json!({"size": 0})).expect(200);
+        reader
+            .post(&target)
+            .header("Connection", options)
+            .header("X-Custom", "1")
+            .json(&json!({"size": 0}))
+            .expect(200);
         let received = upstream.the_request_for(&target);
         assert_eq!(received.header("authorization").len(), 1, "{options}: {:?}", received.headers);
         assert_eq!(received.header("host"), [upstream.authority()], "{options}");

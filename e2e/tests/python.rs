@@ -10,14 +10,23 @@ use e2e::{ClientSettings, Engine, Gateway, OnDrop, Settings, cache_dir, workspac
 use serde_json::{Value, json};
 
 /// Variables that would make the client trust something else than it is told to, or go another way.
-const TRAPS: [&str; 9] =
-    ["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR", "CURL_CA_BUNDLE", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "NETRC"];
+const TRAPS: [&str; 9] = [
+    "REQUESTS_CA_BUNDLE",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "CURL_CA_BUNDLE",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "ALL_PROXY",
+    "all_proxy",
+    "NETRC",
+];
 
 fn settings() -> Settings {
-    Settings::new()
-        .client("reader", &["read:logs-*"])
-        .client("shipper", &["write:app-logs-*"])
-        .client_with(ClientSettings::new("hasty", &["read:logs-*"]).with("rate_limit", json!({"requests_per_second": 1, "burst": 2})))
+    Settings::new().client("reader", &["read:logs-*"]).client("shipper", &["write:app-logs-*"]).client_with(
+        ClientSettings::new("hasty", &["read:logs-*"])
+            .with("rate_limit", json!({"requests_per_second": 1, "burst": 2})),
+    )
 }
 
 #[test]
@@ -42,11 +51,36 @@ fn read(connection: &str) {
     assert_eq!(found["count"], engine.admin().get("/logs-*/_count").expect(200).json()["count"]);
     let errors = engine.admin().get("/logs-app-*/_count?q=level:ERROR").expect(200).json();
     assert_eq!(found["errors"], errors["count"]);
-    assert!(found["errors"].as_u64().is_some_and(|errors| errors > 0) && found["services"].as_u64().is_some_and(|services| services > 1));
-    assert!(found["asked"].as_u64().is_some_and(|asked| asked > 30), "the client asks for the token before each request: {found}");
+    assert!(
+        found["errors"].as_u64().is_some_and(|errors| errors > 0)
+            && found["services"].as_u64().is_some_and(|services| services > 1)
+    );
+    assert!(
+        found["asked"].as_u64().is_some_and(|asked| asked > 30),
+        "the client asks for the token before each request: {found}"
+    );
     let events = gateway.audit();
-    assert!(events.iter().filter(|event| event["event"] == "request").all(|event| event["decision"] == "allow" && event["client"] == "reader"));
-    for operation in ["info", "ping", "search", "count", "scroll", "clear_scroll", "get", "exists", "mget", "msearch", "create_pit", "delete_pit", "field_caps"] {
+    assert!(
+        events
+            .iter()
+            .filter(|event| event["event"] == "request")
+            .all(|event| event["decision"] == "allow" && event["client"] == "reader")
+    );
+    for operation in [
+        "info",
+        "ping",
+        "search",
+        "count",
+        "scroll",
+        "clear_scroll",
+        "get",
+        "exists",
+        "mget",
+        "msearch",
+        "create_pit",
+        "delete_pit",
+        "field_caps",
+    ] {
         assert!(events.iter().any(|event| event["operation"] == operation), "`{operation}` was not recorded");
     }
 }
@@ -66,17 +100,33 @@ fn writing_in_bulk() {
     assert_eq!(kept("1")["_source"]["message"], "changed");
     assert_eq!(kept("a%2Fb")["_source"]["message"], "changed");
     assert_eq!(kept("0")["_source"]["message"], "line 0 äöü");
-    assert_eq!((&kept("2")["found"], &kept("3")["found"], &kept("inside")["found"]), (&json!(false), &json!(false), &json!(false)));
+    assert_eq!(
+        (&kept("2")["found"], &kept("3")["found"], &kept("inside")["found"]),
+        (&json!(false), &json!(false), &json!(false))
+    );
     assert_eq!(Engine::get().count("pii-customers"), customers);
-    shows(&found["outside"], 403, "the operation `bulk` needs the scope `write:pii-customers`, the token has `write:app-logs-*`");
-    shows(&found["reading"], 403, "the operation `search` needs the scope `search:app-logs-e2e-python`, the token has `write:app-logs-*`");
+    shows(
+        &found["outside"],
+        403,
+        "the operation `bulk` needs the scope `write:pii-customers`, the token has `write:app-logs-*`",
+    );
+    shows(
+        &found["reading"],
+        403,
+        "the operation `search` needs the scope `search:app-logs-e2e-python`, the token has `write:app-logs-*`",
+    );
 }
 
 #[test]
 fn a_refusal_reads_well_in_the_client() {
     let gateway = Gateway::start(settings());
     let revoked = gateway.token("reader");
-    gateway.http().with_basic("reader", gateway.secret("reader")).post("/oauth/revoke").form(&[("token", &revoked)]).expect(200);
+    gateway
+        .http()
+        .with_basic("reader", gateway.secret("reader"))
+        .post("/oauth/revoke")
+        .form(&[("token", &revoked)])
+        .expect(200);
     let (token, hasty) = (gateway.token("reader"), gateway.token("hasty"));
     let found = run(&gateway, "refused.py", &[], &[("TOKEN", &token), ("REVOKED", &revoked), ("LIMITED", &hasty)]);
 
@@ -90,7 +140,11 @@ fn a_refusal_reads_well_in_the_client() {
         ("cluster", "needs the scope `monitor:cluster`"),
     ] {
         shows(&found[what], 403, reason);
-        assert_eq!((&found[what]["kind"], &found[what]["error"]), (&json!("AuthorizationException"), &json!("security_exception")), "{what}");
+        assert_eq!(
+            (&found[what]["kind"], &found[what]["error"]),
+            (&json!("AuthorizationException"), &json!("security_exception")),
+            "{what}"
+        );
     }
     shows(&found["unreadable"], 400, "");
     shows(&found["compressed"], 415, "");
@@ -129,7 +183,8 @@ fn run(gateway: &Gateway, script: &str, arguments: &[&str], variables: &[(&str, 
     let output = command.stdin(Stdio::null()).output().expect("run Python");
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "`{script}` ended with {}:\n{stdout}{stderr}", output.status);
-    serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("`{script}` reports no JSON ({error}):\n{stdout}{stderr}"))
+    serde_json::from_str(&stdout)
+        .unwrap_or_else(|error| panic!("`{script}` reports no JSON ({error}):\n{stdout}{stderr}"))
 }
 
 fn folder() -> PathBuf {
@@ -168,5 +223,10 @@ fn python() -> &'static Path {
 }
 
 fn succeeded(output: &Output, sentence: &str) {
-    assert!(output.status.success(), "{sentence}:\n{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{sentence}:\n{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
 }

@@ -5,7 +5,7 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use e2e::{Client, Gateway, Settings, base64url_decode, until};
+use e2e::{Client, Connection, Gateway, Settings, base64url_decode, until};
 use serde_json::Value;
 
 fn settings() -> Settings {
@@ -69,7 +69,9 @@ fn no_request_overtakes_a_revocation() {
                         let is_over = acknowledged.load(Ordering::SeqCst);
                         let answer = user.get("/").send();
                         match answer.status {
-                            200 if is_over => panic!("round {round}: a request passed after the revocation was acknowledged"),
+                            200 if is_over => {
+                                panic!("round {round}: a request passed after the revocation was acknowledged")
+                            }
                             200 => _ = passed.fetch_add(1, Ordering::Relaxed),
                             401 => _ = refused.fetch_add(1, Ordering::Relaxed),
                             other => panic!("{other}: {}", answer.text()),
@@ -88,11 +90,14 @@ fn no_request_overtakes_a_revocation() {
                 (administrator.delete(&by_id).bytes(), 204),
             ];
             for (bytes, status) in ways {
-                let (worker, acknowledged, passed, all_are_using_it) = (worker.clone(), &acknowledged, &passed, &all_are_using_it);
+                let (worker, acknowledged, passed, all_are_using_it) =
+                    (worker.clone(), &acknowledged, &passed, &all_are_using_it);
                 scope.spawn(move || {
                     let mut connection = worker.connect();
                     all_are_using_it.wait();
-                    until("some requests", Duration::from_secs(30), || (passed.load(Ordering::Relaxed) >= USERS).then_some(()));
+                    until("some requests", Duration::from_secs(30), || {
+                        (passed.load(Ordering::Relaxed) >= USERS).then_some(())
+                    });
                     connection.write(&bytes);
                     let answer = connection.answer();
                     assert_eq!(answer.status, status, "{}", answer.text());
@@ -152,11 +157,16 @@ fn what_was_acknowledged_before_a_crash_holds_after_it() {
     for _ in 0..ROUNDS {
         let enough = AtomicUsize::new(0);
         std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..THREADS).map(|number| scope.spawn({
-                let (gateway, enough) = (&gateway, &enough);
-                // Every second one revokes what it gets.
-                move || issue_until_the_end(gateway, enough, number % 2 == 1)
-            })).collect();
+            let threads: Vec<_> = (0..THREADS)
+                .map(|number| {
+                    scope.spawn({
+                        let (gateway, enough) = (&gateway, &enough);
+                        // Connected before any can be killed. Every second one revokes what it gets.
+                        let connection = gateway.http().connect();
+                        move || issue_until_the_end(gateway, connection, enough, number % 2 == 1)
+                    })
+                })
+                .collect();
             until("enough tokens", Duration::from_secs(60), || (enough.load(Ordering::SeqCst) >= ENOUGH).then_some(()));
             gateway.kill();
             for thread in threads {
@@ -177,7 +187,12 @@ fn what_was_acknowledged_before_a_crash_holds_after_it() {
             gateway.http().with_token(token).get("/").expect(401);
         }
     }
-    assert!(in_force.len() >= ROUNDS && revoked.len() >= ROUNDS, "{} tokens, {} revoked", in_force.len(), revoked.len());
+    assert!(
+        in_force.len() >= ROUNDS && revoked.len() >= ROUNDS,
+        "{} tokens, {} revoked",
+        in_force.len(),
+        revoked.len()
+    );
     assert!(in_force.len() + revoked.len() >= ROUNDS * ENOUGH);
 }
 
@@ -187,21 +202,30 @@ struct Acknowledged {
 }
 
 /// Gets tokens until the gateway is gone.
-fn issue_until_the_end(gateway: &Gateway, count: &AtomicUsize, revoke: bool) -> Acknowledged {
+fn issue_until_the_end(
+    gateway: &Gateway,
+    mut connection: Connection,
+    count: &AtomicUsize,
+    revoke: bool,
+) -> Acknowledged {
     let mut acknowledged = Acknowledged { in_force: Vec::new(), revoked: Vec::new() };
     let client: Client = gateway.http().with_basic("worker", gateway.secret("worker"));
-    let mut connection = client.connect();
     let mut ask = |bytes: Vec<u8>| {
         connection.try_write(&bytes).ok()?;
         connection.answer_to("POST").ok()
     };
     loop {
-        let Some(answer) = ask(client.post("/oauth/token").form(&[("grant_type", "client_credentials")]).bytes()) else { return acknowledged };
+        let Some(answer) = ask(client.post("/oauth/token").form(&[("grant_type", "client_credentials")]).bytes())
+        else {
+            return acknowledged;
+        };
         assert_eq!(answer.status, 200, "{}", answer.text());
         let token = answer.json()["access_token"].as_str().expect("a token").to_owned();
         if revoke {
             // Cut off before the answer, it may be revoked or not.
-            let Some(answer) = ask(client.post("/oauth/revoke").form(&[("token", &token)]).bytes()) else { return acknowledged };
+            let Some(answer) = ask(client.post("/oauth/revoke").form(&[("token", &token)]).bytes()) else {
+                return acknowledged;
+            };
             assert_eq!(answer.status, 200, "{}", answer.text());
             acknowledged.revoked.push(token);
         } else {

@@ -24,7 +24,10 @@ fn after_the_burst_a_client_waits_as_long_as_it_is_told() {
     let body = refused.json();
     assert_eq!(refused.header("content-type"), Some("application/json; charset=UTF-8"));
     assert_eq!((&body["status"], &body["error"]["type"]), (&json!(429), &json!("rate_limit_exceeded_exception")));
-    assert!(body["error"]["root_cause"][0]["reason"].as_str().is_some_and(|reason| reason.contains("Retry-After")), "{body}");
+    assert!(
+        body["error"]["root_cause"][0]["reason"].as_str().is_some_and(|reason| reason.contains("Retry-After")),
+        "{body}"
+    );
     let wait: u64 = refused.header("retry-after").and_then(|value| value.parse().ok()).expect("seconds");
     assert_eq!(wait, 1);
     // Another client has all of its own.
@@ -46,7 +49,10 @@ fn refused_requests_do_not_make_the_wait_longer() {
     let mut refused = 0;
     while client.get("/").send().status == 429 {
         refused += 1;
-        assert!(begin.elapsed() < Duration::from_millis(1_500), "no request in 1.5 s, though one each second is permitted");
+        assert!(
+            begin.elapsed() < Duration::from_millis(1_500),
+            "no request in 1.5 s, though one each second is permitted"
+        );
     }
     assert!(refused > 10, "only {refused} were refused, which proves nothing");
 }

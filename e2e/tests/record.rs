@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use e2e::{Answer, ClientSettings, Forge, Gateway, Settings, Upstream, base64url_decode};
+use e2e::{Answer, ClientSettings, Engine, Forge, Gateway, OnDrop, Settings, Upstream, base64url_decode};
 use oauth4os_tokens::keys::Algorithm;
 use serde_json::{Value, json};
 
@@ -19,7 +19,10 @@ fn settings() -> Settings {
         .client("reader", &["read:logs-*", "read:metrics-*"])
         .client("writer", &["write:app-logs-e2e-*", "manage:app-logs-e2e-*"])
         .client_with(ClientSettings::new("agent", &["read:logs-*"]).with("kind", json!("agent")))
-        .client_with(ClientSettings::new("hasty", &["read:logs-*"]).with("rate_limit", json!({"requests_per_second": 1, "burst": 1})))
+        .client_with(
+            ClientSettings::new("hasty", &["read:logs-*"])
+                .with("rate_limit", json!({"requests_per_second": 1, "burst": 1})),
+        )
 }
 
 #[test]
@@ -65,28 +68,94 @@ fn every_kind_of_decision_has_its_line_and_its_count() {
     let agent = gateway.with("agent");
     let hasty = gateway.with("hasty");
     let revoked = gateway.token("reader");
-    gateway.http().with_basic("reader", gateway.secret("reader")).post("/oauth/revoke").form(&[("token", &revoked)]).expect(200);
+    gateway
+        .http()
+        .with_basic("reader", gateway.secret("reader"))
+        .post("/oauth/revoke")
+        .form(&[("token", &revoked)])
+        .expect(200);
     let ended = gateway.forge().claims("reader", "read:logs-*").moved(-3_600).sign(gateway.forge().access());
     hasty.get("/logs-*/_count").expect(200);
 
+    let _remove = OnDrop(|| Engine::get().delete_index("app-logs-e2e-record"));
     let before = outcomes(&gateway);
     let cut_off = "{\"query\":{\"terms\":{\"a\":{\"index\":";
     let kinds: Vec<(&str, &str, Answer, Value)> = vec![
-        ("allowed", "allow", reader.get("/logs-*/_count").send(), json!({"status": 200, "client": "reader", "operation": "count", "targets": ["logs-*"]})),
-        ("allowed", "allow", reader.get("/logs-*/_search?q=a:(").send(), json!({"status": 400, "client": "reader", "operation": "search"})),
-        ("allowed", "allow", reader.request("HEAD", "/logs-app-*").send(), json!({"status": 200, "method": "HEAD", "operation": "indices.exists"})),
-        ("denied", "deny", reader.get("/pii-customers/_search").send(), json!({"status": 403, "client": "reader", "operation": "search", "targets": ["pii-customers"]})),
-        ("denied", "deny", reader.delete("/logs-web-2026.01.01").send(), json!({"status": 403, "operation": "indices.delete", "method": "DELETE"})),
-        ("denied", "deny", agent.get("/logs-web-*/_search").send(), json!({"status": 403, "client": "agent", "determining": ["policies.cedar#2"]})),
-        ("denied", "deny", reader.get("/_no_such_endpoint").send(), json!({"status": 403, "client": "reader", "path": "/_no_such_endpoint"})),
-        ("denied", "deny", bulk_outside(&gateway), json!({"status": 403, "client": "writer", "operation": "bulk", "targets": ["app-logs-e2e-record", "pii-customers"]})),
-        ("unauthenticated", "deny", gateway.http().get("/logs-*/_search").send(), json!({"status": 401, "path": "/logs-*/_search", "method": "GET"})),
+        (
+            "allowed",
+            "allow",
+            reader.get("/logs-*/_count").send(),
+            json!({"status": 200, "client": "reader", "operation": "count", "targets": ["logs-*"]}),
+        ),
+        (
+            "allowed",
+            "allow",
+            reader.get("/logs-*/_search?q=a:(").send(),
+            json!({"status": 400, "client": "reader", "operation": "search"}),
+        ),
+        (
+            "allowed",
+            "allow",
+            reader.request("HEAD", "/logs-app-*").send(),
+            json!({"status": 200, "method": "HEAD", "operation": "indices.exists"}),
+        ),
+        (
+            "denied",
+            "deny",
+            reader.get("/pii-customers/_search").send(),
+            json!({"status": 403, "client": "reader", "operation": "search", "targets": ["pii-customers"]}),
+        ),
+        (
+            "denied",
+            "deny",
+            reader.delete("/logs-web-2026.01.01").send(),
+            json!({"status": 403, "operation": "indices.delete", "method": "DELETE"}),
+        ),
+        (
+            "denied",
+            "deny",
+            agent.get("/logs-web-*/_search").send(),
+            json!({"status": 403, "client": "agent", "determining": ["policies.cedar#2"]}),
+        ),
+        (
+            "denied",
+            "deny",
+            reader.get("/_no_such_endpoint").send(),
+            json!({"status": 403, "client": "reader", "path": "/_no_such_endpoint"}),
+        ),
+        (
+            "denied",
+            "deny",
+            bulk_outside(&gateway),
+            json!({"status": 403, "client": "writer", "operation": "bulk", "targets": ["app-logs-e2e-record", "pii-customers"]}),
+        ),
+        (
+            "unauthenticated",
+            "deny",
+            gateway.http().get("/logs-*/_search").send(),
+            json!({"status": 401, "path": "/logs-*/_search", "method": "GET"}),
+        ),
         ("unauthenticated", "deny", gateway.http().with_token("nonsense").get("/").send(), json!({"status": 401})),
-        ("unauthenticated", "deny", gateway.http().with_token(&revoked).get("/").send(), json!({"status": 401, "client": "reader", "token_id": id_of(&revoked)})),
+        (
+            "unauthenticated",
+            "deny",
+            gateway.http().with_token(&revoked).get("/").send(),
+            json!({"status": 401, "client": "reader", "token_id": id_of(&revoked)}),
+        ),
         ("unauthenticated", "deny", gateway.http().with_token(&ended).get("/").send(), json!({"status": 401})),
         ("malformed", "deny", reader.get("/logs-*/../pii-customers/_search").send(), json!({"status": 400})),
-        ("malformed", "deny", reader.post("/logs-*/_search").body("application/json", cut_off).send(), json!({"status": 400, "client": "reader", "operation": "search"})),
-        ("malformed", "deny", reader.post("/logs-*/_search").body("application/cbor", "x").send(), json!({"status": 415, "client": "reader"})),
+        (
+            "malformed",
+            "deny",
+            reader.post("/logs-*/_search").body("application/json", cut_off).send(),
+            json!({"status": 400, "client": "reader", "operation": "search"}),
+        ),
+        (
+            "malformed",
+            "deny",
+            reader.post("/logs-*/_search").body("application/cbor", "x").send(),
+            json!({"status": 415, "client": "reader"}),
+        ),
         ("malformed", "deny", raw(&gateway, b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"), json!({"status": 400})),
         ("malformed", "deny", raw(&gateway, b"nonsense\r\n\r\n"), json!({"status": 400})),
         ("limited", "deny", hasty.get("/logs-*/_count").send(), json!({"status": 429, "client": "hasty"})),
@@ -111,7 +180,10 @@ fn every_kind_of_decision_has_its_line_and_its_count() {
     for (outcome, count) in &after {
         let moved = count - before.get(outcome).copied().unwrap_or_default();
         assert_eq!(moved, counts.get(outcome.as_str()).copied().unwrap_or_default(), "{outcome}");
-        assert_eq!(gateway.metric(&format!("oauth4os_request_duration_seconds_count{{outcome=\"{outcome}\"}}")), *count);
+        assert_eq!(
+            gateway.metric(&format!("oauth4os_request_duration_seconds_count{{outcome=\"{outcome}\"}}")),
+            *count
+        );
     }
     one_line_each(&gateway);
 }
@@ -148,21 +220,43 @@ fn every_event_of_a_token_is_recorded_whole() {
     let basic = gateway.http().with_basic("reader", gateway.secret("reader"));
     let refused = [
         (gateway.ask_for_token("reader", &[("scope", "write:logs-*")]), Some("reader"), 400, "invalid_scope"),
-        (gateway.http().with_basic("reader", "wrong").post("/oauth/token").form(&form).send(), Some("reader"), 401, "invalid_client"),
-        (gateway.http().with_basic("nobody", "wrong").post("/oauth/token").form(&form).send(), Some("nobody"), 401, "invalid_client"),
+        (
+            gateway.http().with_basic("reader", "wrong").post("/oauth/token").form(&form).send(),
+            Some("reader"),
+            401,
+            "invalid_client",
+        ),
+        (
+            gateway.http().with_basic("nobody", "wrong").post("/oauth/token").form(&form).send(),
+            Some("nobody"),
+            401,
+            "invalid_client",
+        ),
         (gateway.http().post("/oauth/token").form(&form).send(), None, 401, "invalid_client"),
-        (basic.post("/oauth/token").form(&[("grant_type", "password")]).send(), Some("reader"), 400, "unsupported_grant_type"),
+        (
+            basic.post("/oauth/token").form(&[("grant_type", "password")]).send(),
+            Some("reader"),
+            400,
+            "unsupported_grant_type",
+        ),
     ];
     for (answer, client, status, code) in &refused {
         let event = gateway.audit_of(answer.request_id());
-        assert_eq!((answer.status, &event["event"], &event["decision"]), (*status, &json!("token.refused"), &json!("deny")), "{event}");
+        assert_eq!(
+            (answer.status, &event["event"], &event["decision"]),
+            (*status, &json!("token.refused"), &json!("deny")),
+            "{event}"
+        );
         assert_eq!((event["client"].as_str(), &event["status"]), (*client, &json!(status)), "{event}");
         assert!(event["reason"].as_str().is_some_and(|reason| reason.starts_with(code)), "{event}");
     }
 
     let revoked = basic.delete(&format!("/oauth/token/{id}")).expect(204);
     let event = gateway.audit_of(revoked.request_id());
-    assert_eq!((&event["event"], &event["token_id"], &event["client"]), (&json!("token.revoked"), &json!(id), &json!("reader")));
+    assert_eq!(
+        (&event["event"], &event["token_id"], &event["client"]),
+        (&json!("token.revoked"), &json!(id), &json!("reader"))
+    );
     // Again changes nothing, so there is nothing to record.
     basic.delete(&format!("/oauth/token/{id}")).expect(204);
     let other = id_of(&gateway.token("reader"));
@@ -237,7 +331,12 @@ fn no_part_of_a_credential_is_kept_wherever_it_was_sent() {
         basic.get(&format!("/oauth/token/{token}")).send(),
         basic.delete(&format!("/oauth/token/{token}")).send(),
         http.with_token(&token).get("/_oauth4os/v1/whoami").send(),
-        http.with_token(&token).get("/logs-*/_count").header("X-Opaque-Id", &token).header("X-Request-Id", &secret).header("Cookie", &secret).send(),
+        http.with_token(&token)
+            .get("/logs-*/_count")
+            .header("X-Opaque-Id", &token)
+            .header("X-Request-Id", &secret)
+            .header("Cookie", &secret)
+            .send(),
         basic.post("/oauth/revoke").form(&[("token", &token)]).send(),
         http.with_token(&token).get("/").send(),
     ];
@@ -253,7 +352,9 @@ fn no_part_of_a_credential_is_kept_wherever_it_was_sent() {
 
     let (audit, log) = (gateway.audit_text(), gateway.log());
     assert!(audit.lines().count() > 20 && log.lines().count() > 3 && metrics.lines().count() > 50);
-    for (place, text) in [("the audit file", &audit), ("the log", &log), ("the metrics", &metrics), ("readiness", &ready)] {
+    for (place, text) in
+        [("the audit file", &audit), ("the log", &log), ("the metrics", &metrics), ("readiness", &ready)]
+    {
         for secret in &secrets {
             assert!(secret.len() > 15, "too short to look for: {secret}");
             // The beginning is enough: what was cut off is a leak, too.
@@ -288,7 +389,12 @@ fn nothing_a_stranger_sends_breaks_a_line() {
         format!("/{}", "a/".repeat(1_900)),
     ] {
         for client in [&reader, gateway.http()] {
-            let answer = client.get(&target).header("X-Opaque-Id", forged).header("User-Agent", forged).header("X-Request-Id", "forged").send();
+            let answer = client
+                .get(&target)
+                .header("X-Opaque-Id", forged)
+                .header("User-Agent", forged)
+                .header("X-Request-Id", "forged")
+                .send();
             assert!(answer.status >= 400, "{target}: {}", answer.status);
             assert_ne!(answer.request_id(), "forged");
             ids.push((answer.request_id().to_owned(), Some(target.clone())));
@@ -310,7 +416,12 @@ fn nothing_a_stranger_sends_breaks_a_line() {
     let answer = gateway.with("writer").post("/_bulk").lines(&[action, json!({})]).send();
     assert!(matches!(answer.status, 400 | 403), "{}", answer.text());
     ids.push((answer.request_id().to_owned(), None));
-    let fields = [("grant_type", forged), ("client_id", "x\n{\"request_id\":\"forged\"}"), ("client_secret", "y"), ("scope", "\n\r\u{2028}")];
+    let fields = [
+        ("grant_type", forged),
+        ("client_id", "x\n{\"request_id\":\"forged\"}"),
+        ("client_secret", "y"),
+        ("scope", "\n\r\u{2028}"),
+    ];
     let answer = gateway.http().post("/oauth/token").form(&fields).send();
     assert!(matches!(answer.status, 400 | 401), "{}", answer.text());
     ids.push((answer.request_id().to_owned(), None));
@@ -327,7 +438,11 @@ fn nothing_a_stranger_sends_breaks_a_line() {
     assert!(text.bytes().all(|byte| byte == b'\n' || byte >= b' '), "a control character is in the file");
     assert!(gateway.audit().iter().all(|event| event["request_id"] != "forged" && event["client"] != "admin"));
     // The log is read by people and terminals.
-    assert!(gateway.log().bytes().all(|byte| byte == b'\n' || byte >= b' '), "a control character is in the log:\n{}", gateway.log());
+    assert!(
+        gateway.log().bytes().all(|byte| byte == b'\n' || byte >= b' '),
+        "a control character is in the log:\n{}",
+        gateway.log()
+    );
     assert_eq!(gateway.metric("oauth4os_audit_dropped"), 0.0);
 }
 
@@ -340,7 +455,9 @@ fn the_record_is_whole_after_the_gateway_was_asked_to_end() {
             .map(|_| {
                 scope.spawn(|| {
                     let reader = gateway.http().with_token(&token);
-                    (0..50).map(|_| reader.get("/pii-customers/_count").expect(403).request_id().to_owned()).collect::<Vec<_>>()
+                    (0..50)
+                        .map(|_| reader.get("/pii-customers/_count").expect(403).request_id().to_owned())
+                        .collect::<Vec<_>>()
                 })
             })
             .collect();
@@ -348,7 +465,8 @@ fn the_record_is_whole_after_the_gateway_was_asked_to_end() {
     });
     gateway.stop();
     // Nothing to wait for: it has ended, so all is written.
-    let recorded: BTreeSet<String> = gateway.audit().iter().filter_map(|event| event["request_id"].as_str().map(ToOwned::to_owned)).collect();
+    let recorded: BTreeSet<String> =
+        gateway.audit().iter().filter_map(|event| event["request_id"].as_str().map(ToOwned::to_owned)).collect();
     assert!(ids.iter().all(|id| recorded.contains(id)));
     assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), 300);
     // A second life appends.
@@ -372,13 +490,19 @@ fn one_line_each(gateway: &Gateway) {
 /// The counters of requests by outcome.
 fn outcomes(gateway: &Gateway) -> BTreeMap<String, f64> {
     let text = gateway.monitor("/metrics").expect_ok().text();
-    let values = text.lines().filter_map(|line| line.strip_prefix("oauth4os_requests_total{outcome=\"")?.split_once("\"} "));
+    let values =
+        text.lines().filter_map(|line| line.strip_prefix("oauth4os_requests_total{outcome=\"")?.split_once("\"} "));
     values.map(|(outcome, value)| (outcome.to_owned(), value.parse().expect("a number"))).collect()
 }
 
 /// A bulk request whose second action is outside: nothing of it is forwarded.
 fn bulk_outside(gateway: &Gateway) -> Answer {
-    let lines = [json!({"index": {"_index": "app-logs-e2e-record"}}), json!({}), json!({"index": {"_index": "pii-customers"}}), json!({})];
+    let lines = [
+        json!({"index": {"_index": "app-logs-e2e-record"}}),
+        json!({}),
+        json!({"index": {"_index": "pii-customers"}}),
+        json!({}),
+    ];
     gateway.with("writer").post("/_bulk").lines(&lines).send()
 }
 

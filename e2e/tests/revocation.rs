@@ -34,7 +34,9 @@ fn ask(client: &Client, connection: &mut Connection) -> Answer {
 fn a_revocation_is_in_force_on_the_next_request_of_every_connection() {
     let gateway = gateway();
     let owner = gateway.http().with_basic("reader", gateway.secret("reader"));
-    let ways: [&dyn Fn(&Client, &str); 3] = [
+    /// Revokes the token that the client shows.
+    type Way<'a> = &'a dyn Fn(&Client, &str);
+    let ways: [Way<'_>; 3] = [
         &|_, token| {
             owner.post("/oauth/revoke").form(&[("token", token)]).expect(200);
         },
@@ -72,7 +74,12 @@ fn after_kill_9_and_restart_keys_tokens_and_revocations_are_the_same() {
     for token in [&kept, &revoked] {
         gateway.http().with_token(token).get(TARGET).expect(200);
     }
-    gateway.http().with_basic("reader", gateway.secret("reader")).post("/oauth/revoke").form(&[("token", &revoked)]).expect(200);
+    gateway
+        .http()
+        .with_basic("reader", gateway.secret("reader"))
+        .post("/oauth/revoke")
+        .form(&[("token", &revoked)])
+        .expect(200);
     // Right after the answer: what was acknowledged is on the disk.
     gateway.kill();
     gateway.start_again();
@@ -80,7 +87,12 @@ fn after_kill_9_and_restart_keys_tokens_and_revocations_are_the_same() {
     gateway.http().with_token(&kept).get(TARGET).expect(200);
     gateway.http().with_token(&revoked).get(TARGET).expect(401);
     let listed = gateway.http().with_token(&kept).get("/oauth/tokens").expect(200).json();
-    let states: Vec<&str> = listed["tokens"].as_array().expect("tokens").iter().map(|token| token["state"].as_str().expect("a state")).collect();
+    let states: Vec<&str> = listed["tokens"]
+        .as_array()
+        .expect("tokens")
+        .iter()
+        .map(|token| token["state"].as_str().expect("a state"))
+        .collect();
     assert_eq!(states.iter().filter(|state| **state == "revoked").count(), 1, "{listed}");
     assert_eq!(states.iter().filter(|state| **state == "active").count(), 1, "{listed}");
 
@@ -116,9 +128,12 @@ fn only_the_owner_and_the_administrator_see_and_revoke_a_token() {
     let (id, foreign) = (id_of(&reader), id_of(&other));
 
     let own = reader.get("/oauth/tokens").expect(200).json();
-    assert_eq!(ids(&own), [id.clone()]);
+    assert_eq!(ids(&own), [id.as_str()]);
     let shown = reader.get(&format!("/oauth/token/{id}")).expect(200).json();
-    assert_eq!((&shown["client_id"], &shown["scope"], &shown["revoked"]), (&json!("reader"), &json!("read:logs-*"), &json!(false)));
+    assert_eq!(
+        (&shown["client_id"], &shown["scope"], &shown["revoked"]),
+        (&json!("reader"), &json!("read:logs-*"), &json!(false))
+    );
     reader.get(&format!("/oauth/token/{foreign}")).expect(404);
     reader.delete(&format!("/oauth/token/{foreign}")).expect(404);
     reader.get("/oauth/tokens?client_id=other").expect(403);
@@ -140,14 +155,23 @@ fn only_the_owner_and_the_administrator_see_and_revoke_a_token() {
     reader.get(TARGET).expect(200);
 
     // No answer shows a token or a secret.
-    for answer in [reader.get("/oauth/tokens").send(), reader.get(&format!("/oauth/token/{id}")).send(), gateway.administrator().get("/oauth/tokens").send()] {
+    for answer in [
+        reader.get("/oauth/tokens").send(),
+        reader.get(&format!("/oauth/token/{id}")).send(),
+        gateway.administrator().get("/oauth/tokens").send(),
+    ] {
         assert!(!answer.text().contains(&token) && !answer.text().contains(gateway.secret("reader")));
         assert!(!answer.text().contains("eyJ"), "{}", answer.text());
     }
 }
 
 fn ids(list: &Value) -> Vec<String> {
-    list["tokens"].as_array().expect("tokens").iter().map(|token| token["id"].as_str().expect("an id").to_owned()).collect()
+    list["tokens"]
+        .as_array()
+        .expect("tokens")
+        .iter()
+        .map(|token| token["id"].as_str().expect("an id").to_owned())
+        .collect()
 }
 
 fn jwks(gateway: &Gateway) -> Value {

@@ -83,10 +83,22 @@ fn write_writes_in_bulk_and_reads_nothing() {
     for answer in [
         writer.post(&format!("/{name}/_update/1?_source=true")).json(&change).send(),
         writer.post(&format!("/{name}/_update/1?_source_includes=message")).json(&change).send(),
-        writer.post(&format!("/{name}/_update/1")).json(&json!({"doc": {"message": "changed"}, "_source": true})).send(),
-        writer.post(&format!("/{name}/_bulk?_source=true")).lines(&[json!({"update": {"_id": "1"}}), change.clone()]).send(),
-        writer.post(&format!("/{name}/_bulk")).lines(&[json!({"update": {"_id": "1", "_source": true}}), change.clone()]).send(),
-        writer.post(&format!("/{name}/_bulk")).lines(&[json!({"update": {"_id": "1"}}), json!({"doc": {}, "_source": ["*"]})]).send(),
+        writer
+            .post(&format!("/{name}/_update/1"))
+            .json(&json!({"doc": {"message": "changed"}, "_source": true}))
+            .send(),
+        writer
+            .post(&format!("/{name}/_bulk?_source=true"))
+            .lines(&[json!({"update": {"_id": "1"}}), change.clone()])
+            .send(),
+        writer
+            .post(&format!("/{name}/_bulk"))
+            .lines(&[json!({"update": {"_id": "1", "_source": true}}), change.clone()])
+            .send(),
+        writer
+            .post(&format!("/{name}/_bulk"))
+            .lines(&[json!({"update": {"_id": "1"}}), json!({"doc": {}, "_source": ["*"]})])
+            .send(),
     ] {
         refused(&answer, "");
         assert!(!answer.text().contains("changed"), "{}", answer.text());
@@ -105,7 +117,12 @@ fn a_bulk_request_with_one_action_outside_writes_nothing() {
     for outside in ["pii-customers", "logs-app-forged", "app-logs-*", "mixed", ".opendistro_security"] {
         let answer = writer
             .post("/_bulk")
-            .lines(&[json!({"index": {"_index": index.0}}), json!({"message": "one"}), json!({"index": {"_index": outside}}), json!({"message": "two"})])
+            .lines(&[
+                json!({"index": {"_index": index.0}}),
+                json!({"message": "one"}),
+                json!({"index": {"_index": outside}}),
+                json!({"message": "two"}),
+            ])
             .send();
         assert!(matches!(answer.status, 400 | 403), "{outside}: {} {}", answer.status, answer.text());
         assert_eq!(gateway.audit_of(answer.request_id())["decision"], "deny");
@@ -126,7 +143,10 @@ fn ingest_adds_and_changes_nothing() {
     ingester.post(&format!("/{name}/_doc")).json(&json!({"message": "one"})).expect(201);
     ingester.put(&format!("/{name}/_create/2")).json(&json!({"message": "two"})).expect(201);
     ingester.put(&format!("/{name}/_doc/3?op_type=create")).json(&json!({"message": "three"})).expect(201);
-    let created = ingester.post("/_bulk").lines(&[json!({"create": {"_index": name, "_id": "4"}}), json!({"message": "four"})]).expect(200);
+    let created = ingester
+        .post("/_bulk")
+        .lines(&[json!({"create": {"_index": name, "_id": "4"}}), json!({"message": "four"})])
+        .expect(200);
     assert_eq!(statuses(&created.json()), [201]);
     assert_eq!(index.count(), 4);
 
@@ -137,7 +157,10 @@ fn ingest_adds_and_changes_nothing() {
         ingester.delete(&format!("/{name}/_doc/2")).send(),
         ingester.post("/_bulk").lines(&[json!({"index": {"_index": name, "_id": "2"}}), document.clone()]).send(),
         ingester.post("/_bulk").lines(&[json!({"delete": {"_index": name, "_id": "2"}})]).send(),
-        ingester.post("/_bulk").lines(&[json!({"update": {"_index": name, "_id": "2"}}), json!({"doc": document})]).send(),
+        ingester
+            .post("/_bulk")
+            .lines(&[json!({"update": {"_index": name, "_id": "2"}}), json!({"doc": document})])
+            .send(),
         ingester.post(&format!("/{name}/_delete_by_query")).json(&json!({"query": {"match_all": {}}})).send(),
     ] {
         refused(&answer, "write:");
@@ -188,7 +211,10 @@ fn manage_runs_indices_and_touches_no_document() {
     let manager = gateway.with("manager");
     let index = Index::new("manage");
     let name = &index.0;
-    manager.put(&format!("/{name}")).json(&json!({"settings": {"number_of_shards": 1, "number_of_replicas": 0}})).expect(200);
+    manager
+        .put(&format!("/{name}"))
+        .json(&json!({"settings": {"number_of_shards": 1, "number_of_replicas": 0}}))
+        .expect(200);
     manager.put(&format!("/{name}/_mapping")).json(&json!({"properties": {"message": {"type": "text"}}})).expect(200);
     manager.put(&format!("/{name}/_settings")).json(&json!({"index": {"refresh_interval": "5s"}})).expect(200);
     manager.post(&format!("/{name}/_refresh")).expect(200);
@@ -279,7 +305,10 @@ fn a_client_asks_for_less_and_never_for_more() {
     narrowed.get("/logs-app-*/_search").expect(200);
     refused(&narrowed.get("/logs-web-*/_search").send(), "");
     refused(&narrowed.post("/app-logs-2026/_doc").json(&json!({})).send(), "");
-    assert_eq!(ask("both", "read:logs-app-* write:app-logs-x").expect_ok().json()["scope"], "read:logs-app-* write:app-logs-x");
+    assert_eq!(
+        ask("both", "read:logs-app-* write:app-logs-x").expect_ok().json()["scope"],
+        "read:logs-app-* write:app-logs-x"
+    );
     for (client, scope) in [
         ("both", "read:*"),
         ("both", "read:l*"),
@@ -297,7 +326,12 @@ fn a_client_asks_for_less_and_never_for_more() {
         ("both", "own:logs-*"),
     ] {
         let answer = ask(client, scope);
-        assert_eq!((answer.status, text(&answer.json()["error"])), (400, "invalid_scope".to_owned()), "{client} {scope}: {}", answer.text());
+        assert_eq!(
+            (answer.status, text(&answer.json()["error"])),
+            (400, "invalid_scope".to_owned()),
+            "{client} {scope}: {}",
+            answer.text()
+        );
     }
 }
 
@@ -317,7 +351,14 @@ fn refused(answer: &Answer, scope: &str) {
 
 fn statuses(bulk: &Value) -> Vec<u64> {
     let items = bulk["items"].as_array().expect("items");
-    items.iter().map(|item| item.as_object().and_then(|item| item.values().next()).expect("an action")["status"].as_u64().expect("a status")).collect()
+    items
+        .iter()
+        .map(|item| {
+            item.as_object().and_then(|item| item.values().next()).expect("an action")["status"]
+                .as_u64()
+                .expect("a status")
+        })
+        .collect()
 }
 
 fn text(value: &Value) -> String {

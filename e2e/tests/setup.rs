@@ -14,6 +14,7 @@ const API: &str = "/_plugins/_security/api";
 /// One test at a time: each changes the cluster, or minds whether it is changed.
 fn alone() -> MutexGuard<'static, ()> {
     static LOCK: Mutex<()> = Mutex::new(());
+    let _ = Engine::get_alone();
     LOCK.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -45,7 +46,10 @@ fn setup_puts_right_what_was_changed_and_touches_nothing_else() {
     // One permission more than there must be, in a role no test's token has.
     let role = format!("{API}/roles/oauth4os_cluster_admin");
     let mut spoilt = Engine::get().admin().get(&role).expect(200).json()["oauth4os_cluster_admin"].clone();
-    spoilt.as_object_mut().expect("a role").retain(|field, _| !matches!(field.as_str(), "reserved" | "hidden" | "static"));
+    spoilt
+        .as_object_mut()
+        .expect("a role")
+        .retain(|field, _| !matches!(field.as_str(), "reserved" | "hidden" | "static"));
     spoilt["cluster_permissions"].as_array_mut().expect("permissions").push(json!("cluster:admin/e2e-too-much"));
     Engine::get().admin().put(&role).json(&spoilt).expect(200);
 
@@ -89,12 +93,19 @@ fn removed_is_without_a_trace_and_set_up_is_as_before() {
     assert!(without.values().all(|part| !part.to_string().contains("oauth4os")), "something is left: {without:?}");
     let mut expected = before.clone();
     for (part, at) in [("roles", ""), ("rolesmapping", ""), ("securityconfig", "/config/dynamic/authc")] {
-        let members = expected.get_mut(part).and_then(|part| part.pointer_mut(at)).and_then(Value::as_object_mut).expect("members");
+        let members = expected
+            .get_mut(part)
+            .and_then(|part| part.pointer_mut(at))
+            .and_then(Value::as_object_mut)
+            .expect("members");
         members.retain(|name, _| !name.starts_with("oauth4os"));
     }
     assert_eq!(without, expected, "something of others is gone or changed");
     assert!(!checked.succeeded, "{checked:?}");
-    assert!(findings(&checked, "failure").iter().any(|failure| failure.contains("run `oauth4os engine setup --apply`")), "{checked:?}");
+    assert!(
+        findings(&checked, "failure").iter().any(|failure| failure.contains("run `oauth4os engine setup --apply`")),
+        "{checked:?}"
+    );
     assert_eq!(again.stdout, "nothing to change\n", "{again:?}");
     assert!(matches!(answer.status, 502 | 503), "{} {}", answer.status, answer.text());
 
@@ -143,7 +154,10 @@ fn check_without_an_administrator_says_what_it_did_not_look_at() {
     assert!(skipped[0].contains("role mappings, auth domains and aliases"), "{skipped:?}");
     assert!(skipped[0].contains("--admin-cert"), "{skipped:?}");
     let proofs = findings(&run, "ok");
-    assert!(proofs.iter().any(|proof| proof.starts_with("patterns: 403 when it tries to search another index")), "{run:?}");
+    assert!(
+        proofs.iter().any(|proof| proof.starts_with("patterns: 403 when it tries to search another index")),
+        "{run:?}"
+    );
     assert!(!proofs.iter().any(|proof| proof.starts_with("role mappings") || proof.starts_with("aliases")), "{run:?}");
     no_check_indices();
 }
@@ -168,7 +182,9 @@ fn check_names_an_alias_that_leads_outside() {
         assert!(found[0].contains(word), "{word} is not in: {}", found[0]);
     }
     // It is true, and the remedy it names is one.
-    let hits = |gateway: &Gateway, target: &str| gateway.with("reader").get(target).expect(200).json()["hits"]["total"]["value"].clone();
+    let hits = |gateway: &Gateway, target: &str| {
+        gateway.with("reader").get(target).expect(200).json()["hits"]["total"]["value"].clone()
+    };
     assert_eq!(hits(&gateway, "/logs-leak/_search"), 1);
     let narrowed = Gateway::start(Settings::new().client("reader", &["read:logs-*,-logs-leak"]));
     narrowed.with("reader").get("/logs-leak/_search").expect(403);
@@ -193,7 +209,10 @@ fn check_names_a_mapping_that_tokens_get_too() {
     remove();
     let _remove = OnDrop(remove);
     // It permits nothing that a token does not have anyway.
-    admin.put(&format!("{API}/roles/e2e_for_everybody")).json(&json!({"cluster_permissions": ["cluster:monitor/main"]})).expect(201);
+    admin
+        .put(&format!("{API}/roles/e2e_for_everybody"))
+        .json(&json!({"cluster_permissions": ["cluster:monitor/main"]}))
+        .expect(201);
 
     for (mapping, word) in [
         (json!({"users": ["oauth4os:*"]}), "`users: oauth4os:*`"),
@@ -204,10 +223,14 @@ fn check_names_a_mapping_that_tokens_get_too() {
         let answer = admin.put(&format!("{API}/rolesmapping/e2e_for_everybody")).json(&mapping).send();
         assert!(matches!(answer.status, 200 | 201), "{}", answer.text());
         let run = gateway.engine_command(&["check"]);
-        let named = |severity: &str| findings(&run, severity).iter().any(|found| found.contains("`e2e_for_everybody`") && found.contains(word));
+        let named = |severity: &str| {
+            findings(&run, severity).iter().any(|found| found.contains("`e2e_for_everybody`") && found.contains(word))
+        };
         assert!(named("warning"), "{word}: {run:?}");
         // A role the check's own token was given is more than a warning.
-        let got_it = findings(&run, "failure").iter().any(|found| found.starts_with("foreign role: ") && found.contains("`e2e_for_everybody`"));
+        let got_it = findings(&run, "failure")
+            .iter()
+            .any(|found| found.starts_with("foreign role: ") && found.contains("`e2e_for_everybody`"));
         assert_eq!(run.succeeded, !got_it, "{run:?}");
         assert_eq!(got_it, word != "`users: oauth4os:reader`", "{word}: {run:?}");
     }
@@ -220,10 +243,20 @@ fn check_names_a_mapping_that_tokens_get_too() {
 fn print_needs_no_cluster() {
     let _alone = alone();
     let gateway = Gateway::start(settings());
-    let nowhere = another_config(&gateway, "nowhere.yaml", |config| config["upstream"]["engine"]["url"] = json!("https://127.0.0.1:1"));
+    let nowhere = another_config(&gateway, "nowhere.yaml", |config| {
+        config["upstream"]["engine"]["url"] = json!("https://127.0.0.1:1")
+    });
     let printed = engine(&nowhere, &["setup", "--print"], &[]);
     assert!(printed.succeeded, "{printed:?}");
-    for word in ["oauth4os:", "oauth4os_read", "${attr.jwt.o4s_read}", "-----BEGIN PUBLIC KEY-----", e2e::ISSUER, "securityadmin.sh", "jwt"] {
+    for word in [
+        "oauth4os:",
+        "oauth4os_read",
+        "${attr.jwt.o4s_read}",
+        "-----BEGIN PUBLIC KEY-----",
+        e2e::ISSUER,
+        "securityadmin.sh",
+        "jwt",
+    ] {
         assert!(printed.stdout.contains(word), "`{word}` is not in:\n{}", printed.stdout);
     }
     assert!(!printed.stdout.contains("PRIVATE"), "{}", printed.stdout);
@@ -244,7 +277,10 @@ fn print_needs_no_cluster() {
     assert!(!planned.succeeded && planned.stderr.contains("127.0.0.1:1"), "{planned:?}");
     a_sentence(&planned);
     let checked = engine_with(&nowhere, &["check"], &admin, &[]);
-    assert!(!checked.succeeded && findings(&checked, "failure").iter().any(|failure| failure.starts_with("engine: ")), "{checked:?}");
+    assert!(
+        !checked.succeeded && findings(&checked, "failure").iter().any(|failure| failure.starts_with("engine: ")),
+        "{checked:?}"
+    );
 }
 
 #[test]
@@ -313,7 +349,10 @@ fn findings<'r>(run: &'r Run, severity: &str) -> Vec<&'r str> {
 /// The last line on standard error is a sentence, and there is nothing else.
 fn a_sentence(run: &Run) {
     let text = run.stderr.strip_prefix("oauth4os: ").unwrap_or_else(|| panic!("{run:?}"));
-    assert!(text.lines().count() == 1 && text.contains(' ') && !text.contains("Error") && !text.trim_end().ends_with('.'), "{run:?}");
+    assert!(
+        text.lines().count() == 1 && text.contains(' ') && !text.contains("Error") && !text.trim_end().ends_with('.'),
+        "{run:?}"
+    );
 }
 
 fn config(gateway: &Gateway) -> PathBuf {
@@ -322,7 +361,8 @@ fn config(gateway: &Gateway) -> PathBuf {
 
 /// The gateway's configuration with a change, in a file beside it.
 fn another_config(gateway: &Gateway, name: &str, change: impl Fn(&mut Value)) -> PathBuf {
-    let mut content: Value = serde_json::from_str(&fs::read_to_string(config(gateway)).expect("read a file")).expect("JSON");
+    let mut content: Value =
+        serde_json::from_str(&fs::read_to_string(config(gateway)).expect("read a file")).expect("JSON");
     change(&mut content);
     let path = gateway.folder().join(name);
     fs::write(&path, content.to_string()).expect("write a file");
@@ -343,7 +383,10 @@ fn engine_with(config: &Path, arguments: &[&str], more: &[&OsStr], variables: &[
 /// Everything `engine setup` could touch.
 fn security_configuration() -> BTreeMap<&'static str, Value> {
     let parts = ["roles", "rolesmapping", "securityconfig", "internalusers", "actiongroups"];
-    parts.into_iter().map(|part| (part, Engine::get().admin().get(&format!("{API}/{part}")).expect(200).json())).collect()
+    parts
+        .into_iter()
+        .map(|part| (part, Engine::get().admin().get(&format!("{API}/{part}")).expect(200).json()))
+        .collect()
 }
 
 fn domain() -> Value {
@@ -359,6 +402,9 @@ fn no_check_indices() {
 fn engine_password() -> String {
     let request = String::from_utf8(Engine::get().admin().get("/").bytes()).expect("text");
     let encoded = request.split("Basic ").nth(1).and_then(|rest| rest.split("\r\n").next()).expect("a credential");
-    let text = String::from_utf8(e2e::base64url_decode(encoded.trim_end_matches('=').replace('+', "-").replace('/', "_").as_str())).expect("text");
+    let text = String::from_utf8(e2e::base64url_decode(
+        encoded.trim_end_matches('=').replace('+', "-").replace('/', "_").as_str(),
+    ))
+    .expect("text");
     text.split_once(':').expect("user and password").1.to_owned()
 }

@@ -8,7 +8,9 @@ const KIB: usize = 1024;
 #[test]
 fn a_body_at_the_limit_passes_and_one_byte_more_does_not() {
     let upstream = Upstream::obliging();
-    let gateway = Gateway::start(Settings::new().upstream(&upstream.url()).limit("body", json!("64KiB")).client("writer", &["write:logs-*"]));
+    let gateway = Gateway::start(
+        Settings::new().upstream(&upstream.url()).limit("body", json!("64KiB")).client("writer", &["write:logs-*"]),
+    );
     let writer = gateway.with("writer");
     writer.put("/logs-a/_doc/at-the-limit").json(&document(64 * KIB)).expect(200);
     assert_eq!(upstream.the_request_for("/logs-a/_doc/at-the-limit").body.length, 64 * KIB as u64);
@@ -18,7 +20,9 @@ fn a_body_at_the_limit_passes_and_one_byte_more_does_not() {
     let chunked = |target: &str, size: usize| {
         let mut connection = writer.connect();
         let authorization = writer.authorization().expect("a token");
-        let head = format!("PUT {target} HTTP/1.1\r\nHost: localhost\r\nAuthorization: {authorization}\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n");
+        let head = format!(
+            "PUT {target} HTTP/1.1\r\nHost: localhost\r\nAuthorization: {authorization}\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+        );
         connection.write(head.as_bytes());
         for part in document(size).to_string().as_bytes().chunks(10_000) {
             let chunk = [format!("{:x}\r\n", part.len()).as_bytes(), part, b"\r\n"].concat();
@@ -39,7 +43,10 @@ fn a_body_at_the_limit_passes_and_one_byte_more_does_not() {
 #[test]
 fn a_search_that_must_be_read_whole_has_a_limit_of_its_own() {
     let upstream = Upstream::obliging();
-    let settings = Settings::new().upstream(&upstream.url()).limit("inspected_body", json!("16KiB")).client("both", &["read:logs-*", "write:logs-*"]);
+    let settings = Settings::new()
+        .upstream(&upstream.url())
+        .limit("inspected_body", json!("16KiB"))
+        .client("both", &["read:logs-*", "write:logs-*"]);
     let gateway = Gateway::start(settings);
     let both = gateway.with("both");
 
@@ -78,7 +85,8 @@ fn a_head_over_the_limits_is_refused_and_the_connection_ends() {
     reader.get(&target(2 * KIB)).expect(200);
     malformed(&gateway, &reader.get(&target(2 * KIB + 64)).expect(414));
     malformed(&gateway, &reader.get("/logs-*/_search").header("X-Filler", &"x".repeat(9 * KIB)).expect(431));
-    let many = (0..33).fold(reader.get("/logs-*/_search"), |request, number| request.header(&format!("X-Field-{number}"), "1"));
+    let many = (0..33)
+        .fold(reader.get("/logs-*/_search"), |request, number| request.header(&format!("X-Field-{number}"), "1"));
     malformed(&gateway, &many.expect(431));
     // A head and a request line without an end.
     for (beginning, status) in [("GET / HTTP/1.1\r\nHost: localhost\r\nX-Filler: ", 431), ("GET /", 414)] {

@@ -22,7 +22,10 @@ fn bulk_body(index: &str, bytes: usize) -> String {
     let mut body = String::with_capacity(bytes + 1024);
     let mut number = 0;
     while body.len() < bytes {
-        let _ = write!(body, "{{\"index\":{{\"_index\":\"{index}\",\"_id\":\"{number}\"}}}}\n{{\"message\":\"{message}\",\"number\":{number}}}\n");
+        let _ = write!(
+            body,
+            "{{\"index\":{{\"_index\":\"{index}\",\"_id\":\"{number}\"}}}}\n{{\"message\":\"{message}\",\"number\":{number}}}\n"
+        );
         number += 1;
     }
     body
@@ -55,12 +58,19 @@ fn a_hundred_megabytes_of_bulk_arrive_intact_and_are_held_nowhere() {
     let small = bulk_body("app-logs-a", MIB);
     let length = |body: &str| format!("Content-Length: {}\r\n", body.len());
     // Once in small, so that what is allocated for good is allocated.
-    assert_eq!(upload(&mut client.connect(), &head(&client, "POST /_bulk", &length(&small)), small.as_bytes()).status, 200);
+    assert_eq!(
+        upload(&mut client.connect(), &head(&client, "POST /_bulk", &length(&small)), small.as_bytes()).status,
+        200
+    );
 
     let body = bulk_body("app-logs-a", 100 * MIB);
     gateway.reset_peak();
     let (before, _) = gateway.resident_kib();
-    assert_eq!(upload(&mut client.connect(), &head(&client, "POST /_bulk?refresh=false", &length(&body)), body.as_bytes()).status, 200);
+    assert_eq!(
+        upload(&mut client.connect(), &head(&client, "POST /_bulk?refresh=false", &length(&body)), body.as_bytes())
+            .status,
+        200
+    );
     let (_, peak) = gateway.resident_kib();
     assert!(peak < before + EXTRA_KIB, "{before} KiB before, {peak} KiB at most");
 
@@ -69,7 +79,10 @@ fn a_hundred_megabytes_of_bulk_arrive_intact_and_are_held_nowhere() {
     assert_eq!(received.body.sha256, sha256(body.as_bytes()));
     assert_eq!(received.header("content-length"), [body.len().to_string()]);
     let event = gateway.audit_where("the bulk request", |event| event["bytes_in"] == body.len());
-    assert_eq!((&event["decision"], &event["operation"], &event["targets"]), (&json!("allow"), &json!("bulk"), &json!(["app-logs-a"])));
+    assert_eq!(
+        (&event["decision"], &event["operation"], &event["targets"]),
+        (&json!("allow"), &json!("bulk"), &json!(["app-logs-a"]))
+    );
 }
 
 #[test]
@@ -83,7 +96,11 @@ fn chunks_of_any_size_arrive_as_the_same_bytes() {
         let target = format!("/_bulk?size={size}");
         connection.write(&head(&client, &format!("POST {target}"), "Transfer-Encoding: chunked\r\n"));
         let mut framed = Vec::new();
-        let pieces: Vec<&[u8]> = if size == 1 { body.as_bytes()[..3_000].chunks(1).chain(body.as_bytes()[3_000..].chunks(10_000)).collect() } else { body.as_bytes().chunks(size).collect() };
+        let pieces: Vec<&[u8]> = if size == 1 {
+            body.as_bytes()[..3_000].chunks(1).chain(body.as_bytes()[3_000..].chunks(10_000)).collect()
+        } else {
+            body.as_bytes().chunks(size).collect()
+        };
         for piece in pieces {
             framed.extend_from_slice(format!("{:x}\r\n", piece.len()).as_bytes());
             framed.extend_from_slice(piece);
@@ -163,7 +180,8 @@ fn on_the_real_engine_a_bulk_refused_in_the_middle_writes_nothing() {
 #[test]
 fn large_answers_pass_in_pieces() {
     const PIECES: usize = 800;
-    let piece: Vec<u8> = (0..64 * 1024_u32).map(|number| b"0123456789abcdefghijklmnopqrstuv"[number as usize % 31]).collect();
+    let piece: Vec<u8> =
+        (0..64 * 1024_u32).map(|number| b"0123456789abcdefghijklmnopqrstuv"[number as usize % 31]).collect();
     let whole = piece.repeat(PIECES);
     let (sent, hash) = (piece.clone(), sha256(&whole));
     let upstream = Upstream::start(move |turn| {
@@ -172,7 +190,13 @@ fn large_answers_pass_in_pieces() {
         if is_chunked {
             turn.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n");
         } else {
-            turn.write(format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", sent.len() * PIECES).as_bytes());
+            turn.write(
+                format!(
+                    "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+                    sent.len() * PIECES
+                )
+                .as_bytes(),
+            );
         }
         for _ in 0..PIECES {
             if is_chunked {

@@ -48,9 +48,17 @@ fn the_control_plane_takes_no_forged_token_either() {
     let good = Claims::of(&gateway.token("reader"));
     gateway.http().with_token(&good.sign(forge.access())).get("/_oauth4os/v1/whoami").expect(200);
     // The control plane also knows which tokens it has issued.
-    gateway.http().with_token(&forge.claims("reader", SCOPE).sign(forge.access())).get("/_oauth4os/v1/whoami").expect(401);
+    gateway
+        .http()
+        .with_token(&forge.claims("reader", SCOPE).sign(forge.access()))
+        .get("/_oauth4os/v1/whoami")
+        .expect(401);
     let stranger = Forge::stranger(Algorithm::Es256);
-    for token in [good.clone().moved(-3600).sign(forge.access()), good.sign(&stranger), good.clone().with("aud", json!("other")).sign(forge.access())] {
+    for token in [
+        good.clone().moved(-3600).sign(forge.access()),
+        good.sign(&stranger),
+        good.clone().with("aud", json!("other")).sign(forge.access()),
+    ] {
         for target in ["/_oauth4os/v1/whoami", "/oauth/tokens"] {
             let answer = gateway.http().with_token(&token).get(target).expect(401);
             assert!(answer.header("www-authenticate").expect("a challenge").contains("invalid_token"));
@@ -133,7 +141,15 @@ fn wrong_content(forge: &Forge, good: &Claims) -> Vec<(String, String)> {
         all.push(("without a claim", good.clone().without(name)));
     }
     for name in ["iat", "nbf", "exp"] {
-        for value in [json!(format!("{}", now + 200)), json!(now as f64 + 200.5), json!(1e300), json!(-1), json!(true), json!(null), json!([now + 200])] {
+        for value in [
+            json!(format!("{}", now + 200)),
+            json!(now as f64 + 200.5),
+            json!(1e300),
+            json!(-1),
+            json!(true),
+            json!(null),
+            json!([now + 200]),
+        ] {
             all.push(("with a time that is none", good.clone().with(name, value)));
         }
     }
@@ -142,7 +158,8 @@ fn wrong_content(forge: &Forge, good: &Claims) -> Vec<(String, String)> {
             all.push(("with a text that is none", good.clone().with(name, value)));
         }
     }
-    let described = |(what, claims): (&str, Claims)| (format!("{what}: {:?}", claims.claims), claims.sign(forge.access()));
+    let described =
+        |(what, claims): (&str, Claims)| (format!("{what}: {:?}", claims.claims), claims.sign(forge.access()));
     all.into_iter().map(described).collect()
 }
 
@@ -158,7 +175,10 @@ fn wrong_keys(forge: &Forge, good: &Claims) -> Vec<(String, String)> {
     add("signed by a stranger", good.sign(&stranger));
     add("signed by a stranger who says so", with_kid(good, &stranger).sign(&stranger));
     add("signed by the key for the engine", good.sign(forge.internal()));
-    add("signed by the key for the engine, which says so", with_kid(good, forge.internal()).with_header("alg", json!("RS256")).sign(forge.internal()));
+    add(
+        "signed by the key for the engine, which says so",
+        with_kid(good, forge.internal()).with_header("alg", json!("RS256")).sign(forge.internal()),
+    );
     add("signed by a stranger with RSA", good.clone().with_header("alg", json!("RS256")).sign(&stranger_rsa));
     for alg in ["none", "None", "NONE", "nOnE", "", "HS256", "ES256"] {
         for token in unsigned(alg) {
@@ -166,7 +186,9 @@ fn wrong_keys(forge: &Forge, good: &Claims) -> Vec<(String, String)> {
         }
     }
     // A verifier that lets the token choose takes the public key for a shared secret.
-    for secret in [forge.access().public().to_pem(), forge.access().public().to_pem().trim_end().to_owned(), String::new()] {
+    for secret in
+        [forge.access().public().to_pem(), forge.access().public().to_pem().trim_end().to_owned(), String::new()]
+    {
         let input = good.clone().with_header("alg", json!("HS256")).signing_input();
         let signature = hmac_sha256(secret.as_bytes(), input.as_bytes());
         add("signed by HS256 with the public key", format!("{input}.{}", base64url(signature)));
@@ -190,8 +212,18 @@ fn wrong_headers(forge: &Forge, good: &Claims) -> Vec<(String, String)> {
     }
     all.push(("of no type".to_owned(), good.clone().without_header("typ")));
     all.push(("without a key".to_owned(), good.clone().without_header("kid")));
-    for kid in [json!("unknown"), json!("../../etc/passwd"), json!("' or 1=1 --"), json!(""), json!(1), json!("k".repeat(5_000))] {
-        all.push((format!("with the key {}", kid.to_string().chars().take(40).collect::<String>()), good.clone().with_header("kid", kid)));
+    for kid in [
+        json!("unknown"),
+        json!("../../etc/passwd"),
+        json!("' or 1=1 --"),
+        json!(""),
+        json!(1),
+        json!("k".repeat(5_000)),
+    ] {
+        all.push((
+            format!("with the key {}", kid.to_string().chars().take(40).collect::<String>()),
+            good.clone().with_header("kid", kid),
+        ));
     }
     let jwk = serde_json::to_value(forge.access().public().jwk()).expect("JSON");
     for (name, value) in [
@@ -219,7 +251,8 @@ fn wrong_shapes(token: &str) -> Vec<(String, String)> {
     let mut add = |what: &str, token: String| all.push((what.to_owned(), token));
     let edited = String::from_utf8(base64url_decode(claims)).expect("text").replace("read:logs-*", "read:pii-*");
     add("with another scope", format!("{header}.{}.{signature}", base64url(edited)));
-    let again = String::from_utf8(base64url_decode(claims)).expect("text").replacen('{', "{\"scope\":\"admin:cluster\",", 1);
+    let again =
+        String::from_utf8(base64url_decode(claims)).expect("text").replacen('{', "{\"scope\":\"admin:cluster\",", 1);
     add("with a claim twice", format!("{header}.{}.{signature}", base64url(again)));
     for cut in [1, 2, 10, signature.len(), signature.len() + 1, token.len() - 1, token.len() - 10] {
         add("cut off", token[..token.len() - cut].to_owned());
@@ -244,15 +277,18 @@ fn wrong_shapes(token: &str) -> Vec<(String, String)> {
         add("with another signature", format!("{header}.{claims}.{}", base64url(&bytes)));
     }
     // (r, n - s) verifies just as well; one token has one signature here.
-    add("with the other half of the signature", format!("{header}.{claims}.{}", base64url(negated(&base64url_decode(signature)))));
+    add(
+        "with the other half of the signature",
+        format!("{header}.{claims}.{}", base64url(negated(&base64url_decode(signature)))),
+    );
     all
 }
 
 /// The signature with `n - s` for `s`, on P-256.
 fn negated(signature: &[u8]) -> Vec<u8> {
     const N: [u8; 32] = [
-        0xff, 0xff, 0xff, 0xff, 0x00, 0x00, 0x00, 0x00, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xbc, 0xe6, 0xfa, 0xad, 0xa7, 0x17, 0x9e, 0x84,
-        0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51,
+        0xff, 0xff, 0xff, 0xff, 0x00, 0x00, 0x00, 0x00, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xbc, 0xe6,
+        0xfa, 0xad, 0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51,
     ];
     let mut result = signature.to_vec();
     let mut borrow = 0_i16;

@@ -15,7 +15,9 @@ fn settings(upstream: &Upstream) -> Settings {
 /// A gateway before a server with this script, and a client.
 fn stage(script: impl Fn(&mut Turn<'_>) + Send + Sync + 'static) -> (Upstream, Gateway, Client) {
     let upstream = Upstream::start(script);
-    let gateway = Gateway::start(settings(&upstream).limit("body_timeout", json!("2s")).engine_option("response_timeout", json!("1s")));
+    let gateway = Gateway::start(
+        settings(&upstream).limit("body_timeout", json!("2s")).engine_option("response_timeout", json!("1s")),
+    );
     let client = gateway.with("both");
     (upstream, gateway, client)
 }
@@ -77,15 +79,21 @@ fn bytes_after_an_answer_are_nobodys_answer() {
             "/logs-204/_search" => format!("HTTP/1.1 204 No Content\r\ncontent-length: 0\r\n\r\n{stray}"),
             "/logs-304/_search" => format!("HTTP/1.1 304 Not Modified\r\ncontent-length: 5\r\n\r\n{stray}"),
             "/logs-length/_search" => format!("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{{}}{stray}"),
-            "/logs-chunks/_search" => format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{{}}\r\n0\r\n\r\n{stray}"),
+            "/logs-chunks/_search" => {
+                format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{{}}\r\n0\r\n\r\n{stray}")
+            }
             "/logs-head" => format!("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{{}}{stray}"),
             _ => "HTTP/1.1 200 OK\r\ncontent-length: 13\r\n\r\n{\"mine\":true} ".trim_end().to_owned(),
         };
         turn.write(answer.as_bytes());
     });
-    for (method, target, status) in
-        [("GET", "/logs-204/_search", 204), ("GET", "/logs-304/_search", 304), ("GET", "/logs-length/_search", 200), ("GET", "/logs-chunks/_search", 200), ("HEAD", "/logs-head", 200)]
-    {
+    for (method, target, status) in [
+        ("GET", "/logs-204/_search", 204),
+        ("GET", "/logs-304/_search", 304),
+        ("GET", "/logs-length/_search", 200),
+        ("GET", "/logs-chunks/_search", 200),
+        ("HEAD", "/logs-head", 200),
+    ] {
         let answer = client.request(method, target).expect(status);
         assert!(!answer.text().contains("stray"), "{target}");
         for _ in 0..3 {
@@ -168,7 +176,9 @@ fn an_engine_that_is_not_there_or_says_nothing_is_503_or_504() {
     let answer = client.get("/logs-a/_search").send();
     gateway_error(&gateway, &answer, 503);
     assert!(answer.json()["error"]["reason"].as_str().expect("a reason").contains("cannot be reached"));
-    e2e::until("the gateway not to be ready", Duration::from_secs(20), || (gateway.monitor("/readyz").status == 503).then_some(()));
+    e2e::until("the gateway not to be ready", Duration::from_secs(20), || {
+        (gateway.monitor("/readyz").status == 503).then_some(())
+    });
     assert_eq!(gateway.monitor("/healthz").status, 200);
     // Refusals and own endpoints need no engine.
     client.get("/pii-customers/_search").expect(403);
@@ -208,7 +218,12 @@ fn a_kept_connection_that_has_ended_costs_a_reader_nothing() {
 
 #[test]
 fn what_may_have_been_written_is_never_written_twice() {
-    let writes: [(&str, &str); 4] = [("POST", "/app-logs-a/_doc"), ("POST", "/app-logs-a/_bulk"), ("PUT", "/app-logs-a/_doc/1"), ("DELETE", "/app-logs-a/_doc/1")];
+    let writes: [(&str, &str); 4] = [
+        ("POST", "/app-logs-a/_doc"),
+        ("POST", "/app-logs-a/_bulk"),
+        ("PUT", "/app-logs-a/_doc/1"),
+        ("DELETE", "/app-logs-a/_doc/1"),
+    ];
     for (method, target) in writes {
         let (upstream, gateway, client) = forgetful();
         client.get("/logs-first/_search").expect(200);
@@ -234,7 +249,9 @@ fn an_answer_before_the_end_of_the_request_is_passed_on_and_the_rest_is_not_sent
     });
     let mut connection = client.connect();
     let authorization = client.authorization().expect("a token");
-    let head = format!("POST /app-logs-early/_doc HTTP/1.1\r\nHost: a\r\nAuthorization: {authorization}\r\nContent-Type: application/json\r\nContent-Length: 100000000\r\n\r\n{{");
+    let head = format!(
+        "POST /app-logs-early/_doc HTTP/1.1\r\nHost: a\r\nAuthorization: {authorization}\r\nContent-Type: application/json\r\nContent-Length: 100000000\r\n\r\n{{"
+    );
     connection.write(head.as_bytes());
     let answer = connection.answer();
     assert_eq!((answer.status, answer.header("connection")), (413, Some("close")));
@@ -260,14 +277,18 @@ fn a_client_that_goes_away_takes_its_search_with_it() {
     for target in ["/logs-a/_search", "/logs-b/_search"] {
         let mut connection = client.connect();
         connection.write(&client.get(target).bytes());
-        e2e::until("the request", Duration::from_secs(10), || (!upstream.requests_for(target).is_empty()).then_some(()));
+        e2e::until("the request", Duration::from_secs(10), || {
+            (!upstream.requests_for(target).is_empty()).then_some(())
+        });
         drop(connection);
     }
     // In the middle of a body, too.
     let mut connection = client.connect();
     let authorization = client.authorization().expect("a token");
     connection.write(format!("POST /app-logs-a/_doc HTTP/1.1\r\nHost: a\r\nAuthorization: {authorization}\r\nContent-Length: 10\r\n\r\n{{").as_bytes());
-    e2e::until("the request", Duration::from_secs(10), || (!upstream.requests_for("/app-logs-a/_doc").is_empty()).then_some(()));
+    e2e::until("the request", Duration::from_secs(10), || {
+        (!upstream.requests_for("/app-logs-a/_doc").is_empty()).then_some(())
+    });
     drop(connection);
     upstream.wait_for_open_connections(0);
     assert_eq!(ended.load(Ordering::SeqCst), 3);
@@ -289,5 +310,8 @@ fn the_engines_own_authentication_stays_behind() {
     }
     let ids: Vec<_> = answer.headers.iter().filter(|(name, _)| name == "x-request-id").collect();
     assert!(ids.len() == 1 && ids[0].1.starts_with("req_"), "{ids:?}");
-    assert_eq!((answer.header("x-opaque-id"), answer.header("warning")), (Some("mine"), Some("299 OpenSearch \"deprecated\"")));
+    assert_eq!(
+        (answer.header("x-opaque-id"), answer.header("warning")),
+        (Some("mine"), Some("299 OpenSearch \"deprecated\""))
+    );
 }

@@ -86,10 +86,13 @@ enum Command {
         /// Measure the gateway as it is shipped; takes minutes longer to compile
         #[arg(long)]
         release: bool,
+        /// Measure this build of the gateway instead of compiling one
+        #[arg(long, value_name = "BINARY", conflicts_with = "release")]
+        binary: Option<PathBuf>,
         /// An earlier build of the gateway to measure in turn with the others
         #[arg(long, value_name = "BINARY")]
         baseline: Option<PathBuf>,
-        /// Times each proxy is measured
+        /// Undisturbed measurements of each proxy
         #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..))]
         rounds: u8,
         /// Seconds of each measurement
@@ -204,8 +207,9 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Demo { down: true, .. } => demo::down(),
         Command::Demo { engine_json, no_narration, .. } => demo::up(engine_json.as_deref(), no_narration),
         Command::Test { units, version } => test::run(&test::Options { units, version }),
-        Command::Bench { quick: _, release, baseline, rounds, seconds, no_write } => bench::run(&bench::Options {
+        Command::Bench { quick: _, release, binary, baseline, rounds, seconds, no_write } => bench::run(&bench::Options {
             profile: if release { bench::Profile::Release } else { bench::Profile::Quick },
+            binary,
             baseline,
             rounds: rounds.into(),
             seconds,

@@ -7,18 +7,17 @@ pub use table::outside;
 
 /// A request, what the gateway answers and what the engine answers by itself.
 pub struct Request {
-    pub(self) method: &'static str,
-    pub(self) target: String,
-    pub(self) headers: Vec<(&'static str, &'static str)>,
-    pub(self) body: Option<(&'static str, String)>,
-    pub(self) gateway: u16,
-    pub(self) engine: AtEngine,
-    pub(self) engine_2: Option<AtEngine>,
+    method: &'static str,
+    target: String,
+    headers: Vec<(&'static str, &'static str)>,
+    body: Option<(&'static str, String)>,
+    gateway: u16,
+    engine: AtEngine,
     /// Why the engine is not asked, where it is not.
-    pub(self) not_asked: Option<&'static str>,
+    not_asked: Option<&'static str>,
 }
 
-/// What the engine does with a request when the gateway lets it through.
+/// What the engine does with a request when the gateway lets it through: the same on 2.19.4 and 3.4.0.
 #[derive(Clone, Copy, Debug)]
 pub enum AtEngine {
     /// It refuses all of it, with this status. 403 is the security plugin's; others come before it, from the routes
@@ -62,11 +61,11 @@ impl Request {
         self.gateway == 400 && (self.target.contains("..") || self.target.contains("%2e"))
     }
 
-    pub fn at_engine(&self, is_2: bool) -> Option<AtEngine> {
-        match self.engine_2 {
-            _ if self.not_asked.is_some() => None,
-            Some(engine) if is_2 => Some(engine),
-            _ => Some(self.engine),
+    /// None where the engine is not asked.
+    pub const fn at_engine(&self) -> Option<AtEngine> {
+        match self.not_asked {
+            Some(_) => None,
+            None => Some(self.engine),
         }
     }
 }
@@ -81,13 +80,17 @@ impl AtEngine {
             return Err(format!("not {status}"));
         }
         let body = answer.text();
-        let is_security_s = ["security_exception", "no permissions", "No permission to access REST API"].iter().any(|word| body.contains(word));
+        let is_security_s = ["security_exception", "no permissions", "No permission to access REST API"]
+            .iter()
+            .any(|word| body.contains(word));
         // An answer to HEAD says nothing.
         if status == 403 && !body.is_empty() && !is_security_s {
             return Err("403, but not the security plugin's".to_owned());
         }
         match refused {
-            Some(count) if body.matches("\"security_exception\"").count() < count => Err(format!("not {count} items refused")),
+            Some(count) if body.matches("\"security_exception\"").count() < count => {
+                Err(format!("not {count} items refused"))
+            }
             _ => Ok(()),
         }
     }

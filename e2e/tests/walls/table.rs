@@ -216,7 +216,10 @@ fn handles() -> Vec<Request> {
             .gateway(400)
             .not_asked("the engine ends every client's scrolls (seen on 3.4.0 and 2.19.4), also those of other tests"),
         post("/pii-customers/_search/point_in_time?keep_alive=1m", &Value::Null).without_body(),
-        post("/_search/point_in_time?keep_alive=1m", &Value::Null).without_body().gateway(405).engine(405, "there is no such method"),
+        post("/_search/point_in_time?keep_alive=1m", &Value::Null)
+            .without_body()
+            .gateway(405)
+            .engine(405, "there is no such method"),
         post("/pii-customers/_search?scroll=1m", &Value::Null).without_body(),
         get("/_cat/pit_segments/_all"),
     ]
@@ -281,7 +284,8 @@ fn cluster() -> Vec<Request> {
         put("/_search/pipeline/forged", &json!({})),
         put("/_scripts/forged", &json!({"script": {"lang": "mustache", "source": "{}"}})),
         put("/_snapshot/forged", &json!({"type": "fs", "settings": {"location": "/tmp"}})),
-        post("/_snapshot/forged/one/_restore", &json!({})).engine(404, "the repository is looked up before the right to restore"),
+        post("/_snapshot/forged/one/_restore", &json!({}))
+            .engine(404, "the repository is looked up before the right to restore"),
         get("/_snapshot"),
         get("/_remote/info"),
         get("/_index_template"),
@@ -316,9 +320,11 @@ fn security() -> Vec<Request> {
         request("PATCH", format!("{api}/roles")),
         request("DELETE", format!("{api}/cache")),
         get("/_opendistro/_security/api/roles"),
-        get("/_plugins/_security/whoami").permits(200, "it tells of the certificate of the connection, and the gateway shows none"),
+        get("/_plugins/_security/whoami")
+            .permits(200, "it tells of the certificate of the connection, and the gateway shows none"),
         get("/_plugins/_security/tenantinfo"),
-        post("/_plugins/_security/api/obo/token", &json!({"description": "x", "service": "y"})).engine(400, "on-behalf-of tokens are not switched on here"),
+        post("/_plugins/_security/api/obo/token", &json!({"description": "x", "service": "y"}))
+            .engine(400, "on-behalf-of tokens are not switched on here"),
         post("/_plugins/_security/configupdate", &json!({})).engine(405, "there is no such method"),
     ]
 }
@@ -327,7 +333,7 @@ fn security() -> Vec<Request> {
 fn request(method: &'static str, target: impl Into<String>) -> Request {
     let target = target.into();
     let target = if target.starts_with('/') { target } else { format!("/{target}") };
-    Request { method, target, headers: Vec::new(), body: None, gateway: 403, engine: Refuses(403), engine_2: None, not_asked: None }
+    Request { method, target, headers: Vec::new(), body: None, gateway: 403, engine: Refuses(403), not_asked: None }
 }
 
 fn get(target: impl Into<String>) -> Request {
@@ -393,12 +399,6 @@ impl Request {
     /// The engine lets it pass, for this reason.
     const fn permits(mut self, status: u16, _reason: &'static str) -> Self {
         self.engine = Permits(status);
-        self
-    }
-
-    /// OpenSearch 2 does otherwise, for this reason.
-    const fn on_2(mut self, engine: AtEngine, _reason: &'static str) -> Self {
-        self.engine_2 = Some(engine);
         self
     }
 

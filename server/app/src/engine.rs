@@ -14,7 +14,7 @@ use secrecy::SecretString;
 
 use crate::Failure;
 use crate::arguments::{Admin, SetupAction};
-use crate::state;
+use crate::{parts, state};
 
 /// The environment variable of the administrator's password.
 const PASSWORD: &str = "OAUTH4OS_ENGINE_PASSWORD";
@@ -60,11 +60,14 @@ pub(crate) fn check(config: &Config, admin: &Admin) -> Result<ExitCode, Failure>
         let engine = EngineClient::plain(&config.upstream.engine)?;
         let admin = admin_client(&config.upstream.engine, admin)?;
         let identities = identities(config, &keys);
+        let policies = parts::policies(config)?;
         let mut clients = Vec::new();
         for client in &config.clients {
+            let ruled = policies.for_principal(&parts::configured_principal(client));
             clients.push(ClientScopes {
                 client: client.id.clone(),
                 scopes: ScopeSet::collect(&client.scopes, &Clusters::default())?,
+                forbidden: ruled.forbidden_everywhere().to_vec(),
             });
         }
         let check = Check {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use oauth4os_config::{Config, RateLimit};
+use oauth4os_config::{ClientConfig, Config, RateLimit};
 use oauth4os_oauth::ClientDirectory;
 use oauth4os_policy::cedar::PolicyErrors;
 use oauth4os_policy::{Clusters, Policies, PolicyFile, Principal, PrincipalKind, ScopeError, ScopeSet};
@@ -70,6 +70,18 @@ fn principal(client: &Arc<oauth4os_oauth::Client>) -> Principal {
         kind: match client.kind {
             ClientKind::Agent => PrincipalKind::Agent,
             ClientKind::Machine => PrincipalKind::Client,
+        },
+        groups: client.groups.iter().cloned().collect(),
+    }
+}
+
+/// Who a client of the configuration is to the policies.
+pub(crate) fn configured_principal(client: &ClientConfig) -> Principal {
+    Principal {
+        id: client.id.clone(),
+        kind: match client.kind {
+            oauth4os_config::ClientKind::Agent => PrincipalKind::Agent,
+            oauth4os_config::ClientKind::Machine => PrincipalKind::Client,
         },
         groups: client.groups.iter().cloned().collect(),
     }

@@ -10,7 +10,7 @@ mod probe;
 mod report;
 
 use oauth4os_policy::scope::Clusters;
-use oauth4os_policy::{EngineGrant, ScopeSet};
+use oauth4os_policy::{EngineGrant, Glob, ScopeSet};
 use oauth4os_tokens::clock::Clock;
 
 use crate::client::EngineClient;
@@ -43,6 +43,8 @@ pub struct ClientScopes {
     pub client: String,
     /// Its scopes.
     pub scopes: ScopeSet,
+    /// The names its policies forbid whatever the action.
+    pub forbidden: Vec<Glob>,
 }
 
 impl Check<'_> {

@@ -168,6 +168,7 @@ fn text(value: Option<&[u8]>) -> Result<Option<&str>, Refusal> {
 
 fn refuse_body(error: BodyError) -> Refusal {
     match error.status() {
+        413 => Refusal::too_large(error.to_string()),
         415 => Refusal::content(error.to_string()),
         _ => Refusal::unreadable(error.to_string()),
     }

@@ -7,34 +7,41 @@ use crate::body::{BodyError, RequestBody};
 use crate::connection::{ClientGone, Connection, Next};
 use crate::control::{Answer, MAX_BODY, Origin};
 use crate::fields::is_removed_from_response;
-use crate::record::Stop;
+use crate::record::{Exchange, Stop};
 use crate::refusal::{Refusal, reason_phrase};
 use crate::wire::request::RequestHead;
 
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-/// Serves a request to the gateway itself. The control plane writes its own audit events.
+/// Serves a request to the gateway itself. What the control plane decides it records itself; what does not get that far
+/// is recorded here.
 pub(crate) async fn run(connection: &mut Connection, head: &RequestHead<'_>) -> Next {
     let worker = Rc::clone(&connection.worker);
-    let mut request_id = String::new();
-    worker.requests.write_next(&mut request_id);
+    let mut exchange = Exchange::begin(&worker);
     let mut body = RequestBody::new(head.framing, MAX_BODY);
     let mut out = Vec::new();
     let is_head = head.method == "HEAD";
-    let close = match ask(connection, head, &mut body, &request_id).await {
+    let close = match ask(connection, head, &mut body, &exchange.request_id).await {
         Ok(answer) => {
             let close = !head.keep_alive || worker.is_draining();
-            write_answer(&answer, &request_id, is_head, close, &mut out);
+            write_answer(&answer, &exchange.request_id, is_head, close, &mut out);
             close
         }
         Err(Stop::Refuse(refusal)) => {
             let close = refusal.close || !body.is_done() || !head.keep_alive;
-            refusal.write(&mut out, &worker.shared.issuer, &request_id, is_head, close);
+            refusal.write(&mut out, &worker.shared.issuer, &exchange.request_id, is_head, close);
+            exchange.status = Some(refusal.status);
+            exchange.error = Some(refusal.reason.into_owned());
+            exchange.refused = true;
             close
         }
         Err(Stop::Gone) => return Next::Gone,
     };
-    match connection.send(&out).await {
+    let sent = connection.send(&out).await;
+    if exchange.refused {
+        exchange.record(connection, head, &body);
+    }
+    match sent {
         Ok(()) if close => Next::Close,
         Ok(()) => Next::KeepAlive,
         Err(ClientGone) => Next::Gone,

@@ -25,7 +25,7 @@ pub fn start(folder: &Path) -> Result<Backend> {
     let text = format!(
         "global
     nbthread 1
-    maxconn 20000
+    maxconn 8000
 defaults
     mode http
     option http-keep-alive

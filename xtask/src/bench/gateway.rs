@@ -14,6 +14,8 @@ use crate::{files, http, secrets};
 /// Clients the tokens are spread over.
 pub const CLIENTS: usize = 20;
 
+const AUDIT: &str = "audit.jsonl";
+
 /// The gateway, ready to be started.
 pub struct Gateway {
     binary: PathBuf,
@@ -67,7 +69,7 @@ impl Gateway {
             "limits": {"idle_timeout": "600s"},
             "clients": listed,
             "policies": {"files": [policies]},
-            "audit": {"file": folder.join("audit.jsonl")},
+            "audit": {"file": folder.join(AUDIT)},
             "workers": 1,
         });
         let path = folder.join("oauth4os.yaml");
@@ -80,6 +82,11 @@ impl Gateway {
             clients,
             port,
         })
+    }
+
+    /// The file of its audit lines.
+    pub fn audit(&self) -> PathBuf {
+        self.config.with_file_name(AUDIT)
     }
 
     /// Starts it on the proxies' core; its keys and tokens are those of before.

@@ -28,7 +28,7 @@ impl HAProxy {
         let text = format!(
             "global
     nbthread 1
-    maxconn 20000
+    maxconn 8000
 defaults
     mode http
     option http-keep-alive

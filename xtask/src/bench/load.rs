@@ -2,11 +2,12 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-use super::program::on_core;
+use super::program::{on_core, prefer};
 use super::{CONNECTIONS, LOAD_CORE, Token};
 use crate::files;
 
@@ -90,7 +91,10 @@ end
             &format!("{seconds}s"),
         ]);
         command.arg("--script").arg(&self.script).arg(format!("https://localhost:{port}"));
-        let output = command.output().context("`wrk` cannot be started")?;
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.spawn().context("`wrk` cannot be started")?;
+        prefer(&child);
+        let output = child.wait_with_output().context("`wrk` cannot be waited for")?;
         let text = String::from_utf8_lossy(&output.stdout);
         if !output.status.success() {
             bail!("`wrk` failed: {text}{}", String::from_utf8_lossy(&output.stderr));

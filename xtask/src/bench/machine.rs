@@ -60,7 +60,7 @@ impl Versions {
     /// What is installed; refuses with a sentence when something is missing.
     pub fn find() -> Result<Self> {
         let missing: Vec<&str> =
-            ["haproxy", "wrk", "taskset"].into_iter().filter(|program| !is_installed(program)).collect();
+            ["haproxy", "wrk", "setsid", "taskset"].into_iter().filter(|program| !is_installed(program)).collect();
         if !missing.is_empty() {
             bail!(
                 "{} missing: install with `apt-get install haproxy wrk util-linux`, or the packages of the same names",
@@ -81,15 +81,15 @@ impl Versions {
     }
 }
 
-/// Seconds a core has been busy since the machine started.
+/// Seconds a core has been busy with programs since the machine started, and seconds the host took away.
 pub fn core_busy(core: usize) -> Result<f64> {
     let stat = std::fs::read_to_string("/proc/stat").context("/proc/stat cannot be read")?;
     let name = format!("cpu{core} ");
     let line =
         stat.lines().find_map(|line| line.strip_prefix(&name)).context("the core is not listed in /proc/stat")?;
     let ticks: Vec<f64> = line.split_ascii_whitespace().filter_map(|ticks| ticks.parse().ok()).collect();
-    // user, nice, system, (idle, iowait,) irq, softirq, steal
-    let busy: f64 = [0, 1, 2, 5, 6, 7].into_iter().filter_map(|at| ticks.get(at)).sum();
+    // user, nice, system, steal; interrupts are left out, which here are the loopback network's work for the measured.
+    let busy: f64 = [0, 1, 2, 7].into_iter().filter_map(|at| ticks.get(at)).sum();
     #[expect(clippy::cast_precision_loss, reason = "the system's ticks are some hundred in a second")]
     let per_second = rustix::param::clock_ticks_per_second() as f64;
     Ok(busy / per_second)

@@ -96,6 +96,8 @@ impl Breakdown {
             let Ok(samples) = samples.parse::<u64>() else { continue };
             total += samples;
             let in_kernel = function.starts_with("[k]");
+            // Some versions add columns for inter-process communication.
+            let function = function.split('|').next().unwrap_or_default();
             let name = function.trim_start_matches("[k]").trim_start_matches("[.]").trim();
             let part = if in_kernel { KERNEL } else { part_of(object, name) };
             *parts.entry(part).or_default() += samples;

@@ -13,6 +13,9 @@ use crate::files;
 /// How long a program may take to end by itself.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How much a session under measurement is preferred, on the scale of `nice`.
+const PREFERENCE: &str = "-15";
+
 /// A program that runs.
 pub struct Program {
     name: String,
@@ -26,12 +29,31 @@ pub struct Usage {
     pub system: f64,
 }
 
-/// A command that runs on one core.
+/// A command that runs on one core, in a session of its own: the kernel shares time out between sessions first, so that a
+/// program does not get less of its core the more is going on elsewhere in this one.
 pub fn on_core(core: usize, program: &Path) -> Command {
-    // `taskset` becomes the program, so the id stays the same.
-    let mut command = Command::new("taskset");
-    command.arg("--cpu-list").arg(core.to_string()).arg(program);
+    // `setsid` and `taskset` become the program, so the id stays the same.
+    let mut command = Command::new("setsid");
+    command.args(["taskset", "--cpu-list"]).arg(core.to_string()).arg(program);
     command
+}
+
+/// Gives a program's session the precedence over others, so that a measurement is not disturbed by what else runs. Only
+/// root may; without it, or where the kernel does not group sessions, rounds are disturbed more often and measured again.
+pub fn prefer(child: &Child) {
+    let group = format!("/proc/{}/autogroup", child.id());
+    let session = |text: &str| text.split_whitespace().next().map(str::to_owned);
+    let own = std::fs::read_to_string("/proc/self/autogroup").ok();
+    let began = Instant::now();
+    // Until `setsid` has run, the session is ours.
+    while began.elapsed() < Duration::from_secs(1) {
+        let Ok(text) = std::fs::read_to_string(&group) else { return };
+        if session(&text) != own.as_deref().and_then(session) {
+            let _ = std::fs::write(&group, PREFERENCE);
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 impl Program {
@@ -40,6 +62,7 @@ impl Program {
         let output = File::create(log).with_context(|| format!("{} cannot be written", log.display()))?;
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         let child = command.spawn().with_context(|| format!("{name} cannot be started"))?;
+        prefer(&child);
         Ok(Self { name: name.to_owned(), child })
     }
 

@@ -1,11 +1,10 @@
 //! The report: what was measured, as it was measured.
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use anyhow::Result;
 
-use super::{Measurements, Profile, Proxy, Round};
+use super::{Measurements, Profile, Proxy, Round, is_quiet};
 use crate::files;
 use crate::progress::say;
 
@@ -42,14 +41,17 @@ fn summary(all: &Measurements, out: &mut String) {
     let _ = writeln!(
         out,
         "Written by `cargo xtask bench --quick{}` on {}; the figures for machines are in `quick.json`. It needs `haproxy`, `wrk` and\n`taskset`, and for the last section `perf`.\n",
-        if all.profile == Profile::Release { " --release" } else { "" },
+        if all.profile == Some(Profile::Release) { " --release" } else { "" },
         all.machine.date
     );
-    let ratio = median(all, Proxy::Gateway, |round| round.cpu_us) / median(all, Proxy::Haproxy, |round| round.cpu_us);
+    let ratios = ratios(all);
     let _ = writeln!(
         out,
-        "**The gateway with everything on takes {ratio:.2} times the CPU time of HAProxy as a plain TLS proxy** (medians of {} rounds).\n",
-        all.rounds.iter().filter(|round| round.proxy == Proxy::Gateway).count()
+        "**The gateway with everything on takes {:.2} times the CPU time of HAProxy as a plain TLS proxy**: the median of {} rounds, in\neach of which both were measured ({:.2} to {:.2}).\n",
+        middle(&ratios),
+        ratios.len(),
+        ratios.first().copied().unwrap_or(f64::NAN),
+        ratios.last().copied().unwrap_or(f64::NAN),
     );
     out.push_str("| median | gateway | HAProxy |\n|---|---|---|\n");
     type Figure = fn(&Round) -> f64;
@@ -95,10 +97,11 @@ fn conditions(all: &Measurements, out: &mut String) {
 - HAProxy: one thread; it passes everything on and decides nothing.
 - Requests: `POST {}` with {} bytes of JSON, another token in each, {} connections, the very same for both. Answer: {} bytes of
   JSON from HAProxy's `http-request return`.
-- {} s of load after {} s of warm-up, gateway and HAProxy in turn.
+- {} s of load after {} s of warm-up, gateway and HAProxy in turn, each first every other time.
 - CPU time is what the system accounts to the process with all its threads (`utime` and `stime` in `/proc/PID/stat`), divided by
-  the requests `wrk` counted. Time on the wall depends on what else runs: the last column says how much of the proxy's core was
-  taken by other programs and by the kernel's own work.
+  the requests `wrk` counted. Requests/s, p50 and p99 depend on what else runs on the machine. The last columns say
+  how much of the proxy's core other programs took; rounds in which it was more than {:.0} % for one of both are listed but not
+  counted where there are others, since a shared cache and shared time make every request dearer.
 ",
         machine.processor,
         machine.cores,
@@ -107,8 +110,9 @@ fn conditions(all: &Measurements, out: &mut String) {
         machine.kernel,
         versions.oauth4os,
         match all.profile {
-            Profile::Quick => "profile `quick`: optimised, without link-time optimisation",
-            Profile::Release => "profile `release`",
+            Some(Profile::Quick) => "profile `quick`: optimised, without link-time optimisation",
+            Some(Profile::Release) => "profile `release`",
+            None => "a binary that was given",
         },
         versions.rustc,
         versions.haproxy,
@@ -125,19 +129,19 @@ fn conditions(all: &Measurements, out: &mut String) {
         setup.answer_body_bytes,
         setup.seconds,
         setup.warm_up_seconds,
+        super::QUIET * 100.0,
     );
 }
 
 fn rounds(all: &Measurements, out: &mut String) {
     out.push_str("## Every round\n\n");
-    out.push_str("| round | proxy | requests | errors | us/request | program | kernel | requests/s | p50 us | p99 us | RSS MB | others on the core |\n");
-    out.push_str("|---|---|---|---|---|---|---|---|---|---|---|---|\n");
-    let contenders = all.rounds.iter().map(|round| round.proxy).collect::<BTreeSet<_>>().len();
-    for (at, round) in all.rounds.iter().enumerate() {
+    out.push_str("| round | proxy | requests | errors | us/request | program | kernel | requests/s | p50 us | p99 us | RSS MB | others on the core | counted |\n");
+    out.push_str("|---|---|---|---|---|---|---|---|---|---|---|---|---|\n");
+    for round in &all.rounds {
         let _ = writeln!(
             out,
-            "| {} | {} | {} | {} | {:.2} | {:.2} | {:.2} | {:.0} | {:.0} | {:.0} | {:.1} | {:.0} % |",
-            at / contenders + 1,
+            "| {} | {} | {} | {} | {:.2} | {:.2} | {:.2} | {:.0} | {:.0} | {:.0} | {:.1} | {:.0} % | {} |",
+            round.round,
             round.proxy,
             round.requests,
             round.errors,
@@ -148,7 +152,8 @@ fn rounds(all: &Measurements, out: &mut String) {
             round.p50_us,
             round.p99_us,
             megabytes(round),
-            round.others_on_core * 100.0
+            round.others_on_core * 100.0,
+            if counts(all, round.round) { "yes" } else { "no" }
         );
     }
     out.push('\n');
@@ -196,13 +201,51 @@ fn megabytes(round: &Round) -> f64 {
     round.rss_kb as f64 / 1024.0
 }
 
+/// Whether a round is one of those the medians are taken of: the undisturbed ones, or all where there is none.
+fn counts(all: &Measurements, number: usize) -> bool {
+    is_quiet(&all.rounds, number) || !all.rounds.iter().any(|round| is_quiet(&all.rounds, round.round))
+}
+
+fn counted(all: &Measurements, proxy: Proxy) -> impl Iterator<Item = &Round> {
+    all.rounds.iter().filter(move |round| round.proxy == proxy && counts(all, round.round))
+}
+
+/// The gateway's CPU time for each request by HAProxy's in the same round, in ascending order.
+fn ratios(all: &Measurements) -> Vec<f64> {
+    let mut ratios: Vec<f64> = counted(all, Proxy::Gateway)
+        .filter_map(|gateway| {
+            let other = counted(all, Proxy::Haproxy).find(|other| other.round == gateway.round)?;
+            Some(gateway.cpu_us / other.cpu_us)
+        })
+        .collect();
+    ratios.sort_by(f64::total_cmp);
+    ratios
+}
+
 fn median(all: &Measurements, proxy: Proxy, figure: impl Fn(&Round) -> f64) -> f64 {
-    let mut values: Vec<f64> = all.rounds.iter().filter(|round| round.proxy == proxy).map(figure).collect();
+    let mut values: Vec<f64> = counted(all, proxy).map(figure).collect();
     values.sort_by(f64::total_cmp);
+    middle(&values)
+}
+
+/// The median of values in ascending order.
+fn middle(values: &[f64]) -> f64 {
     let middle = values.len() / 2;
-    match values.as_slice() {
+    match values {
         [] => f64::NAN,
         values if values.len() % 2 == 1 => values[middle],
         values => f64::midpoint(values[middle - 1], values[middle]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_middle_of_values() {
+        assert!(middle(&[]).is_nan());
+        assert_eq!(middle(&[1.0, 2.0, 9.0]), 2.0);
+        assert_eq!(middle(&[1.0, 2.0, 4.0, 9.0]), 3.0);
     }
 }

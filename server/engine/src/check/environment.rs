@@ -4,10 +4,10 @@ use oauth4os_policy::scope::{Scope, Target};
 use reqwest::Method;
 use serde_json::Value;
 
-use super::Check;
 use super::pattern::{Reach, matches, matches_some};
 use super::probe::escape;
 use super::report::Report;
+use super::{Check, ClientScopes};
 use crate::security_config::Naming;
 use crate::setup::{Live, order};
 
@@ -211,6 +211,17 @@ async fn aliases(check: &Check<'_>, report: &mut Report) {
                 );
             }
         }
+        for (alias, member) in around_forbid(&answer.body, client) {
+            found_any = true;
+            let (alias, member) = (escape(&alias), escape(&member));
+            report.warning(
+                "aliases",
+                format!(
+                    "the policies forbid `{member}` to the client `{}`, but not the alias `{alias}` it is a member of, which its scopes match: the engine lets the token reach `{member}` by both names; forbid `{alias}` too, or take it out of the scopes",
+                    escape(&client.client)
+                ),
+            );
+        }
     }
     if !found_any {
         let scopes: usize = check.clients.iter().map(|client| client.scopes.len()).sum();
@@ -219,6 +230,21 @@ async fn aliases(check: &Check<'_>, report: &mut Report) {
             format!("no alias leads out of the {scopes} scopes of {} configured clients", check.clients.len()),
         );
     }
+}
+
+/// Aliases that a client's scopes match and its policies do not forbid, with a member that they do.
+pub(super) fn around_forbid(aliases: &Value, client: &ClientScopes) -> Vec<(String, String)> {
+    let is_forbidden = |name: &str| client.forbidden.iter().any(|pattern| pattern.matches(name));
+    let is_in_scope = |name: &str| {
+        client.scopes.iter().any(|scope| matches!(scope.target(), Target::Indices(sequence) if sequence.matches(name)))
+    };
+    let mut found = Vec::new();
+    for (index, about) in aliases.as_object().into_iter().flatten().filter(|(index, _)| is_forbidden(index)) {
+        let names = about.get("aliases").and_then(Value::as_object).into_iter().flatten().map(|(name, _)| name);
+        let around = names.filter(|name| is_in_scope(name) && !is_forbidden(name));
+        found.extend(around.map(|name| (name.clone(), index.clone())));
+    }
+    found
 }
 
 /// Aliases that match the scope, with a member that does not.

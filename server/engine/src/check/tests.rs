@@ -1,7 +1,8 @@
+use oauth4os_policy::Glob;
 use oauth4os_policy::scope::Scope;
 use serde_json::json;
 
-use super::environment::{mappings, settings, widening};
+use super::environment::{around_forbid, mappings, settings, widening};
 use super::*;
 use crate::security_config::Naming;
 
@@ -99,6 +100,28 @@ fn aliases_that_lead_out_of_a_scope_are_found() {
     // The law of grants: an excluded index with an alias that is not excluded stays reachable.
     assert_eq!(of("read:*,-pii*").len(), 2);
     assert_eq!(of("monitor:cluster"), []);
+}
+
+#[test]
+fn aliases_that_lead_around_a_forbid_are_found() {
+    let aliases = json!({
+        "logs-a": {"aliases": {"mixed": {}}},
+        "pii-a": {"aliases": {"mixed": {}, "pii-all": {}, "other": {}}},
+    });
+    let of = |scopes: &str, forbidden: &[&str]| {
+        let client = ClientScopes {
+            client: "agent".to_owned(),
+            scopes: ScopeSet::parse(scopes, &Clusters::default()).unwrap(),
+            forbidden: forbidden.iter().map(|pattern| Glob::with_dots(pattern)).collect(),
+        };
+        around_forbid(&aliases, &client).into_iter().map(|(alias, _)| alias).collect::<Vec<_>>()
+    };
+    assert_eq!(of("read:*", &["pii-*"]), ["mixed", "other"]);
+    assert_eq!(of("read:logs-* read:m*", &["pii-*"]), ["mixed"]);
+    assert_eq!(of("read:*", &["pii-*", "mixed", "o*"]), [""; 0]);
+    assert_eq!(of("read:*,-mixed,-other", &["pii-*"]), [""; 0]);
+    assert_eq!(of("read:*", &[]), [""; 0]);
+    assert_eq!(of("read:logs-* monitor:cluster", &["pii-*"]), [""; 0]);
 }
 
 #[test]

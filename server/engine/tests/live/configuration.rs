@@ -122,6 +122,7 @@ async fn check(gateway: &Gateway, admin: bool, scopes: &[&str]) -> Report {
         .map(|scopes| ClientScopes {
             client: "agent".to_owned(),
             scopes: ScopeSet::parse(&filled(gateway, scopes), &Clusters::default()).unwrap(),
+            forbidden: Vec::new(),
         })
         .collect();
     let check = Check {

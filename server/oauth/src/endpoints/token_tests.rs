@@ -469,3 +469,19 @@ async fn nothing_sent_in_secret_comes_back_or_is_recorded() {
         assert!(!record.contains(kept.as_str()), "{record}");
     }
 }
+
+/// A secret somebody made by himself has no prefix to know it by.
+#[tokio::test]
+async fn a_plain_secret_in_the_wrong_place_is_not_recorded() {
+    let gateway = Gateway::start().await;
+    let plain = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b";
+    let swapped = gateway.form_as("/oauth/token", "grant_type=client_credentials", plain, "agent");
+    gateway.send(swapped).await.is_refused(401, "invalid_client");
+    ask(&gateway, "agent", &format!("&scope={plain}")).await.is_refused(400, "invalid_scope");
+    ask(&gateway, "agent", &format!("&scope=read:logs-*+{plain}")).await.is_refused(400, "invalid_scope");
+    let short = gateway.form_as("/oauth/token", "grant_type=client_credentials", "mistyped-agent", "wrong");
+    gateway.send(short).await.is_refused(401, "invalid_client");
+    let events = gateway.into_audit();
+    assert!(!serde_json::to_string(&events).unwrap().contains(plain), "{events:?}");
+    assert_eq!(events[3]["client"], "mistyped-agent");
+}
