@@ -66,7 +66,10 @@ pub fn advisories() -> Result<()> {
 
 fn units() -> Result<()> {
     // These two speak to an engine in their integration tests.
-    passes(cargo().args(["test", "--locked", "--workspace", "--exclude", "e2e", "--exclude", "oauth4os-engine"]), "mend what the tests name")?;
+    passes(
+        cargo().args(["test", "--locked", "--workspace", "--exclude", "e2e", "--exclude", "oauth4os-engine"]),
+        "mend what the tests name",
+    )?;
     passes(cargo().args(["test", "--locked", "--package", "oauth4os-engine", "--lib"]), "mend what the tests name")
 }
 

@@ -207,14 +207,16 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Demo { down: true, .. } => demo::down(),
         Command::Demo { engine_json, no_narration, .. } => demo::up(engine_json.as_deref(), no_narration),
         Command::Test { units, version } => test::run(&test::Options { units, version }),
-        Command::Bench { quick: _, release, binary, baseline, rounds, seconds, no_write } => bench::run(&bench::Options {
-            profile: if release { bench::Profile::Release } else { bench::Profile::Quick },
-            binary,
-            baseline,
-            rounds: rounds.into(),
-            seconds,
-            write: !no_write,
-        }),
+        Command::Bench { quick: _, release, binary, baseline, rounds, seconds, no_write } => {
+            bench::run(&bench::Options {
+                profile: if release { bench::Profile::Release } else { bench::Profile::Quick },
+                binary,
+                baseline,
+                rounds: rounds.into(),
+                seconds,
+                write: !no_write,
+            })
+        }
         Command::Check { advisories: true } => check::advisories(),
         Command::Check { .. } => check::run(),
         Command::Generate { check } => generate::run(check),

@@ -39,8 +39,13 @@ const SEARCH: &[&str] = &[
     "indices:data/read/search",
 ];
 
-const GET: &[&str] =
-    &["indices:data/read/explain", "indices:data/read/get", "indices:data/read/mget*", "indices:data/read/mtv*", "indices:data/read/tv"];
+const GET: &[&str] = &[
+    "indices:data/read/explain",
+    "indices:data/read/get",
+    "indices:data/read/mget*",
+    "indices:data/read/mtv*",
+    "indices:data/read/tv",
+];
 
 const METADATA: &[&str] = &[
     "indices:admin/aliases/get",
