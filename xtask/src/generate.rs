@@ -55,9 +55,24 @@ fn root() -> anyhow::Result<PathBuf> {
 
 /// The JSON schema of the gateway's configuration file.
 fn config_schema(_: &Path) -> anyhow::Result<String> {
-    let mut text = serde_json::to_string_pretty(&oauth4os_config::Config::schema())?;
+    let mut text = serde_json::to_string_pretty(&sorted(oauth4os_config::Config::schema()))?;
     text.push('\n');
     Ok(text)
+}
+
+/// A value with the keys of its objects in alphabetical order, whatever order the build keeps them in: that depends on
+/// which other packages are built along.
+fn sorted(value: serde_json::Value) -> serde_json::Value {
+    use serde_json::Value;
+    match value {
+        Value::Object(map) => {
+            let mut entries: Vec<(String, Value)> = map.into_iter().collect();
+            entries.sort_by(|one, other| one.0.cmp(&other.0));
+            Value::Object(entries.into_iter().map(|(key, value)| (key, sorted(value))).collect())
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(sorted).collect()),
+        other => other,
+    }
 }
 
 /// The lines that only one side has, at most twenty of each.
