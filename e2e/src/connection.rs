@@ -9,7 +9,7 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use socket2::{Domain, Socket, Type};
 
-use crate::http::Answer;
+use crate::answer::Answer;
 
 /// How long an answer may take before a test gives up.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::http::{Answer, Client};
+use crate::answer::Answer;
+use crate::http::Client;
 use crate::{paths, until};
 
 /// Whether this process wants the engine for itself.

@@ -1,8 +1,7 @@
 //! A running gateway.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fs::{self, File};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Mutex, OnceLock};
@@ -11,10 +10,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::answer::Answer;
 use crate::connection::PlainConnection;
 use crate::engine::Engine;
 use crate::forge::Forge;
-use crate::http::{Answer, Client};
+use crate::http::Client;
+use crate::port::Port;
 use crate::process::Process;
 use crate::settings::{ClientSettings, Settings};
 use crate::{paths, tls, until};
@@ -29,8 +30,8 @@ const RECORDED: Duration = Duration::from_secs(10);
 pub struct Gateway {
     folder: TempDir,
     program: PathBuf,
-    port: u16,
-    metrics_port: u16,
+    port: Port,
+    metrics_port: Port,
     clients: HashMap<String, ClientSettings>,
     http: Client,
     process: Mutex<Process>,
@@ -57,11 +58,11 @@ impl Gateway {
         if settings.upstream.is_none() {
             copy_folder(&shared_state(), &folder.path().join("state"));
         }
-        let (port, metrics_port) = (free_port(), free_port());
-        let config = configuration(&settings, folder.path(), port, metrics_port);
+        let (port, metrics_port) = (Port::reserve(), Port::reserve());
+        let config = configuration(&settings, folder.path(), port.number(), metrics_port.number());
         fs::write(folder.path().join("oauth4os.yaml"), config.to_string()).expect("write the configuration");
         let process = launch(&program, folder.path());
-        let http = Client::new(port, &folder.path().join("gateway.pem"));
+        let http = Client::new(port.number(), &folder.path().join("gateway.pem"));
         let clients = settings.clients.into_iter().map(|client| (client.id.clone(), client)).collect();
         let gateway = Self { folder, program, port, metrics_port, clients, http, process: Mutex::new(process) };
         gateway.wait_until_ready();
@@ -70,13 +71,16 @@ impl Gateway {
 
     fn wait_until_ready(&self) {
         until("the gateway to be ready", Duration::from_secs(30), || {
-            assert!(self.process().is_running(), "the gateway ended:\n{}", self.log());
-            let metrics = std::net::TcpStream::connect(("127.0.0.1", self.metrics_port)).is_ok();
+            if !self.process().is_running() {
+                let status = self.process().exit_status();
+                panic!("the gateway ended with status {status}:\n{}", self.log());
+            }
+            let metrics = std::net::TcpStream::connect(("127.0.0.1", self.metrics_port.number())).is_ok();
             (metrics && self.monitor("/readyz").status == 200).then_some(())
         });
         // The listener for clients is opened last.
         until("the gateway to listen", Duration::from_secs(10), || {
-            std::net::TcpStream::connect(("127.0.0.1", self.port)).ok()
+            std::net::TcpStream::connect(("127.0.0.1", self.port.number())).ok()
         });
     }
 
@@ -88,7 +92,7 @@ impl Gateway {
 
     #[must_use]
     pub const fn port(&self) -> u16 {
-        self.port
+        self.port.number()
     }
 
     /// The certificate clients have to trust.
@@ -161,7 +165,7 @@ impl Gateway {
     /// When there is none.
     #[must_use]
     pub fn monitor(&self, path: &str) -> Answer {
-        let mut connection = PlainConnection::open(([127, 0, 0, 1], self.metrics_port).into());
+        let mut connection = PlainConnection::open(([127, 0, 0, 1], self.metrics_port.number()).into());
         connection.write(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes());
         connection.answer()
     }
@@ -328,18 +332,6 @@ fn configuration(settings: &Settings, folder: &Path, port: u16, metrics_port: u1
         config["policies"] = json!({"files": ["policies.cedar"]});
     }
     config
-}
-
-/// A port nobody listens on, below those the kernel gives to outgoing connections. Not one of another gateway of this
-/// process either: they would share it.
-fn free_port() -> u16 {
-    static GIVEN: Mutex<Option<HashSet<u16>>> = Mutex::new(None);
-    let mut given = GIVEN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let given = given.get_or_insert_with(HashSet::new);
-    let first = 20_000 + u16::try_from(std::process::id() % 600).expect("small") * 20;
-    (first..32_700)
-        .find(|port| !given.contains(port) && TcpListener::bind(("127.0.0.1", *port)).is_ok() && given.insert(*port))
-        .expect("a free port")
 }
 
 /// The state of the gateway that the engine is set up for: every test's gateway starts with a copy of it, and so signs

@@ -1,4 +1,4 @@
-//! Requests and answers as clients see them. A target goes out byte for byte as the test wrote it: no library here
+//! Requests as clients send them. A target goes out byte for byte as the test wrote it: no library here
 //! makes a path prettier than it is.
 
 use std::cell::RefCell;
@@ -13,6 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use rustls::ClientConfig;
 use serde_json::Value;
 
+use crate::answer::Answer;
 use crate::connection::Connection;
 use crate::tls;
 
@@ -34,15 +35,6 @@ pub struct Request<'c> {
     target: String,
     headers: Vec<(String, String)>,
     body: Option<Vec<u8>>,
-}
-
-/// An answer, read to its end.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
-    pub status: u16,
-    /// In their order, names in lower case.
-    pub headers: Vec<(String, String)>,
-    pub body: Vec<u8>,
 }
 
 thread_local! {
@@ -200,35 +192,6 @@ impl Request<'_> {
         let answer = self.send();
         assert_eq!(answer.status, status, "`{what}`: {}", answer.text());
         answer
-    }
-}
-
-impl Answer {
-    #[must_use]
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
-    }
-
-    #[must_use]
-    pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.body).into_owned()
-    }
-
-    /// # Panics
-    /// When the body is not JSON.
-    #[must_use]
-    pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body)
-            .unwrap_or_else(|error| panic!("not JSON ({error}): {} {}", self.status, self.text()))
-    }
-
-    /// The id that finds the audit line.
-    ///
-    /// # Panics
-    /// When there is none.
-    #[must_use]
-    pub fn request_id(&self) -> &str {
-        self.header("x-request-id").unwrap_or_else(|| panic!("no x-request-id: {} {:?}", self.status, self.headers))
     }
 }
 

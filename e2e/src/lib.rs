@@ -19,6 +19,7 @@
 //!
 //! Nothing is skipped: where a part is missing, the test fails and says how to get it.
 
+mod answer;
 mod base64url;
 mod cleanup;
 mod command;
@@ -28,12 +29,14 @@ mod forge;
 mod gateway;
 mod http;
 mod paths;
+mod port;
 mod process;
 mod settings;
 mod tls;
 mod upstream;
 mod wait;
 
+pub use answer::Answer;
 pub use base64url::{decode as base64url_decode, encode as base64url};
 pub use cleanup::OnDrop;
 pub use command::run_to_end;
@@ -41,7 +44,7 @@ pub use connection::{Connection, PlainConnection};
 pub use engine::Engine;
 pub use forge::{Claims, Forge};
 pub use gateway::{Gateway, ISSUER, Run};
-pub use http::{Answer, Client, Request};
+pub use http::{Client, Request};
 pub use paths::{cache_dir, workspace};
 pub use settings::{ClientSettings, Settings};
 pub use upstream::{Body, Received, Turn, Upstream, json_answer};

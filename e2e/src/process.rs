@@ -3,18 +3,19 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use crate::until;
 
 /// Starts the program, says its id, and ends it when standard input ends: when the test says so, and also when the
 /// test's process is gone without a word, which no destructor notices.
-const KEEPER: &str = r#""$@" </dev/null >&2 & echo $!; while read -r signal; do kill -s "$signal" $!; done; kill -s KILL $! 2>/dev/null; wait $!"#;
+const KEEPER: &str = r#""$@" </dev/null >&2 & echo $!; while read -r signal; do kill -s "$signal" $!; done; kill -s KILL $! 2>/dev/null; wait $!; echo $?"#;
 
 /// A running program.
 pub(crate) struct Process {
     keeper: Child,
+    stdout: BufReader<ChildStdout>,
     pid: u32,
 }
 
@@ -31,11 +32,11 @@ impl Process {
             .stderr(log.try_clone().expect("a log"))
             .spawn()
             .expect("start a shell");
+        let mut stdout = BufReader::new(keeper.stdout.take().expect("the keeper speaks"));
         let mut line = String::new();
-        let stdout = keeper.stdout.as_mut().expect("the keeper speaks");
-        BufReader::new(stdout).read_line(&mut line).expect("the program's id");
+        stdout.read_line(&mut line).expect("the program's id");
         let pid = line.trim().parse().expect("the program's id is a number");
-        Self { keeper, pid }
+        Self { keeper, stdout, pid }
     }
 
     pub(crate) const fn pid(&self) -> u32 {
@@ -46,6 +47,14 @@ impl Process {
     pub(crate) fn is_running(&self) -> bool {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
         stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+    }
+
+    /// How a process that is over has ended, as a shell says it: above 128 by a signal.
+    pub(crate) fn exit_status(&mut self) -> String {
+        drop(self.keeper.stdin.take());
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).expect("the program's end");
+        line.trim().to_owned()
     }
 
     /// Sends a signal by its name and waits for the end.

@@ -11,9 +11,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::cache::Cache;
-use crate::files;
 use crate::parts::{MavenPart, Wheel};
 use crate::progress::{Progress, megabytes};
+use crate::{files, process};
 
 /// The Maven plugin that copies artifacts; pinned, or each Maven would take another one.
 const DEPENDENCY_PLUGIN: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1";
@@ -138,7 +138,7 @@ fn run_maven(
     if let Some(repository) = repository {
         command.arg(format!("-Dmaven.repo.local={}", repository.display()));
     }
-    if std::env::var_os("JAVA_HOME").is_none() && crate::java::on_path().is_none() {
+    if std::env::var_os("JAVA_HOME").is_none() && process::on_path("java").is_none() {
         command.env("JAVA_HOME", java_home);
         trust_what_the_system_trusts(&mut command);
     }

@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use crate::account::Account;
 use crate::cache::Cache;
 use crate::parts::Parts;
-use crate::{download, files, progress};
+use crate::{download, files, process, progress};
 
 /// What a part needs.
 pub struct Need {
@@ -62,10 +62,8 @@ pub fn find(need: &Need, account: Option<&Account>, cache: &Cache, parts: &Parts
 }
 
 /// The home of the `java` on the PATH.
-pub fn on_path() -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    let java = std::env::split_paths(&path).map(|folder| folder.join("java")).find(|java| java.is_file())?;
-    Some(java.canonicalize().ok()?.parent()?.parent()?.to_owned())
+fn home_on_path() -> Option<PathBuf> {
+    Some(process::on_path("java")?.canonicalize().ok()?.parent()?.parent()?.to_owned())
 }
 
 fn chosen_homes() -> Vec<(&'static str, PathBuf)> {
@@ -75,7 +73,7 @@ fn chosen_homes() -> Vec<(&'static str, PathBuf)> {
     set("OPENSEARCH_JAVA_HOME")
         .into_iter()
         .chain(set("JAVA_HOME"))
-        .chain(on_path().map(|home| ("PATH", home)))
+        .chain(home_on_path().map(|home| ("PATH", home)))
         .collect()
 }
 

@@ -156,6 +156,12 @@ fn start_time(pid: u32) -> Option<String> {
     (!state.starts_with('Z')).then(|| began.trim().to_owned())
 }
 
+/// Where a program is on the search path.
+pub fn on_path(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|found| found.is_file())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

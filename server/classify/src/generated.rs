@@ -1,6 +1,6 @@
 //! Generated from `operations.txt` by `cargo xtask generate`; do not edit.
 
-use crate::operation::{Action, Class};
+use crate::class::{Action, Class};
 use crate::table::{BodyRule, Method, Node, Param, Spec, TargetRule};
 
 /// Every operation, in the order of the table.

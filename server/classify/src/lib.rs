@@ -9,6 +9,7 @@
 
 pub mod body;
 
+mod class;
 mod error;
 mod expression;
 mod generated;
@@ -19,10 +20,12 @@ mod route;
 mod table;
 mod target;
 
+pub use body::Body;
 pub use body::bulk::{BulkItem, BulkScanner};
 pub use body::content::check_content;
+pub use body::inspection::{BodyTarget, Inspection};
 pub use body::msearch::{MsearchItem, MsearchScanner};
-pub use body::{Body, BodyTarget, Inspection};
+pub use class::{Action, Class};
 pub use error::{BodyError, ClassifyError};
-pub use operation::{Action, Class, Operation, Targets};
+pub use operation::{Operation, Targets};
 pub use route::classify;

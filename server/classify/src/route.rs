@@ -5,10 +5,11 @@
 //! segment, captured segments are percent-decoded once. (`RestController`, `PathTrie` in OpenSearch's server.)
 
 use crate::body::Body;
+use crate::class::{Action, Class};
 use crate::error::ClassifyError;
 use crate::expression;
 use crate::generated::{NODES, OPERATIONS};
-use crate::operation::{Action, Class, Operation, Targets};
+use crate::operation::{Operation, Targets};
 use crate::query::Query;
 use crate::table::{BodyRule, Method, Node, Spec, TargetRule};
 use crate::target::{RawTarget, Segments, decode};

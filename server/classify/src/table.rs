@@ -1,6 +1,6 @@
 //! The form of the generated table: one [`Spec`] for each operation, and the engine's path trie over them.
 
-use crate::operation::{Action, Class};
+use crate::class::{Action, Class};
 
 /// What the table says of an operation.
 pub(crate) struct Spec {

@@ -26,6 +26,7 @@ mod clients;
 mod endpoints;
 mod first_admin;
 mod http;
+mod paths;
 
 use std::sync::Arc;
 

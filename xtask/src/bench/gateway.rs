@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::program::{Program, free_port, on_core};
-use super::tokens::{self, Token};
+use super::tokens::{self, Client, Token};
 use super::{POLICIES, PROXY_CORE};
 use crate::certs::Certificates;
 use crate::{files, http, secrets};
@@ -24,13 +24,6 @@ pub struct Gateway {
     ca: PathBuf,
     clients: Vec<Client>,
     pub port: u16,
-}
-
-/// A client that is allowed to search.
-#[derive(Debug)]
-pub struct Client {
-    pub id: String,
-    pub secret: String,
 }
 
 impl Gateway {

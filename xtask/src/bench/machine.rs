@@ -1,10 +1,11 @@
 //! The machine and the programs the figures belong to.
 
-use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
+
+use crate::process;
 
 /// The machine.
 #[derive(Debug, Serialize)]
@@ -59,8 +60,10 @@ impl Machine {
 impl Versions {
     /// What is installed; refuses with a sentence when something is missing.
     pub fn find() -> Result<Self> {
-        let missing: Vec<&str> =
-            ["haproxy", "wrk", "setsid", "taskset"].into_iter().filter(|program| !is_installed(program)).collect();
+        let missing: Vec<&str> = ["haproxy", "wrk", "setpriv", "setsid", "taskset"]
+            .into_iter()
+            .filter(|program| process::on_path(program).is_none())
+            .collect();
         if !missing.is_empty() {
             bail!(
                 "{} missing: install with `apt-get install haproxy wrk util-linux`, or the packages of the same names",
@@ -93,16 +96,6 @@ pub fn core_busy(core: usize) -> Result<f64> {
     #[expect(clippy::cast_precision_loss, reason = "the system's ticks are some hundred in a second")]
     let per_second = rustix::param::clock_ticks_per_second() as f64;
     Ok(busy / per_second)
-}
-
-/// Whether a program is on the search path.
-pub fn is_installed(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|folder| is_file(&folder.join(program)))
-}
-
-fn is_file(path: &Path) -> bool {
-    path.metadata().is_ok_and(|found| found.is_file())
 }
 
 /// What a program says of itself; some (`wrk`) end with an error after it.

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal};
 use serde::Serialize;
 
-use super::machine::is_installed;
+use crate::process;
 use crate::progress::say;
 
 /// Functions that are listed one by one.
@@ -46,7 +46,7 @@ pub struct Breakdown {
 
 /// Samples the process while `load` runs. Nothing where `perf` is not installed or not permitted.
 pub fn take(folder: &Path, pid: u32, load: impl FnOnce() -> Result<()>) -> Result<Option<Breakdown>> {
-    if !is_installed("perf") {
+    if process::on_path("perf").is_none() {
         say("`perf` is not installed (Debian: linux-perf): where the cycles go is left out");
         return Ok(None);
     }

@@ -32,9 +32,10 @@ pub struct Usage {
 /// A command that runs on one core, in a session of its own: the kernel shares time out between sessions first, so that a
 /// program does not get less of its core the more is going on elsewhere in this one.
 pub fn on_core(core: usize, program: &Path) -> Command {
-    // `setsid` and `taskset` become the program, so the id stays the same.
+    // Each of these becomes the next, so the id stays the same. In a session of its own the program would not hear of an
+    // interrupt, and outlive this one.
     let mut command = Command::new("setsid");
-    command.args(["taskset", "--cpu-list"]).arg(core.to_string()).arg(program);
+    command.args(["setpriv", "--pdeathsig", "TERM", "taskset", "--cpu-list"]).arg(core.to_string()).arg(program);
     command
 }
 

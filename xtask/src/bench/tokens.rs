@@ -3,8 +3,14 @@
 use anyhow::{Context, Result, bail};
 use reqwest::blocking::Client as HttpClient;
 
-use super::gateway::Client;
 use crate::progress::Progress;
+
+/// A client that is allowed to search.
+#[derive(Debug)]
+pub struct Client {
+    pub id: String,
+    pub secret: String,
+}
 
 /// An access token.
 #[derive(Debug)]

@@ -218,7 +218,7 @@ fn capitalised(word: &str) -> String {
 fn render(nodes: &[Node], specs: &[String]) -> String {
     let mut out = String::from(
         "//! Generated from `operations.txt` by `cargo xtask generate`; do not edit.\n\n\
-         use crate::operation::{Action, Class};\n\
+         use crate::class::{Action, Class};\n\
          use crate::table::{BodyRule, Method, Node, Param, Spec, TargetRule};\n\n\
          /// Every operation, in the order of the table.\n\
          pub(crate) static OPERATIONS: &[Spec] = &[\n",

@@ -7,12 +7,12 @@
 //! An update can answer with the document it changes. The source lines of updates are looked at for that; those of
 //! other actions are data.
 
-use crate::body::lines::{Lines, is_blank};
-use crate::body::update;
+use super::lines::{Lines, is_blank};
+use super::update;
+use crate::class::{Action, Class};
 use crate::error::BodyError;
 use crate::expression;
 use crate::json::{Kind, Reader};
-use crate::operation::{Action, Class};
 
 /// Longest action line in bytes.
 pub const MAX_ACTION_LINE: usize = 64 * 1024;

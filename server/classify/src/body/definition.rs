@@ -1,9 +1,10 @@
 //! Definitions of indices and aliases: the alias names in them are targets, and queries in them may read elsewhere.
 
-use crate::body::{Inspection, search};
+use super::inspection::Inspection;
+use super::search;
+use crate::class::{Action, Class};
 use crate::error::BodyError;
 use crate::json::{Kind, Reader};
-use crate::operation::{Action, Class};
 
 /// `PUT /{index}/_alias/{name}`: `index` and `alias` in the body replace those of the path.
 ///

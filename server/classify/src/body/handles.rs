@@ -1,6 +1,6 @@
 //! Scroll and point-in-time ids in a body: `{"scroll_id": ..}`, `{"pit_id": [..]}`.
 
-use crate::body::Inspection;
+use super::inspection::Inspection;
 use crate::error::BodyError;
 use crate::json::{Kind, Reader};
 

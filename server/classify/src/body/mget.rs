@@ -1,10 +1,10 @@
 //! `_mget`: `docs`, each with an index and id, or `ids` in the default index.
 
-use crate::body::Inspection;
+use super::inspection::Inspection;
+use crate::class::{Action, Class};
 use crate::error::BodyError;
 use crate::expression;
 use crate::json::{Kind, Reader};
-use crate::operation::{Action, Class};
 
 pub(super) fn inspect(body: &[u8], default: Option<&str>, found: &mut Inspection) -> Result<(), BodyError> {
     let mut reader = Reader::new(body)?;

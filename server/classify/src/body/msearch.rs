@@ -3,8 +3,9 @@
 //! Read as the engine reads it: an empty header line means the default targets, a newline at the very beginning is
 //! passed over, the last line must end with a newline.
 
-use crate::body::lines::{Lines, is_blank};
-use crate::body::{Inspection, search};
+use super::inspection::Inspection;
+use super::lines::{Lines, is_blank};
+use super::search;
 use crate::error::BodyError;
 use crate::expression;
 use crate::json::{Kind, Reader};

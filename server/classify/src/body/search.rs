@@ -7,11 +7,11 @@
 
 use memchr::memmem;
 
-use crate::body::Inspection;
-use crate::body::content::is_read_as_written;
+use super::content::is_read_as_written;
+use super::inspection::Inspection;
+use crate::class::{Action, Class};
 use crate::error::BodyError;
 use crate::json::{Kind, Reader};
-use crate::operation::{Action, Class};
 
 /// The index an `indexed_shape` reads if it names none.
 const DEFAULT_SHAPE_INDEX: &str = "shapes";

@@ -2,7 +2,7 @@
 
 use memchr::memmem;
 
-use crate::body::content::is_read_as_written;
+use super::content::is_read_as_written;
 use crate::error::BodyError;
 use crate::json::{Kind, Reader};
 

@@ -17,24 +17,8 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 
-use crate::Authority;
 use crate::http::{ErrorCode, Refusal, finish};
-
-/// Where the endpoints are, relative to the issuer.
-pub(crate) mod paths {
-    pub(crate) const TOKEN: &str = "/oauth/token";
-    pub(crate) const REVOKE: &str = "/oauth/revoke";
-    pub(crate) const TOKENS: &str = "/oauth/tokens";
-    pub(crate) const TOKEN_BY_ID: &str = "/oauth/token/{id}";
-    pub(crate) const JWKS: &str = "/oauth/jwks";
-    pub(crate) const WELL_KNOWN_JWKS: &str = "/.well-known/jwks.json";
-    pub(crate) const SERVER_METADATA: &str = "/.well-known/oauth-authorization-server";
-    pub(crate) const OPENID_CONFIGURATION: &str = "/.well-known/openid-configuration";
-    pub(crate) const RESOURCE_METADATA: &str = "/.well-known/oauth-protected-resource";
-    pub(crate) const HEALTH: &str = "/healthz";
-    pub(crate) const READINESS: &str = "/readyz";
-    pub(crate) const WHOAMI: &str = "/_oauth4os/v1/whoami";
-}
+use crate::{Authority, paths};
 
 /// Keys and metadata change rarely and with overlap: caches may keep them for five minutes.
 const PUBLIC_DOCUMENT: &str = "public, max-age=300";

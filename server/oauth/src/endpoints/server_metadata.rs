@@ -8,8 +8,9 @@ use axum::response::IntoResponse;
 use http::header::CACHE_CONTROL;
 use serde::Serialize;
 
-use super::{PUBLIC_DOCUMENT, paths};
+use super::PUBLIC_DOCUMENT;
 use crate::Authority;
+use crate::paths;
 
 /// RFC 8414 section 2. Only what is true, and only what works at the place named.
 #[derive(Serialize)]

@@ -14,8 +14,7 @@ use http::{HeaderMap, HeaderValue};
 use serde_json::json;
 
 use super::{Challenge, Refusal, RequestId};
-use crate::Authority;
-use crate::endpoints::paths;
+use crate::{Authority, paths};
 
 /// The protection space of every endpoint (RFC 9110 section 11.5).
 pub(super) const REALM: &str = "oauth4os";
