@@ -36,7 +36,7 @@ pub(crate) fn authenticate(
     now: UnixTime,
 ) -> Result<Rc<Session>, Unauthenticated> {
     let token = bearer_token(fields)?;
-    let key = sha256(token.as_bytes());
+    let key = sha256(token);
     let shared = &worker.shared;
     let snapshot = shared.snapshot.load();
     // Read before the revocations themselves: one that comes in between is then seen at the next request.
@@ -52,6 +52,8 @@ pub(crate) fn authenticate(
         });
     }
 
+    // What is found by its hash was looked at when it came for the first time.
+    let token = token_text(token)?;
     shared.metrics.token_cache_misses.inc();
     let claims = snapshot.verifier.verify(token, now).map_err(|invalid| Refusal::invalid_token(invalid.to_string()))?;
     let Some(client) = snapshot.clients.get(&claims.client_id) else {
@@ -97,8 +99,9 @@ fn check(
     Ok(session)
 }
 
-/// The token of the one `Authorization` field, `Bearer` and one space before it (RFC 6750 section 2.1).
-fn bearer_token<'a>(fields: &[Field<'a>]) -> Result<&'a str, Refusal> {
+/// The token of the one `Authorization` field, `Bearer` and one space before it (RFC 6750 section 2.1). Its characters are
+/// looked at by [`token_text`].
+fn bearer_token<'a>(fields: &[Field<'a>]) -> Result<&'a [u8], Refusal> {
     let mut values =
         fields.iter().filter(|field| field.name.eq_ignore_ascii_case("authorization")).map(|field| field.value);
     let Some(value) = values.next() else {
@@ -109,7 +112,6 @@ fn bearer_token<'a>(fields: &[Field<'a>]) -> Result<&'a str, Refusal> {
     if values.next().is_some() {
         return Err(Refusal::unreadable("more than one credential; send one `Authorization` field"));
     }
-    let not_a_token = || Refusal::invalid_token("the `Authorization` field is not `Bearer`, one space and a token");
     let Some((scheme, token)) = value.split_at_checked(7) else {
         return Err(not_a_token());
     };
@@ -118,10 +120,22 @@ fn bearer_token<'a>(fields: &[Field<'a>]) -> Result<&'a str, Refusal> {
             "only `Authorization: Bearer` is accepted here; get a token at `/oauth/token`",
         ));
     }
-    if token.is_empty() || token.len() > MAX_TOKEN_BYTES || !token.iter().all(|byte| is_token_byte(*byte)) {
+    if token.is_empty() || token.len() > MAX_TOKEN_BYTES {
+        return Err(not_a_token());
+    }
+    Ok(token)
+}
+
+/// A token as text, if it has the characters of one.
+fn token_text(token: &[u8]) -> Result<&str, Refusal> {
+    if !token.iter().all(|byte| is_token_byte(*byte)) {
         return Err(not_a_token());
     }
     std::str::from_utf8(token).map_err(|_| not_a_token())
+}
+
+fn not_a_token() -> Refusal {
+    Refusal::invalid_token("the `Authorization` field is not `Bearer`, one space and a token")
 }
 
 /// A byte of `b64token` (RFC 6750 section 2.1).
@@ -136,7 +150,7 @@ mod tests {
     fn token(values: &[&'static str]) -> Result<&'static str, u16> {
         let fields: Vec<Field<'_>> =
             values.iter().map(|value| httparse::Header { name: "Authorization", value: value.as_bytes() }).collect();
-        bearer_token(&fields).map_err(|refusal| refusal.status)
+        bearer_token(&fields).and_then(token_text).map_err(|refusal| refusal.status)
     }
 
     #[test]

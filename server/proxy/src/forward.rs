@@ -223,8 +223,9 @@ impl Forward<'_, '_> {
     fn write_head(&self, out: &mut Vec<u8>, framing: Framing) {
         let head = self.head;
         let authority = self.connection.worker.pool.authority();
-        // Writing to memory does not fail.
-        let _ = write!(out, "{} {} HTTP/1.1\r\nhost: {authority}\r\n", head.method, head.target);
+        for piece in [head.method, " ", head.target, " HTTP/1.1\r\nhost: ", authority, "\r\n"] {
+            out.extend_from_slice(piece.as_bytes());
+        }
         let options = ConnectionOptions::of(head.fields);
         for field in head.fields {
             if !is_removed_from_request(field.name, &options) {
@@ -237,6 +238,7 @@ impl Forward<'_, '_> {
         match framing {
             Framing::None | Framing::UntilClose => {}
             Framing::Length(length) => {
+                // Writing to memory does not fail.
                 let _ = write!(out, "content-length: {length}\r\n");
             }
             Framing::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),

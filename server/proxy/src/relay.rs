@@ -233,7 +233,9 @@ impl Relay<'_, '_> {
 /// Writes the head the client gets, all but what says whether the connection goes on.
 fn write_head(answer: &ResponseHead<'_>, to_1_1: bool, request_id: &str, out: &mut Buffer) -> Outline {
     // Writing to memory does not fail.
-    let _ = write!(out, "HTTP/1.1 {} {}\r\n", answer.status, answer.reason);
+    let _ = write!(out, "HTTP/1.1 {} ", answer.status);
+    out.extend_from_slice(answer.reason.as_bytes());
+    out.extend_from_slice(b"\r\n");
     for field in answer.fields {
         if !is_removed_from_response(field.name) {
             out.extend_from_slice(field.name.as_bytes());
@@ -242,7 +244,9 @@ fn write_head(answer: &ResponseHead<'_>, to_1_1: bool, request_id: &str, out: &m
             out.extend_from_slice(b"\r\n");
         }
     }
-    let _ = write!(out, "x-request-id: {request_id}\r\n");
+    out.extend_from_slice(b"x-request-id: ");
+    out.extend_from_slice(request_id.as_bytes());
+    out.extend_from_slice(b"\r\n");
     let to_client = match answer.framing {
         Framing::None => Framing::None,
         Framing::Length(length) => Framing::Length(length),

@@ -4,14 +4,17 @@
 //! whenever they have nothing else to do; a thread writes. When the sink cannot keep up, lines are dropped and
 //! [counted](Audit::dropped), and the log says so: the data plane does not stop for its record.
 
+mod line;
+
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use oauth4os_tokens::clock::UnixTime;
 use serde::Serialize;
@@ -23,6 +26,10 @@ const QUEUE: usize = 4_096;
 
 /// What a buffer may hold before it is handed over in any case.
 const BATCH_BYTES: usize = 64 * 1024;
+
+/// How long the writer lets lines gather after a write, and the most it writes at once.
+const GATHER: Duration = Duration::from_millis(2);
+const WRITE_BYTES: usize = 1024 * 1024;
 
 /// One line of the audit record. Absent fields are left out.
 #[derive(Debug, Clone, Serialize)]
@@ -215,12 +222,11 @@ impl AuditBuffer {
     /// Adds an event.
     pub fn push(&mut self, event: &Event<'_>) {
         let start = self.bytes.len();
-        if serde_json::to_writer(&mut self.bytes, event).is_err() {
+        if line::write(event, &mut self.bytes).is_err() {
             self.bytes.truncate(start);
             self.audit.dropped.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        self.bytes.push(b'\n');
         self.count += 1;
         if self.bytes.len() >= BATCH_BYTES {
             self.flush();
@@ -242,9 +248,22 @@ impl Drop for AuditBuffer {
     }
 }
 
+/// Writes what was handed over until it is told to stop. After each write it looks away for a moment, so that under load
+/// the workers need not wake it for every few lines, and what came meanwhile goes to the sink in one piece.
 fn write_all(mut sink: impl Write, receiver: &Receiver<Batch>, dropped: &AtomicU64) {
     let mut failing = false;
-    while let Ok(Batch::Lines { bytes, count }) = receiver.recv() {
+    let mut open = true;
+    while open && let Ok(Batch::Lines { mut bytes, mut count }) = receiver.recv() {
+        while open && bytes.len() < WRITE_BYTES {
+            match receiver.try_recv() {
+                Ok(Batch::Lines { bytes: more, count: more_count }) => {
+                    bytes.extend_from_slice(&more);
+                    count += more_count;
+                }
+                Ok(Batch::Close) | Err(TryRecvError::Disconnected) => open = false,
+                Err(TryRecvError::Empty) => break,
+            }
+        }
         match sink.write_all(&bytes).and_then(|()| sink.flush()) {
             Ok(()) => failing = false,
             Err(error) => {
@@ -254,6 +273,9 @@ fn write_all(mut sink: impl Write, receiver: &Receiver<Batch>, dropped: &AtomicU
                 }
                 failing = true;
             }
+        }
+        if open {
+            std::thread::sleep(GATHER);
         }
     }
 }

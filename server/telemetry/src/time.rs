@@ -1,12 +1,55 @@
 //! Times as audit events and answers show them.
 
 use std::fmt::{self, Display};
+use std::io::Write;
 
 use oauth4os_tokens::clock::UnixTime;
 
 /// Shows a time as RFC 3339 in UTC with milliseconds: `2026-11-22T06:30:00.000Z`.
 #[derive(Debug, Clone, Copy)]
 pub struct Rfc3339(pub UnixTime);
+
+impl Rfc3339 {
+    /// Appends it to a line.
+    pub(crate) fn write(self, line: &mut Vec<u8>) {
+        let milliseconds = self.0.as_millis();
+        if milliseconds < 0 || self.0 > UnixTime::MAX {
+            // Writing to memory does not fail.
+            let _ = write!(line, "{self}");
+            return;
+        }
+        let of_day = milliseconds % 86_400_000;
+        let (year, month, day) = civil_from_days(milliseconds / 86_400_000);
+        let (hour, minute, second) = (of_day / 3_600_000, of_day / 60_000 % 60, of_day / 1_000 % 60);
+        let digit = |number: i64| b'0' + u8::try_from(number % 10).unwrap_or_default();
+        line.extend_from_slice(&[
+            digit(year / 1_000),
+            digit(year / 100),
+            digit(year / 10),
+            digit(year),
+            b'-',
+            digit(month / 10),
+            digit(month),
+            b'-',
+            digit(day / 10),
+            digit(day),
+            b'T',
+            digit(hour / 10),
+            digit(hour),
+            b':',
+            digit(minute / 10),
+            digit(minute),
+            b':',
+            digit(second / 10),
+            digit(second),
+            b'.',
+            digit(of_day / 100),
+            digit(of_day / 10),
+            digit(of_day),
+            b'Z',
+        ]);
+    }
+}
 
 impl Display for Rfc3339 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -59,9 +102,14 @@ mod tests {
             (4_107_542_399_999, "2100-02-28T23:59:59.999Z"),
             (4_107_542_400_000, "2100-03-01T00:00:00.000Z"),
             (253_402_300_799_000, "9999-12-31T23:59:59.000Z"),
+            (-1, "1969-12-31T23:59:59.999Z"),
         ];
         for (milliseconds, expected) in cases {
-            assert_eq!(Rfc3339(UnixTime::from_millis(milliseconds)).to_string(), expected);
+            let time = Rfc3339(UnixTime::from_millis(milliseconds));
+            assert_eq!(time.to_string(), expected);
+            let mut line = Vec::new();
+            time.write(&mut line);
+            assert_eq!(line, expected.as_bytes());
         }
     }
 }

@@ -16,6 +16,9 @@ pub const BODY: &str = r#"{"query":{"term":{"level":"error"}},"size":1,"from":0}
 /// Where.
 pub const PATH: &str = "/logs-app-*/_search";
 
+/// How long an answer may take: longer than a machine that others use stands still.
+const WAIT: &str = "30s";
+
 /// The requests, as a script for `wrk`.
 #[derive(Clone)]
 pub struct Requests {
@@ -89,6 +92,8 @@ end
             &CONNECTIONS.to_string(),
             "--duration",
             &format!("{seconds}s"),
+            "--timeout",
+            WAIT,
         ]);
         command.arg("--script").arg(&self.script).arg(format!("https://localhost:{port}"));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -155,6 +155,8 @@ struct Measurements {
 /// How it was measured.
 #[derive(Debug, Serialize)]
 struct Setup {
+    /// Rounds that count.
+    rounds: usize,
     tokens: usize,
     token_characters: usize,
     connections: usize,
@@ -238,6 +240,7 @@ pub fn run(options: &Options) -> Result<()> {
         versions,
         profile: options.binary.is_none().then_some(options.profile),
         setup: Setup {
+            rounds: options.rounds,
             tokens: tokens.len(),
             token_characters: tokens.first().map_or(0, |token| token.text.len()),
             connections: CONNECTIONS,
@@ -286,7 +289,12 @@ fn take_rounds(contenders: &[Contender], options: &Options) -> Result<Vec<Round>
 
 /// Whether every proxy had its core to itself in this round.
 fn is_quiet(rounds: &[Round], number: usize) -> bool {
-    rounds.iter().filter(|round| round.round == number).all(|round| round.others_on_core <= QUIET)
+    disturbance(rounds, number) <= QUIET
+}
+
+/// How much of its core that proxy had to do without that was disturbed most in this round.
+fn disturbance(rounds: &[Round], number: usize) -> f64 {
+    rounds.iter().filter(|round| round.round == number).map(|round| round.others_on_core).fold(0.0, f64::max)
 }
 
 impl Contender {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 
-use super::{Measurements, Profile, Proxy, Round, is_quiet};
+use super::{Measurements, Profile, Proxy, Round, disturbance};
 use crate::files;
 use crate::progress::say;
 
@@ -100,8 +100,9 @@ fn conditions(all: &Measurements, out: &mut String) {
 - {} s of load after {} s of warm-up, gateway and HAProxy in turn, each first every other time.
 - CPU time is what the system accounts to the process with all its threads (`utime` and `stime` in `/proc/PID/stat`), divided by
   the requests `wrk` counted. Requests/s, p50 and p99 depend on what else runs on the machine. The last columns say
-  how much of the proxy's core other programs took; rounds in which it was more than {:.0} % for one of both are listed but not
-  counted where there are others, since a shared cache and shared time make every request dearer.
+  how much of the proxy's core something else took: other programs, the kernel's own work, the host of a virtual machine. A shared
+  cache and shared time make every request dearer, so rounds were added until {} had no more than {:.0} % of that, or patience
+  ended; the {} least disturbed are counted, all are listed.
 ",
         machine.processor,
         machine.cores,
@@ -129,7 +130,9 @@ fn conditions(all: &Measurements, out: &mut String) {
         setup.answer_body_bytes,
         setup.seconds,
         setup.warm_up_seconds,
+        setup.rounds,
         super::QUIET * 100.0,
+        setup.rounds,
     );
 }
 
@@ -201,9 +204,15 @@ fn megabytes(round: &Round) -> f64 {
     round.rss_kb as f64 / 1024.0
 }
 
-/// Whether a round is one of those the medians are taken of: the undisturbed ones, or all where there is none.
+/// Whether a round is one of those the medians are taken of: as many as were asked for, the least disturbed ones.
 fn counts(all: &Measurements, number: usize) -> bool {
-    is_quiet(&all.rounds, number) || !all.rounds.iter().any(|round| is_quiet(&all.rounds, round.round))
+    let own = disturbance(&all.rounds, number);
+    let last = all.rounds.iter().map(|round| round.round).max().unwrap_or_default();
+    let before = (1..=last).filter(|other| {
+        let disturbance = disturbance(&all.rounds, *other);
+        disturbance < own || (disturbance <= own && *other < number)
+    });
+    before.count() < all.setup.rounds
 }
 
 fn counted(all: &Measurements, proxy: Proxy) -> impl Iterator<Item = &Round> {
