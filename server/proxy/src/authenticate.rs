@@ -47,6 +47,7 @@ pub(crate) fn authenticate(
         && session.snapshot_generation == snapshot.generation
     {
         shared.metrics.token_cache_hits.inc();
+        session.go_by(&shared.names.load());
         return check(worker, session, revocation_generation, now).inspect_err(|_| {
             worker.sessions.borrow_mut().remove(&key);
         });
@@ -70,6 +71,7 @@ pub(crate) fn authenticate(
         snapshot.generation,
         // Not looked at yet: any generation but the present one.
         revocation_generation.wrapping_sub(1),
+        Arc::clone(&shared.names.load()),
     );
     let session = check(worker, Rc::new(session), revocation_generation, now)?;
     worker.sessions.borrow_mut().insert(key, Rc::clone(&session));
