@@ -47,7 +47,6 @@ pub(crate) fn authenticate(
         && session.snapshot_generation == snapshot.generation
     {
         shared.metrics.token_cache_hits.inc();
-        session.go_by(&shared.names.load());
         return check(worker, session, revocation_generation, now).inspect_err(|_| {
             worker.sessions.borrow_mut().remove(&key);
         });
@@ -71,7 +70,6 @@ pub(crate) fn authenticate(
         snapshot.generation,
         // Not looked at yet: any generation but the present one.
         revocation_generation.wrapping_sub(1),
-        Arc::clone(&shared.names.load()),
     );
     let session = check(worker, Rc::new(session), revocation_generation, now)?;
     worker.sessions.borrow_mut().insert(key, Rc::clone(&session));
@@ -98,6 +96,7 @@ fn check(
         }
         session.revocation_generation.set(revocation_generation);
     }
+    session.go_by(&worker.shared.names.load());
     Ok(session)
 }
 

@@ -21,10 +21,10 @@ pub struct Names {
     wake: Notify,
 }
 
-/// What is known at one time.
-#[derive(Debug)]
+/// What is known at one time; at first nothing.
+#[derive(Debug, Default)]
 pub(crate) struct Known {
-    /// Differs between any two that differ.
+    /// Differs between any two that differ, and is not 0.
     pub(crate) generation: u64,
     /// `None` when the engine has not said yet, or not for too long: then nothing on indices is forwarded.
     pub(crate) catalog: Option<Arc<Catalog>>,
@@ -51,7 +51,7 @@ impl Names {
 
     fn new(catalog: Option<Arc<Catalog>>) -> Self {
         Self {
-            known: ArcSwap::from_pointee(Known { generation: 0, catalog }),
+            known: ArcSwap::from_pointee(Known { generation: 1, catalog }),
             asked: AtomicU64::new(0),
             seen: watch::Sender::new(0),
             wake: Notify::new(),
@@ -150,7 +150,7 @@ mod tests {
             names.finish(&names.begin(), found);
             generations.push(names.load().generation);
         }
-        assert_eq!(generations, [1, 1, 2, 3, 4]);
+        assert_eq!(generations, [2, 2, 3, 4, 5]);
         assert!(names.are_known() && Names::unguarded().are_known());
     }
 
@@ -166,7 +166,7 @@ mod tests {
         assert!(!asks.is_finished(), "that look began too early");
         names.finish(&names.begin(), Some(catalog("new")));
         asks.await.unwrap();
-        assert_eq!(names.load().generation, 2);
+        assert_eq!(names.load().generation, 3);
     }
 
     #[test]

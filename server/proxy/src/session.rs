@@ -72,7 +72,6 @@ impl Session {
         expires_at: UnixTime,
         snapshot_generation: u64,
         revocation_generation: u64,
-        names: Arc<Known>,
     ) -> Self {
         Self {
             client,
@@ -83,7 +82,7 @@ impl Session {
             snapshot_generation,
             revocation_generation: Cell::new(revocation_generation),
             identity: RefCell::new(None),
-            names: RefCell::new(names),
+            names: RefCell::default(),
             decisions: RefCell::new(Decisions::default()),
         }
     }
@@ -213,16 +212,9 @@ mod tests {
             principal,
         };
         let held = ScopeSet::parse(scopes, &Clusters::default()).expect("scopes");
-        let session = Session::new(
-            Arc::new(client),
-            "t".to_owned(),
-            held,
-            scopes.to_owned(),
-            UnixTime::from_secs(1),
-            0,
-            0,
-            Names::unguarded().load().clone(),
-        );
+        let session =
+            Session::new(Arc::new(client), "t".to_owned(), held, scopes.to_owned(), UnixTime::from_secs(1), 0, 0);
+        session.go_by(&Names::unguarded().load());
         session.decide(&oauth4os_classify::classify(method, target).expect("an operation"))
     }
 

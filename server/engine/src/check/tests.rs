@@ -104,8 +104,9 @@ fn aliases_that_lead_out_of_a_scope_or_around_a_forbid_are_found() {
             scopes: ScopeSet::parse(scopes, &Clusters::default()).unwrap(),
             forbidden: forbidden.iter().map(|pattern| Glob::with_dots(pattern)).collect(),
         };
-        let found = warnings(|report| list(&catalog, &[client.clone()], StrictAliases::Enforce, report));
-        let open = warnings(|report| list(&catalog, &[client], StrictAliases::Warn, report));
+        let clients = [client];
+        let found = warnings(|report| list(&catalog, &clients, StrictAliases::Enforce, report));
+        let open = warnings(|report| list(&catalog, &clients, StrictAliases::Warn, report));
         assert_eq!(open.len(), found.len());
         assert!(open.iter().all(|sentence| sentence.contains("strict_aliases: enforce")), "{open:?}");
         found.iter().filter_map(|sentence| sentence.split('`').nth(1).map(str::to_owned)).collect::<Vec<_>>()
