@@ -4,10 +4,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use oauth4os_config::{Config, Engine};
-use oauth4os_engine::check::{Check, ClientScopes, Severity};
+use oauth4os_engine::check::{Check, Severity};
 use oauth4os_engine::setup;
 use oauth4os_engine::{AdminCredentials, EngineClient, Identities, Naming, SecurityConfig};
-use oauth4os_policy::{Clusters, ScopeSet};
 use oauth4os_tokens::clock::{Clock, SystemClock};
 use oauth4os_tokens::keys::KeySet;
 use secrecy::SecretString;
@@ -61,21 +60,14 @@ pub(crate) fn check(config: &Config, admin: &Admin) -> Result<ExitCode, Failure>
         let admin = admin_client(&config.upstream.engine, admin)?;
         let identities = identities(config, &keys);
         let policies = parts::policies(config)?;
-        let mut clients = Vec::new();
-        for client in &config.clients {
-            let ruled = policies.for_principal(&parts::configured_principal(client));
-            clients.push(ClientScopes {
-                client: client.id.clone(),
-                scopes: ScopeSet::collect(&client.scopes, &Clusters::default())?,
-                forbidden: ruled.forbidden_everywhere().to_vec(),
-            });
-        }
+        let clients = parts::client_scopes(config, &policies)?;
         let check = Check {
             engine: &engine,
             admin: admin.as_ref(),
             identities: &identities,
             desired: &desired,
             clients: &clients,
+            strict_aliases: config.upstream.engine.strict_aliases,
             clock: &SystemClock,
         };
         let report = check.run().await;

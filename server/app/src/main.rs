@@ -4,6 +4,7 @@ mod arguments;
 mod engine;
 mod first_admin;
 mod monitor;
+mod names;
 mod parts;
 mod serve;
 mod state;
@@ -48,7 +49,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         Command::CheckConfig { config } => {
             let config = load(config)?;
             let policies = parts::policies(&config)?;
-            parts::check_clients(&config)?;
+            parts::client_scopes(&config, &policies)?;
             tls::server(&config.tls)?;
             tls::engine(config.upstream.engine.ca.as_deref())?;
             println!("{}", summary(&config, &policies));

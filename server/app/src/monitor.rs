@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use oauth4os_engine::EngineClient;
 use oauth4os_oauth::Readiness;
+use oauth4os_proxy::Names;
 use oauth4os_telemetry::audit::Audit;
 use oauth4os_telemetry::metrics::Metrics;
 
@@ -22,11 +23,12 @@ const INTERVAL: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct EngineWatch {
     problem: RwLock<Option<String>>,
+    names: Arc<Names>,
 }
 
 impl EngineWatch {
-    pub(crate) fn new() -> Self {
-        Self { problem: RwLock::new(Some("the engine has not been looked at yet".to_owned())) }
+    pub(crate) fn new(names: Arc<Names>) -> Self {
+        Self { problem: RwLock::new(Some("the engine has not been looked at yet".to_owned())), names }
     }
 
     /// Looks at the engine again and again.
@@ -44,7 +46,12 @@ impl EngineWatch {
 
 impl Readiness for EngineWatch {
     fn problems(&self) -> Vec<String> {
-        self.problem.read().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+        let mut problems: Vec<String> =
+            self.problem.read().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect();
+        if !self.names.are_known() {
+            problems.push("the names of the engine's indices and aliases are not known".to_owned());
+        }
+        problems
     }
 }
 

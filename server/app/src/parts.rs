@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use oauth4os_config::{ClientConfig, Config, RateLimit};
+use oauth4os_engine::check::ClientScopes;
 use oauth4os_oauth::ClientDirectory;
 use oauth4os_policy::cedar::PolicyErrors;
 use oauth4os_policy::{Clusters, Policies, PolicyFile, Principal, PrincipalKind, ScopeError, ScopeSet};
@@ -37,13 +38,15 @@ pub(crate) fn policies(config: &Config) -> Result<Policies, PartsError> {
     Ok(Policies::load(&files)?)
 }
 
-/// Makes sure that the scopes of all configured clients can be read.
-pub(crate) fn check_clients(config: &Config) -> Result<(), PartsError> {
-    for client in &config.clients {
-        ScopeSet::collect(&client.scopes, &Clusters::default())
+/// What each configured client may ask for, and what its policies forbid whatever the action.
+pub(crate) fn client_scopes(config: &Config, policies: &Policies) -> Result<Vec<ClientScopes>, PartsError> {
+    let of = |client: &ClientConfig| {
+        let scopes = ScopeSet::collect(&client.scopes, &Clusters::default())
             .map_err(|source| PartsError::Scopes { client: client.id.clone(), source })?;
-    }
-    Ok(())
+        let ruled = policies.for_principal(&configured_principal(client));
+        Ok(ClientScopes { client: client.id.clone(), scopes, forbidden: ruled.forbidden_everywhere().to_vec() })
+    };
+    config.clients.iter().map(of).collect()
 }
 
 /// What the data plane is told of clients and policies.
@@ -76,7 +79,7 @@ fn principal(client: &Arc<oauth4os_oauth::Client>) -> Principal {
 }
 
 /// Who a client of the configuration is to the policies.
-pub(crate) fn configured_principal(client: &ClientConfig) -> Principal {
+fn configured_principal(client: &ClientConfig) -> Principal {
     Principal {
         id: client.id.clone(),
         kind: match client.kind {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use oauth4os_config::{Audit as AuditConfig, Config};
-use oauth4os_engine::EngineClient;
+use oauth4os_engine::{CatalogReader, EngineClient};
 use oauth4os_oauth::{
     Authority, ClientAddress, ClientDirectory, FirstAdmin, Parts, RequestId, RevocationSink, Settings,
     ensure_first_admin, is_own_path, router,
@@ -19,7 +19,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::monitor::{self, EngineWatch};
-use crate::{Failure, engine, first_admin, parts, state, tls};
+use crate::{Failure, engine, first_admin, names, parts, state, tls};
 
 /// Threads of the control plane: enough that a slow disk or a slow login holds up nobody else.
 const CONTROL_THREADS: usize = 2;
@@ -69,7 +69,8 @@ fn start(
     let server_tls = tls::server(&config.tls)?;
     let engine_tls = tls::engine(config.upstream.engine.ca.as_deref())?;
     let metrics = Arc::new(Metrics::new());
-    let engine_watch = Arc::new(EngineWatch::new());
+    let names = names::at_first(&config.upstream.engine);
+    let engine_watch = Arc::new(EngineWatch::new(Arc::clone(&names)));
     let revocations = Arc::new(Revocations::default());
 
     let (authority, internal_keys) = control.block_on(async {
@@ -106,6 +107,10 @@ fn start(
     })?;
 
     let engine_client = EngineClient::plain(&config.upstream.engine)?;
+    let identities = engine::identities(config, &internal_keys);
+    let reader = CatalogReader::new(engine_client.clone(), identities.clone());
+    let scopes = parts::client_scopes(config, &policies)?;
+    names::watch(&names, &config.upstream.engine, reader, scopes, Arc::clone(&clock), control);
     control.spawn(purge(Arc::clone(&store), Arc::clone(&clock)));
     let watch = Arc::clone(&engine_watch);
     control.spawn(async move { watch.run(engine_client).await });
@@ -124,7 +129,8 @@ fn start(
         server_tls,
         engine: config.upstream.engine.clone(),
         engine_tls,
-        identities: engine::identities(config, &internal_keys),
+        identities,
+        names,
         snapshot,
         revocations,
         control: ControlPlane::new(

@@ -33,7 +33,7 @@ pub use server::{Audit, Log, LogFormat, Metrics, Tls};
 pub use state::State;
 pub use tokens::Tokens;
 pub use units::{ByteSize, Span};
-pub use upstream::{ConnectionPool, Driver, Engine, Origin, Upstream};
+pub use upstream::{ConnectionPool, Driver, Engine, Origin, StrictAliases, Upstream};
 
 /// Everything the gateway needs to know to run, as written in `oauth4os.yaml`.
 ///

@@ -32,6 +32,16 @@ pub struct Engine {
     #[serde(default)]
     pub driver: Driver,
 
+    /// What to do about aliases that lead out of a scope: to the engine an alias whose own name matches a pattern grants
+    /// all its members, so that whoever may add an alias could widen a token.
+    #[serde(default)]
+    pub strict_aliases: StrictAliases,
+
+    /// How often the names of indices, aliases and data streams are read (1 to 60 seconds): for so long an alias that was made
+    /// behind the gateway's back may go unnoticed. What passes through the gateway is noticed at once.
+    #[serde(default = "default_alias_refresh")]
+    pub alias_refresh: Span,
+
     /// How long to wait for a connection, TLS included.
     #[serde(default = "default_connect_timeout")]
     pub connect_timeout: Span,
@@ -54,6 +64,19 @@ pub enum Driver {
     Jwt,
 }
 
+/// What to do about aliases that lead out of a scope.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StrictAliases {
+    /// They are refused, and taken out of the patterns the engine is told. An alias that a scope names in full is meant.
+    #[default]
+    Enforce,
+    /// They are named in the gateway's log, and work.
+    Warn,
+    /// Nobody looks.
+    Off,
+}
+
 /// Connections to the engine that are kept open, for each worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -68,6 +91,10 @@ impl Default for ConnectionPool {
     fn default() -> Self {
         Self { idle: 128, idle_timeout: Span::seconds(45) }
     }
+}
+
+fn default_alias_refresh() -> Span {
+    Span::seconds(5)
 }
 
 fn default_connect_timeout() -> Span {
@@ -94,6 +121,9 @@ impl Upstream {
             && !ca.is_file()
         {
             problems.add("upstream.engine.ca", format!("there is no file `{}`", ca.display()));
+        }
+        if !(Span::seconds(1)..=Span::seconds(60)).contains(&engine.alias_refresh) {
+            problems.add("upstream.engine.alias_refresh", "give a time from `1s` to `60s`");
         }
         if engine.connect_timeout < Span::seconds(1) || engine.response_timeout < Span::seconds(1) {
             problems.add("upstream.engine", "timeouts are at least `1s`");

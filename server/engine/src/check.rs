@@ -1,16 +1,17 @@
 //! Proof on the live cluster that a token gets exactly what it says, and what else is there that could widen one.
 //!
 //! The check works with tokens as the gateway mints them and with two throw-away indices, `<gateway>-check-<random>-in`
-//! and `-out`, which it deletes again. With an administrator's access it also reads the security configuration and the
-//! aliases.
+//! and `-out`, which it deletes again. With an administrator's access it also reads the security configuration.
 
+mod aliases;
 mod environment;
 mod pattern;
 mod probe;
 mod report;
 
+use oauth4os_config::StrictAliases;
 use oauth4os_policy::scope::Clusters;
-use oauth4os_policy::{EngineGrant, Glob, ScopeSet};
+use oauth4os_policy::{Catalog, EngineGrant, Glob, ScopeSet};
 use oauth4os_tokens::clock::Clock;
 
 use crate::client::EngineClient;
@@ -32,6 +33,8 @@ pub struct Check<'a> {
     pub desired: &'a SecurityConfig,
     /// The configured clients and their scopes.
     pub clients: &'a [ClientScopes],
+    /// What the gateway does about aliases that lead out of scopes.
+    pub strict_aliases: StrictAliases,
     /// The time.
     pub clock: &'a dyn Clock,
 }
@@ -58,6 +61,9 @@ impl Check<'_> {
                 probe::enforces_patterns(self, &mut report).await;
             }
             environment::examine(self, &mut report).await;
+            if accepted {
+                aliases::examine(self, &mut report).await;
+            }
         }
         report.ok(
             "append-only",
@@ -70,7 +76,7 @@ impl Check<'_> {
 /// The rights of scopes that are written here.
 fn grant(scopes: &str) -> EngineGrant {
     let scopes = ScopeSet::parse(scopes, &Clusters::default()).unwrap_or_default();
-    EngineGrant::of(&scopes, &[])
+    EngineGrant::of(&scopes, &[], Catalog::none())
 }
 
 #[cfg(test)]

@@ -14,6 +14,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
+use crate::identity::HandedIdentity;
+
 /// How long one request may take. Creating an index waits for its shards.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -205,6 +207,18 @@ impl EngineClient {
         let mut value = HeaderValue::from_str(authorization.expose_secret()).map_err(|_| ClientError::Credentials)?;
         value.set_sensitive(true);
         self.exchange(method, path, body, Some(value)).await
+    }
+
+    /// Sends a request under an identity of the gateway.
+    pub(crate) async fn send_as_identity(
+        &self,
+        identity: &HandedIdentity,
+        method: Method,
+        path: &str,
+    ) -> Result<Answer, ClientError> {
+        let mut value = HeaderValue::from_str(identity.authorization()).map_err(|_| ClientError::Credentials)?;
+        value.set_sensitive(true);
+        self.exchange(method, path, None, Some(value)).await
     }
 
     async fn exchange(

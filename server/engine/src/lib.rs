@@ -8,14 +8,17 @@
 //! - [`security_config`]: the auth domain, the roles and the mappings, as they must be.
 //! - [`setup`]: what is different on a cluster, and how to bring it in line or take it away again.
 //! - [`check`]: whether a live cluster gives a token exactly what it says.
-//! - [`client`]: the HTTP client for both.
+//! - [`catalog`]: what the names of a cluster stand for.
+//! - [`client`]: the HTTP client for all of these.
 
+pub mod catalog;
 pub mod check;
 pub mod client;
 pub mod identity;
 pub mod security_config;
 pub mod setup;
 
+pub use catalog::{CatalogError, CatalogReader};
 pub use client::{AdminCredentials, ClientError, EngineClient};
 pub use identity::{HandedIdentity, Identities, IdentityError};
 pub use security_config::{Naming, SecurityConfig};

@@ -137,6 +137,11 @@ impl ScopeSet {
         self.iter().all(|scope| is_within(scope, allowed, &mut budget).unwrap_or(false))
     }
 
+    /// The names on which the set permits operations of `class`.
+    pub(crate) fn granted(&self, class: Class) -> Vec<Branch<'_>> {
+        self.iter().filter(|scope| scope.grants(class)).flat_map(Scope::branches).collect()
+    }
+
     fn granting(&self, class: Class) -> Option<Vec<&Scope>> {
         let granting: Vec<&Scope> = self.iter().filter(|scope| scope.grants(class)).collect();
         (!granting.is_empty()).then_some(granting)

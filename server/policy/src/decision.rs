@@ -2,6 +2,7 @@
 
 use oauth4os_classify::{Action, Class, Targets};
 
+use crate::catalog::{self, Catalog};
 use crate::cedar::{PrincipalPolicies, Resource, Ruling};
 use crate::containment::TooComplex;
 use crate::coverage::Uncovered;
@@ -22,6 +23,8 @@ pub struct Access<'a> {
     pub targets: &'a Targets,
     /// Whether it reaches hidden indices.
     pub hidden: bool,
+    /// What the cluster's aliases and data streams stand for, to refuse those that lead elsewhere.
+    pub catalog: &'a Catalog,
 }
 
 /// The answer, with what led to it.
@@ -64,6 +67,18 @@ pub enum Refusal {
         operation: String,
         /// The weakest scope that would do.
         needed: String,
+        /// The scopes of the token.
+        held: Quoted,
+    },
+    /// An alias stands for an index that no scope covers.
+    #[error(
+        "the alias {alias} stands for {index}, which the token's {held} does not cover; ask for names that do not take it in, or have it removed"
+    )]
+    LeadsOutside {
+        /// The alias.
+        alias: Quoted,
+        /// An index behind it.
+        index: Quoted,
         /// The scopes of the token.
         held: Quoted,
     },
@@ -120,6 +135,7 @@ impl Refusal {
             Self::Denied { .. } => "operation_denied",
             Self::NoScope => "no_scope",
             Self::Scope { .. } => "scope",
+            Self::LeadsOutside { .. } => "alias",
             Self::Forbidden { .. } => "policy_forbid",
             Self::NotPermitted { .. } => "policy_default",
             Self::PolicyError { .. } => "policy_error",
@@ -202,7 +218,20 @@ fn judge(
                 return ruled.by_policies(&Resource::Mentioned(&expressions));
             }
             ruled.by_scopes(scopes.covers(access.class, &expressions).map_err(uncovered)?);
-            ruled.by_policies(&Resource::Indices(&expressions))
+            ruled.by_policies(&Resource::Indices(&expressions))?;
+            let reached = access.catalog.reached(&expressions);
+            if reached.is_empty() {
+                return Ok(());
+            }
+            if let Some(outside) = catalog::outside(&reached, &scopes.granted(access.class)) {
+                return Err(Refusal::LeadsOutside {
+                    alias: outside.name.into(),
+                    index: (&*outside.index.name).into(),
+                    held: scopes.to_string().as_str().into(),
+                });
+            }
+            // What a policy forbids, it forbids under every name.
+            ruled.by_policies(&Resource::Mentioned(&catalog::behind(&reached)))
         }
     }
 }
@@ -244,7 +273,11 @@ impl Ruled<'_> {
         if result.is_err() {
             self.determining.clear();
         }
-        self.determining.extend(determining.into_iter().map(Determining::Policy));
+        for policy in determining.into_iter().map(Determining::Policy) {
+            if !self.determining.contains(&policy) {
+                self.determining.push(policy);
+            }
+        }
         result
     }
 }

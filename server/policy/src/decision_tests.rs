@@ -15,7 +15,14 @@ fn indices(list: &[&str]) -> Targets {
 }
 
 fn search(targets: &Targets) -> Access<'_> {
-    Access { operation: "search", class: Class::Search, action: Action::Search, targets, hidden: false }
+    Access {
+        operation: "search",
+        class: Class::Search,
+        action: Action::Search,
+        targets,
+        hidden: false,
+        catalog: Catalog::none(),
+    }
 }
 
 fn by_scopes(held: &str, access: &Access<'_>) -> Decision {
@@ -47,7 +54,14 @@ fn scopes_alone_decide_without_policies() {
 #[test]
 fn every_class_has_its_rule() {
     let cluster = Targets::Cluster;
-    let access = |class, action| Access { operation: "x", class, action, targets: &cluster, hidden: false };
+    let access = |class, action| Access {
+        operation: "x",
+        class,
+        action,
+        targets: &cluster,
+        hidden: false,
+        catalog: Catalog::none(),
+    };
     assert!(by_scopes("read:a", &access(Class::Info, Action::Info)).allow);
     assert_eq!(
         sentence(&by_scopes("", &access(Class::Info, Action::Info))),
@@ -135,6 +149,7 @@ fn cluster_state_narrowed_to_an_index_is_no_way_around_a_forbid() {
             action: Action::Monitor,
             targets: &targets,
             hidden: false,
+            catalog: Catalog::none(),
         };
         with_policies(text, held, &access)
     };
@@ -145,6 +160,13 @@ fn cluster_state_narrowed_to_an_index_is_no_way_around_a_forbid() {
         "the policy `own.cedar#2` forbids the agent `my-ai-agent` to monitor `pii-a`"
     );
     let cluster = Targets::Cluster;
-    let info = Access { operation: "info", class: Class::Info, action: Action::Info, targets: &cluster, hidden: false };
+    let info = Access {
+        operation: "info",
+        class: Class::Info,
+        action: Action::Info,
+        targets: &cluster,
+        hidden: false,
+        catalog: Catalog::none(),
+    };
     assert!(with_policies("", "read:a", &info).allow);
 }

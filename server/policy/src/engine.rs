@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use crate::catalog::{Catalog, Rights, Widening};
 use crate::containment::Branch;
 use crate::glob::Glob;
 use crate::scope::{Scope, ScopeSet, Target, Verb};
@@ -17,6 +18,8 @@ use crate::scope::{Scope, ScopeSet, Target, Verb};
 pub enum EngineRole {
     /// Every index action, on the pattern of `o4s_admin`.
     Admin,
+    /// The names of indices, aliases and data streams, and nothing in them: the gateway's own, for its [`Catalog`].
+    Catalog,
     /// Cluster settings and tasks.
     ClusterAdmin,
     /// Templates, pipelines, stored scripts, repositories.
@@ -46,8 +49,9 @@ pub struct EngineGrant {
 
 impl EngineRole {
     /// Every role.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Admin,
+        Self::Catalog,
         Self::ClusterAdmin,
         Self::ClusterManage,
         Self::ClusterMonitor,
@@ -62,6 +66,7 @@ impl EngineRole {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Admin => "oauth4os_admin",
+            Self::Catalog => "oauth4os_catalog",
             Self::ClusterAdmin => "oauth4os_cluster_admin",
             Self::ClusterManage => "oauth4os_cluster_manage",
             Self::ClusterMonitor => "oauth4os_cluster_monitor",
@@ -82,7 +87,7 @@ impl EngineRole {
             Self::Read => Some("o4s_read"),
             Self::Search => Some("o4s_search"),
             Self::Write => Some("o4s_write"),
-            Self::ClusterAdmin | Self::ClusterManage | Self::ClusterMonitor => None,
+            Self::Catalog | Self::ClusterAdmin | Self::ClusterManage | Self::ClusterMonitor => None,
         }
     }
 
@@ -106,19 +111,25 @@ impl EngineRole {
 }
 
 impl EngineGrant {
-    /// What the engine is told of `scopes`, with the `forbidden` names taken out of every pattern.
+    /// The right of the gateway itself to read the names of a cluster.
+    pub fn catalog() -> Self {
+        Self { roles: vec![EngineRole::Catalog], claims: Vec::new() }
+    }
+
+    /// What the engine is told of `scopes`: with the `forbidden` names taken out of every pattern, and every name of
+    /// the catalog that would lead out of what is left.
     ///
     /// Scopes of named clusters do not count ([`ScopeSet::for_cluster`]).
-    pub fn of(scopes: &ScopeSet, forbidden: &[Glob]) -> Self {
-        let mut branches: BTreeMap<EngineRole, Vec<Branch<'_>>> = BTreeMap::new();
-        for scope in scopes.iter().filter(|scope| scope.cluster().is_none()) {
-            if let Some(role) = EngineRole::of(scope) {
-                branches.entry(role).or_default().extend(scope.branches());
-            }
-        }
+    pub fn of(scopes: &ScopeSet, forbidden: &[Glob], catalog: &Catalog) -> Self {
+        let branches = by_role(scopes);
         let claims = branches
             .iter()
-            .filter_map(|(role, branches)| Some((role.claim()?, java_regex(branches, forbidden)?)))
+            .filter_map(|(role, branches)| {
+                let excluded = catalog.widening(Rights { granted: branches, forbidden });
+                let excluded = excluded.iter().map(|widening| Glob::new(widening.name));
+                let forbidden: Vec<Glob> = forbidden.iter().cloned().chain(excluded).collect();
+                Some((role.claim()?, java_regex(branches, &forbidden)?))
+            })
             .collect();
         Self { roles: branches.into_keys().collect(), claims }
     }
@@ -128,6 +139,28 @@ impl EngineGrant {
         let claim = role.claim()?;
         self.claims.iter().find(|(name, _)| *name == claim).map(|(_, pattern)| pattern.as_str())
     }
+}
+
+/// Every alias that would lead a token of these scopes to an index it is not meant to reach, each name once.
+pub fn leading_out<'c>(scopes: &ScopeSet, forbidden: &[Glob], catalog: &'c Catalog) -> Vec<Widening<'c>> {
+    let mut found: Vec<Widening<'c>> = Vec::new();
+    for granted in by_role(scopes).values().filter(|granted| !granted.is_empty()) {
+        let widening = catalog.widening(Rights { granted, forbidden });
+        let new = widening.into_iter().filter(|new| !found.iter().any(|known| known.name == new.name));
+        found.extend(new.collect::<Vec<_>>());
+    }
+    found
+}
+
+/// The names each role is bound to.
+fn by_role(scopes: &ScopeSet) -> BTreeMap<EngineRole, Vec<Branch<'_>>> {
+    let mut branches: BTreeMap<EngineRole, Vec<Branch<'_>>> = BTreeMap::new();
+    for scope in scopes.iter().filter(|scope| scope.cluster().is_none()) {
+        if let Some(role) = EngineRole::of(scope) {
+            branches.entry(role).or_default().extend(scope.branches());
+        }
+    }
+    branches
 }
 
 /// One `/regex/` that matches exactly the names of the branches that are not forbidden.

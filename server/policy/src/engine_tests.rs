@@ -7,7 +7,7 @@ use crate::scope::Clusters;
 fn grant(scopes: &str, forbidden: &[&str]) -> EngineGrant {
     let scopes = ScopeSet::parse(scopes, &Clusters::from_iter(["staging"])).unwrap();
     let forbidden: Vec<Glob> = forbidden.iter().map(|pattern| Glob::with_dots(pattern)).collect();
-    EngineGrant::of(&scopes, &forbidden)
+    EngineGrant::of(&scopes, &forbidden, &Catalog::default())
 }
 
 fn claims(scopes: &str) -> Vec<(&'static str, String)> {
@@ -38,7 +38,7 @@ fn roles_follow_verbs() {
     assert_eq!(grant.pattern(EngineRole::Search), Some("/(?:c)/"));
     assert_eq!(grant.pattern(EngineRole::Read), None);
     assert_eq!(grant.pattern(EngineRole::ClusterMonitor), None);
-    assert_eq!(EngineGrant::of(&ScopeSet::default(), &[]), EngineGrant::default());
+    assert_eq!(EngineGrant::of(&ScopeSet::default(), &[], &Catalog::default()), EngineGrant::default());
     let names: std::collections::BTreeSet<&str> = EngineRole::ALL.into_iter().map(EngineRole::name).collect();
     assert_eq!(names.len(), EngineRole::ALL.len());
 }
@@ -60,7 +60,7 @@ proptest! {
             .collect();
         let Ok(scopes) = ScopeSet::parse(&text.join(" "), &Clusters::default()) else { return Ok(()) };
         let forbidden: Vec<Glob> = forbidden.iter().map(|pattern| Glob::with_dots(pattern)).collect();
-        let grant = EngineGrant::of(&scopes, &forbidden);
+        let grant = EngineGrant::of(&scopes, &forbidden, &Catalog::default());
         let pattern = grant.pattern(EngineRole::Read).unwrap();
         let is_substituted = pattern.contains("${");
         prop_assert!(!is_substituted);

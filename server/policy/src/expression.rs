@@ -126,6 +126,17 @@ impl Expressions {
         Ok(read)
     }
 
+    /// Names of indices that are there, each with the text it is shown as; how many there are does not depend on the
+    /// request, so nothing is limited.
+    pub(crate) fn of_names<'n>(names: impl IntoIterator<Item = (String, &'n str)>) -> Self {
+        let mut read = Self { texts: Vec::new(), sequence: Sequence::default() };
+        for (text, name) in names {
+            read.texts.push(text);
+            read.sequence.include(Glob::new(name));
+        }
+        read
+    }
+
     /// Each inclusion with the names it stands for.
     pub fn iter(&self) -> impl Iterator<Item = Requested<'_>> {
         self.texts.iter().zip(self.sequence.branches()).map(|(text, names)| Requested { text, names })

@@ -2,9 +2,10 @@
 //!
 //! The way of a decision: the request's index expressions are read into the set of names they stand for
 //! ([`expression`]), the token's scopes must contain that set ([`scope`], [`containment`]), and the operator's Cedar
-//! policies, if there are any, must permit it ([`cedar`]). [`decide`] does all of it. [`engine`] turns the same scopes
+//! policies, if there are any, must permit it ([`cedar`]). Aliases and data streams must not lead elsewhere ([`catalog`]). [`decide`] does all of it. [`engine`] turns the same scopes
 //! into what the engine is told to enforce.
 
+pub mod catalog;
 pub mod cedar;
 pub mod containment;
 mod coverage;
@@ -15,6 +16,7 @@ pub mod glob;
 pub mod principal;
 pub mod scope;
 
+pub use catalog::Catalog;
 pub use cedar::{Policies, PolicyError, PolicyErrors, PolicyFile, PrincipalPolicies};
 pub use coverage::Uncovered;
 pub use decision::{Access, Decision, Determining, Refusal, decide};

@@ -4,7 +4,7 @@
 
 use oauth4os_classify::{Action, Class, Targets};
 use oauth4os_policy::{
-    Access, Clusters, Decision, Determining, Policies, PolicyFile, Principal, PrincipalKind, ScopeSet, decide,
+    Access, Catalog, Clusters, Decision, Determining, Policies, PolicyFile, Principal, PrincipalKind, ScopeSet, decide,
 };
 
 const RFC: &str = include_str!("rfc.cedar");
@@ -14,7 +14,7 @@ fn ask(kind: PrincipalKind, id: &str, groups: &[&str], class: Class, action: Act
     let principal = Principal { id: id.to_owned(), kind, groups: groups.iter().map(ToString::to_string).collect() };
     let scopes = ScopeSet::parse("admin:* admin:cluster", &Clusters::default()).unwrap();
     let targets = Targets::Indices(indices.iter().map(ToString::to_string).collect());
-    let access = Access { operation: "op", class, action, targets: &targets, hidden: false };
+    let access = Access { operation: "op", class, action, targets: &targets, hidden: false, catalog: Catalog::none() };
     decide(&principal, &scopes, &policies.for_principal(&principal), &access)
 }
 

@@ -96,6 +96,7 @@ fn check(
         }
         session.revocation_generation.set(revocation_generation);
     }
+    session.go_by(&worker.shared.names.load());
     Ok(session)
 }
 

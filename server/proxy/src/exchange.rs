@@ -12,6 +12,7 @@ use crate::body::RequestBody;
 use crate::connection::{ClientGone, Connection, Next};
 use crate::forward::Forward;
 use crate::gate::Gate;
+use crate::identity::NoIdentity;
 use crate::own;
 use crate::record::{Exchange, Stop};
 use crate::refusal::Refusal;
@@ -91,7 +92,8 @@ impl Exchange {
             (Gate::new(self, &session, operation, head, worker.shared.limits.inspected_body.as_usize())?, may_repeat)
         };
         let identity = worker.shared.identities.of(&session, self.time).map_err(|error| match error {
-            IdentityError::NoRight => Refusal::forbidden(error.to_string(), None),
+            NoIdentity::NamesUnknown => Refusal::unavailable(error.to_string()),
+            NoIdentity::Driver(IdentityError::NoRight) => Refusal::forbidden(error.to_string(), None),
             _ => Refusal::internal(format!("no identity could be made for the engine: {error}")),
         })?;
         Forward { exchange: self, connection, head, body, gate, identity: &identity, may_repeat }.run().await

@@ -14,6 +14,7 @@ use crate::buffers::{Buffer, poll_read_into};
 use crate::connection::{Connection, Next};
 use crate::fields::{ConnectionOptions, is_removed_from_request};
 use crate::gate::Gate;
+use crate::names;
 use crate::pool::{EngineConnection, Sent};
 use crate::record::{Exchange, Stop};
 use crate::refusal::Refusal;
@@ -188,6 +189,10 @@ impl Forward<'_, '_> {
             relay::wait(self.connection, &mut engine).await.map_err(|none| self.no_answer(none))?;
         } else {
             started.map_err(|none| self.no_answer(none))?;
+        }
+        // Whoever is told that an alias was made or moved may rely on it that the gateway knows.
+        if self.exchange.operation.as_ref().is_some_and(|operation| names::are_changed_by(operation.name)) {
+            self.connection.worker.shared.names.refresh().await;
         }
         relay::Relay { exchange: self.exchange, connection: self.connection, engine, head: self.head, upload }
             .run()

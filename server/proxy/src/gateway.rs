@@ -18,6 +18,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::control::ControlPlane;
 use crate::identity::Identities;
+use crate::names::Names;
 use crate::pool::Pool;
 use crate::revocation::Revocations;
 use crate::serve;
@@ -43,6 +44,8 @@ pub struct Setup {
     pub engine_tls: Arc<rustls::ClientConfig>,
     /// Makes the identities the engine is handed.
     pub identities: IdentityDriver,
+    /// The names of the engine's indices; kept up to date by the control plane.
+    pub names: Arc<Names>,
     /// The first snapshot.
     pub snapshot: Snapshot,
     /// Tokens that are revoked; shared with the control plane.
@@ -106,6 +109,7 @@ impl Gateway {
             snapshot: ArcSwap::from_pointee(setup.snapshot),
             revocations: setup.revocations,
             identities: Identities::new(setup.identities),
+            names: setup.names,
             control: setup.control,
             metrics: setup.metrics,
             audit: setup.audit,

@@ -16,7 +16,24 @@ const SWEEP_AT: usize = 4_096;
 /// number of tokens and workers.
 pub(crate) struct Identities {
     driver: Driver,
-    made: Mutex<HashMap<(String, String), Arc<HandedIdentity>>>,
+    made: Mutex<HashMap<(String, String), Made>>,
+}
+
+/// An identity and what it was made of.
+struct Made {
+    /// Of the names the grant was made with.
+    generation: u64,
+    grant: EngineGrant,
+    identity: Arc<HandedIdentity>,
+}
+
+/// No identity, and so no request.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NoIdentity {
+    #[error("the names of the engine's indices and aliases are not known at the moment; try again shortly")]
+    NamesUnknown,
+    #[error(transparent)]
+    Driver(#[from] IdentityError),
 }
 
 impl Identities {
@@ -25,7 +42,7 @@ impl Identities {
     }
 
     /// The identity for a session. Without one there is no request: the caller must not forward anything on an error.
-    pub(crate) fn of(&self, session: &Session, now: UnixTime) -> Result<Arc<HandedIdentity>, IdentityError> {
+    pub(crate) fn of(&self, session: &Session, now: UnixTime) -> Result<Arc<HandedIdentity>, NoIdentity> {
         let mut kept = session.identity.borrow_mut();
         if let Some(identity) = kept.as_ref()
             && now < identity.renew_at
@@ -37,23 +54,34 @@ impl Identities {
         Ok(identity)
     }
 
-    fn shared(&self, session: &Session, now: UnixTime) -> Result<Arc<HandedIdentity>, IdentityError> {
+    fn shared(&self, session: &Session, now: UnixTime) -> Result<Arc<HandedIdentity>, NoIdentity> {
         let client = &session.client;
         let key = (client.principal.id.clone(), session.scopes.to_string());
+        let names = session.names();
+        let Some(catalog) = &names.catalog else {
+            return Err(NoIdentity::NamesUnknown);
+        };
         // Held while signing, which takes less than a millisecond: another worker with the same need waits for the
         // result instead of making a second one.
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(identity) = made.get(&key)
-            && now < identity.renew_at
+        let known = made.get_mut(&key).filter(|made| now < made.identity.renew_at);
+        if let Some(made) = &known
+            && made.generation == names.generation
         {
-            return Ok(Arc::clone(identity));
+            return Ok(Arc::clone(&made.identity));
         }
-        let grant = EngineGrant::of(&session.scopes, client.policies.forbidden_everywhere());
+        let grant = EngineGrant::of(&session.scopes, client.policies.forbidden_everywhere(), catalog);
+        if let Some(made) = known
+            && made.grant == grant
+        {
+            made.generation = names.generation;
+            return Ok(Arc::clone(&made.identity));
+        }
         let identity = Arc::new(self.driver.hand_over(&client.principal.id, &grant, None, now)?);
         if made.len() >= SWEEP_AT {
-            made.retain(|_, identity| now < identity.renew_at);
+            made.retain(|_, made| now < made.identity.renew_at);
         }
-        made.insert(key, Arc::clone(&identity));
+        made.insert(key, Made { generation: names.generation, grant, identity: Arc::clone(&identity) });
         Ok(identity)
     }
 }

@@ -6,7 +6,7 @@
 //! became of it is recorded (`record`). Own endpoints go to the control plane (`own`, `control`).
 //!
 //! Nothing here queries a database or waits for one: what the control plane knows comes in as a [`Snapshot`] and as
-//! [`Revocations`], what is to be written goes out through bounded channels.
+//! [`Revocations`] and [`Names`], what is to be written goes out through bounded channels.
 
 mod authenticate;
 mod body;
@@ -21,6 +21,7 @@ mod gate;
 mod gateway;
 mod identity;
 mod limit;
+mod names;
 mod own;
 mod pool;
 mod record;
@@ -36,5 +37,6 @@ mod worker;
 
 pub use control::{ControlPlane, Origin};
 pub use gateway::{Gateway, GatewayError, Setup};
+pub use names::{Look, Names};
 pub use revocation::Revocations;
 pub use snapshot::Snapshot;

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use oauth4os_classify::{Action, Class, Operation, Targets};
 use oauth4os_engine::HandedIdentity;
-use oauth4os_policy::{Access, Decision, ScopeSet, decide};
+use oauth4os_policy::{Access, Catalog, Decision, ScopeSet, decide};
 use oauth4os_tokens::clock::UnixTime;
 
+use crate::names::Known;
 use crate::snapshot::GatewayClient;
 
 /// Decisions a session remembers. A token is mostly used for a handful of operations again and again.
@@ -28,6 +29,8 @@ pub(crate) struct Session {
     /// The generation of revocations under which the token was last found valid.
     pub(crate) revocation_generation: Cell<u64>,
     pub(crate) identity: RefCell<Option<Arc<HandedIdentity>>>,
+    /// The names decisions and identity were made with.
+    names: RefCell<Arc<Known>>,
     decisions: RefCell<Decisions>,
 }
 
@@ -79,8 +82,23 @@ impl Session {
             snapshot_generation,
             revocation_generation: Cell::new(revocation_generation),
             identity: RefCell::new(None),
+            names: RefCell::default(),
             decisions: RefCell::new(Decisions::default()),
         }
+    }
+
+    /// Decides by these names from here on.
+    pub(crate) fn go_by(&self, names: &Arc<Known>) {
+        if self.names.borrow().generation != names.generation {
+            *self.names.borrow_mut() = Arc::clone(names);
+            self.identity.take();
+            self.decisions.take();
+        }
+    }
+
+    /// The names it goes by.
+    pub(crate) fn names(&self) -> Arc<Known> {
+        Arc::clone(&self.names.borrow())
     }
 
     /// Decides on an operation as a whole: every right it needs on its own targets.
@@ -117,7 +135,10 @@ impl Session {
         if let Some((_, decided)) = known {
             return Rc::clone(decided);
         }
-        let access = Access { operation, class, action, targets, hidden };
+        let names = self.names.borrow();
+        // While nothing is known nothing is forwarded: there is no identity.
+        let catalog = names.catalog.as_deref().unwrap_or_else(|| Catalog::none());
+        let access = Access { operation, class, action, targets, hidden, catalog };
         let decision = decide(&self.client.principal, &self.scopes, &self.client.policies, &access);
         let decided = Rc::new(Decided::from(decision));
         let question = Question { operation, class, action, targets: targets.clone(), hidden };
@@ -180,6 +201,7 @@ mod tests {
 
     use super::*;
     use crate::limit::Limiter;
+    use crate::names::Names;
 
     fn decide(scopes: &str, method: &str, target: &str) -> Rc<Decided> {
         let principal = Principal { id: "app".to_owned(), kind: PrincipalKind::Client, groups: Vec::new() };
@@ -192,6 +214,7 @@ mod tests {
         let held = ScopeSet::parse(scopes, &Clusters::default()).expect("scopes");
         let session =
             Session::new(Arc::new(client), "t".to_owned(), held, scopes.to_owned(), UnixTime::from_secs(1), 0, 0);
+        session.go_by(&Names::unguarded().load());
         session.decide(&oauth4os_classify::classify(method, target).expect("an operation"))
     }
 

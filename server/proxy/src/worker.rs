@@ -19,6 +19,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::control::ControlPlane;
 use crate::identity::Identities;
+use crate::names::Names;
 use crate::pool::Pool;
 use crate::revocation::Revocations;
 use crate::session::Session;
@@ -37,6 +38,7 @@ pub(crate) struct Shared {
     pub(crate) snapshot: ArcSwap<Snapshot>,
     pub(crate) revocations: Arc<Revocations>,
     pub(crate) identities: Identities,
+    pub(crate) names: Arc<Names>,
     pub(crate) control: ControlPlane,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) audit: Audit,

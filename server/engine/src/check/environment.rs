@@ -1,22 +1,21 @@
 //! What stands around the gateway's roles and could widen a token: read with an administrator's access.
 
-use oauth4os_policy::scope::{Scope, Target};
 use reqwest::Method;
 use serde_json::Value;
 
+use super::Check;
 use super::pattern::{Reach, matches, matches_some};
 use super::probe::escape;
 use super::report::Report;
-use super::{Check, ClientScopes};
 use crate::security_config::Naming;
 use crate::setup::{Live, order};
 
-/// Looks at the security configuration and the aliases.
+/// Looks at the security configuration.
 pub(super) async fn examine(check: &Check<'_>, report: &mut Report) {
     let Some(admin) = check.admin else {
         report.not_checked(
             "configuration",
-            "role mappings, auth domains and aliases that could widen a token: give the administrator's access with `--admin-cert` and `--admin-key`, or `--admin-user` and `--admin-password-file`",
+            "role mappings and auth domains that could widen a token: give the administrator's access with `--admin-cert` and `--admin-key`, or `--admin-user` and `--admin-password-file`",
         );
         return;
     };
@@ -29,7 +28,6 @@ pub(super) async fn examine(check: &Check<'_>, report: &mut Report) {
         }
         Err(error) => report.failure("configuration", error.to_string()),
     }
-    aliases(check, report).await;
 }
 
 /// Whether the gateway's own part is as `engine setup` makes it.
@@ -186,76 +184,4 @@ async fn cache_minutes(check: &Check<'_>) -> Option<String> {
     ["transient", "persistent", "defaults"]
         .iter()
         .find_map(|level| answer.body.get(level)?.get(setting)?.as_str().map(str::to_owned))
-}
-
-/// An alias whose own name matches a scope grants its members, wherever they are.
-async fn aliases(check: &Check<'_>, report: &mut Report) {
-    let Some(admin) = check.admin else { return };
-    let answer = admin.send(Method::GET, "/_alias?expand_wildcards=all", None).await;
-    let answer = match answer.and_then(crate::client::Answer::success) {
-        Ok(answer) => answer,
-        Err(error) => return report.failure("aliases", error.to_string()),
-    };
-    let mut found_any = false;
-    for client in check.clients {
-        for scope in client.scopes.iter() {
-            for (alias, member) in widening(&answer.body, scope) {
-                found_any = true;
-                let (alias, member) = (escape(&alias), escape(&member));
-                report.warning(
-                    "aliases",
-                    format!(
-                        "`{scope}` of the client `{}` matches the alias `{alias}`, whose member `{member}` it does not match: the engine lets the token reach `{member}` by both names; rename the alias, or write `{scope},-{alias}`",
-                        escape(&client.client)
-                    ),
-                );
-            }
-        }
-        for (alias, member) in around_forbid(&answer.body, client) {
-            found_any = true;
-            let (alias, member) = (escape(&alias), escape(&member));
-            report.warning(
-                "aliases",
-                format!(
-                    "the policies forbid `{member}` to the client `{}`, but not the alias `{alias}` it is a member of, which its scopes match: the engine lets the token reach `{member}` by both names; forbid `{alias}` too, or take it out of the scopes",
-                    escape(&client.client)
-                ),
-            );
-        }
-    }
-    if !found_any {
-        let scopes: usize = check.clients.iter().map(|client| client.scopes.len()).sum();
-        report.ok(
-            "aliases",
-            format!("no alias leads out of the {scopes} scopes of {} configured clients", check.clients.len()),
-        );
-    }
-}
-
-/// Aliases that a client's scopes match and its policies do not forbid, with a member that they do.
-pub(super) fn around_forbid(aliases: &Value, client: &ClientScopes) -> Vec<(String, String)> {
-    let is_forbidden = |name: &str| client.forbidden.iter().any(|pattern| pattern.matches(name));
-    let is_in_scope = |name: &str| {
-        client.scopes.iter().any(|scope| matches!(scope.target(), Target::Indices(sequence) if sequence.matches(name)))
-    };
-    let mut found = Vec::new();
-    for (index, about) in aliases.as_object().into_iter().flatten().filter(|(index, _)| is_forbidden(index)) {
-        let names = about.get("aliases").and_then(Value::as_object).into_iter().flatten().map(|(name, _)| name);
-        let around = names.filter(|name| is_in_scope(name) && !is_forbidden(name));
-        found.extend(around.map(|name| (name.clone(), index.clone())));
-    }
-    found
-}
-
-/// Aliases that match the scope, with a member that does not.
-pub(super) fn widening(aliases: &Value, scope: &Scope) -> Vec<(String, String)> {
-    let Target::Indices(sequence) = scope.target() else { return Vec::new() };
-    let mut found = Vec::new();
-    for (index, about) in aliases.as_object().into_iter().flatten() {
-        let names = about.get("aliases").and_then(Value::as_object).into_iter().flatten().map(|(name, _)| name);
-        if !sequence.matches(index) {
-            found.extend(names.filter(|name| sequence.matches(name)).map(|name| (name.clone(), index.clone())));
-        }
-    }
-    found
 }

@@ -2,8 +2,8 @@ use std::sync::LazyLock;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use oauth4os_policy::ScopeSet;
 use oauth4os_policy::scope::Clusters;
+use oauth4os_policy::{Catalog, ScopeSet};
 use oauth4os_tokens::keys::Algorithm;
 use serde_json::{Value, json};
 
@@ -22,7 +22,7 @@ fn identities() -> Identities {
 }
 
 fn grant(scopes: &str) -> EngineGrant {
-    EngineGrant::of(&ScopeSet::parse(scopes, &Clusters::default()).unwrap(), &[])
+    EngineGrant::of(&ScopeSet::parse(scopes, &Clusters::default()).unwrap(), &[], Catalog::none())
 }
 
 fn parts(identity: &HandedIdentity) -> (Value, Value) {

@@ -135,6 +135,9 @@ const CLUSTER_ADMIN: &[&str] = &[
 /// Everything on an index; system indices stay closed to it, as the plugin guards them itself.
 const ADMIN: &[&str] = &["indices:*"];
 
+/// What every name stands for: one action, on every index.
+const CATALOG: &[&str] = &["indices:admin/resolve/index"];
+
 /// The role as the REST API takes it.
 pub(super) fn body(role: EngineRole) -> Value {
     let (cluster, index): (&[&[&str]], &[&[&str]]) = match role {
@@ -144,13 +147,16 @@ pub(super) fn body(role: EngineRole) -> Value {
         EngineRole::Monitor => (&[MAIN, MONITOR_OUTER], &[MONITOR, METADATA]),
         EngineRole::Manage => (&[MAIN, MONITOR_OUTER], &[MANAGE, MONITOR, METADATA]),
         EngineRole::Admin => (&[MAIN, MONITOR_OUTER, SEARCH_OUTER, GET_OUTER, WRITE_OUTER], &[ADMIN]),
+        EngineRole::Catalog => (&[CATALOG], &[CATALOG]),
         EngineRole::ClusterMonitor => (&[CLUSTER_MONITOR], &[]),
         EngineRole::ClusterManage => (&[CLUSTER_MONITOR, CLUSTER_MANAGE], &[]),
         EngineRole::ClusterAdmin => (&[CLUSTER_MONITOR, CLUSTER_MANAGE, CLUSTER_ADMIN], &[]),
     };
-    let indices = role
-        .claim()
-        .map(|claim| json!({"index_patterns": [format!("${{attr.jwt.{claim}}}")], "allowed_actions": sorted(index)}));
+    let pattern = match role {
+        EngineRole::Catalog => Some("*".to_owned()),
+        _ => role.claim().map(|claim| format!("${{attr.jwt.{claim}}}")),
+    };
+    let indices = pattern.map(|pattern| json!({"index_patterns": [pattern], "allowed_actions": sorted(index)}));
     json!({
         "description": OWNER,
         "cluster_permissions": sorted(cluster),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use oauth4os_config::StrictAliases;
 use oauth4os_engine::check::{Check, ClientScopes, Report, Severity};
 use oauth4os_engine::setup::{self, Object};
 use oauth4os_engine::{AdminCredentials, EngineClient, SecurityConfig};
@@ -131,6 +132,7 @@ async fn check(gateway: &Gateway, admin: bool, scopes: &[&str]) -> Report {
         identities: &gateway.identities,
         desired: &gateway.desired,
         clients: &clients,
+        strict_aliases: StrictAliases::Enforce,
         clock: &SystemClock,
     };
     check.run().await
@@ -183,7 +185,7 @@ async fn check_finds_what_would_widen_a_token() {
         assert!(warnings[0].contains("`users: oauth4os-test-wide:*`"), "{report}");
         assert!(warnings[1].contains("`backend_roles: *-wide_read`"), "{report}");
         assert!(
-            warnings[2].contains("`oauth4os-test-wide-logs-sneaky`, whose member `oauth4os-test-wide-pii`"),
+            warnings[2].starts_with("`oauth4os-test-wide-logs-sneaky` is inside the scopes of the client `agent` and stands for `oauth4os-test-wide-pii`"),
             "{report}"
         );
         let failures = sentences(Severity::Failure);

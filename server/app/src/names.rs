@@ -1,0 +1,128 @@
+//! Keeps the data plane's knowledge of the engine's names up to date.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use oauth4os_config::{Engine, StrictAliases};
+use oauth4os_engine::CatalogReader;
+use oauth4os_engine::check::ClientScopes;
+use oauth4os_policy::Catalog;
+use oauth4os_policy::engine::leading_out;
+use oauth4os_proxy::Names;
+use oauth4os_tokens::clock::Clock;
+use tokio::runtime::Runtime;
+
+/// For how long what was read goes on to count while the engine does not say anything new. One that says nothing for so
+/// long serves nobody.
+const GOOD_FOR: Duration = Duration::from_secs(60);
+
+/// What is known at first: nothing, or, where nobody looks, that all is well.
+pub(crate) fn at_first(engine: &Engine) -> Arc<Names> {
+    if engine.strict_aliases == StrictAliases::Off {
+        tracing::warn!(
+            "nobody looks at aliases (`upstream.engine.strict_aliases: off`): whoever may add one can widen a token"
+        );
+        return Arc::new(Names::unguarded());
+    }
+    Arc::new(Names::unknown())
+}
+
+/// Reads the names of `engine` once, then again and again. When this returns, they are known, if the engine answers.
+pub(crate) fn watch(
+    names: &Arc<Names>,
+    engine: &Engine,
+    reader: CatalogReader,
+    clients: Vec<ClientScopes>,
+    clock: Arc<dyn Clock>,
+    control: &Runtime,
+) {
+    if engine.strict_aliases == StrictAliases::Off {
+        return;
+    }
+    let mut watch = Watch {
+        enforced: engine.strict_aliases == StrictAliases::Enforce,
+        reader,
+        clients,
+        clock,
+        names: Arc::clone(names),
+        last_good: Instant::now(),
+        last_problem: None,
+        named: HashSet::new(),
+    };
+    control.block_on(watch.look());
+    let every = engine.alias_refresh.as_duration();
+    control.spawn(async move {
+        loop {
+            // A look that is asked for takes the place of the regular one.
+            let _ = tokio::time::timeout(every, watch.names.wanted()).await;
+            watch.look().await;
+        }
+    });
+}
+
+struct Watch {
+    /// Otherwise the aliases are only named.
+    enforced: bool,
+    reader: CatalogReader,
+    clients: Vec<ClientScopes>,
+    clock: Arc<dyn Clock>,
+    names: Arc<Names>,
+    last_good: Instant,
+    /// Said already.
+    last_problem: Option<String>,
+    /// Clients and aliases that were named already and are still there.
+    named: HashSet<(String, String)>,
+}
+
+impl Watch {
+    async fn look(&mut self) {
+        let look = self.names.begin();
+        match self.reader.read(self.clock.now()).await {
+            Ok(catalog) => {
+                if self.last_problem.take().is_some() {
+                    tracing::info!("the names of the engine's indices and aliases are known again");
+                }
+                self.last_good = Instant::now();
+                self.name(&catalog);
+                self.names.finish(&look, Some(if self.enforced { catalog } else { Catalog::default() }));
+            }
+            Err(error) => {
+                self.say(error.to_string());
+                if self.last_good.elapsed() > GOOD_FOR {
+                    self.names.finish(&look, None);
+                } else {
+                    self.names.give_up(&look);
+                }
+            }
+        }
+    }
+
+    /// Names the aliases that lead out of what the configured clients may, each once.
+    fn name(&mut self, catalog: &Catalog) {
+        let mut present = HashSet::new();
+        for client in &self.clients {
+            for leading in leading_out(&client.scopes, &client.forbidden, catalog) {
+                let key = (client.client.clone(), leading.name.to_owned());
+                if !self.named.contains(&key) {
+                    tracing::warn!(
+                        client = client.client,
+                        alias = leading.name,
+                        index = &*leading.index.name,
+                        refused = self.enforced,
+                        "an alias inside a client's scopes stands for an index the client is not meant to reach"
+                    );
+                }
+                present.insert(key);
+            }
+        }
+        self.named = present;
+    }
+
+    fn say(&mut self, problem: String) {
+        if self.last_problem.as_ref() != Some(&problem) {
+            tracing::warn!(problem, "the names of the engine's indices and aliases cannot be read");
+            self.last_problem = Some(problem);
+        }
+    }
+}

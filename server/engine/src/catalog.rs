@@ -1,0 +1,139 @@
+//! What the names of a cluster stand for, read under an identity of the gateway's own that may do nothing else.
+
+use oauth4os_policy::catalog::Index;
+use oauth4os_policy::{Catalog, EngineGrant};
+use oauth4os_tokens::clock::UnixTime;
+use reqwest::Method;
+use serde::Deserialize;
+use tokio::sync::Mutex;
+
+use crate::client::{ClientError, EngineClient};
+use crate::identity::{HandedIdentity, Identities, IdentityError};
+
+/// The name of the gateway itself, behind the prefix of its users.
+const SUBJECT: &str = "_gateway";
+
+/// Every index, open or closed, hidden or not, with its aliases and its data stream.
+const PATH: &str = "/_resolve/index/*?expand_wildcards=all";
+
+/// Reads the catalog of one cluster.
+#[derive(Debug)]
+pub struct CatalogReader {
+    engine: EngineClient,
+    identities: Identities,
+    identity: Mutex<Option<HandedIdentity>>,
+}
+
+/// The catalog could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogError {
+    /// The engine was not set up for it.
+    #[error(
+        "the engine does not let the gateway read the names of its indices ({reason}): bring it up to date with `oauth4os engine setup --apply`"
+    )]
+    NotAllowed {
+        /// What the engine says.
+        reason: String,
+    },
+    /// Not what the API promises.
+    #[error("the engine's list of names cannot be read: {0}")]
+    Answer(String),
+    /// No identity for the gateway.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// No answer.
+    #[error(transparent)]
+    Engine(#[from] ClientError),
+}
+
+impl CatalogReader {
+    /// A reader of the cluster behind `engine`, which needs no identity of its own.
+    #[must_use]
+    pub fn new(engine: EngineClient, identities: Identities) -> Self {
+        Self { engine, identities, identity: Mutex::new(None) }
+    }
+
+    /// Asks the engine.
+    ///
+    /// # Errors
+    /// [`CatalogError`]: what was read before is then as good as it was.
+    pub async fn read(&self, now: UnixTime) -> Result<Catalog, CatalogError> {
+        let mut identity = self.identity.lock().await;
+        let identity = self.current(&mut identity, now)?;
+        let answer = self.engine.send_as_identity(identity, Method::GET, PATH).await?;
+        match answer.status.as_u16() {
+            200 => {}
+            401 | 403 => return Err(CatalogError::NotAllowed { reason: answer.reason() }),
+            _ => return Err(answer.refused().into()),
+        }
+        let names = Names::deserialize(&answer.body).map_err(|error| CatalogError::Answer(error.to_string()))?;
+        Ok(names.into_catalog())
+    }
+
+    fn current<'i>(
+        &self,
+        kept: &'i mut Option<HandedIdentity>,
+        now: UnixTime,
+    ) -> Result<&'i HandedIdentity, IdentityError> {
+        let is_good = kept.as_ref().is_some_and(|identity| !identity.is_due(now));
+        if !is_good {
+            *kept = None;
+        }
+        match kept {
+            Some(identity) => Ok(identity),
+            None => Ok(kept.insert(self.identities.hand_over(SUBJECT, &EngineGrant::catalog(), None, now)?)),
+        }
+    }
+}
+
+/// The engine's answer to `_resolve/index`.
+#[derive(Debug, Deserialize)]
+struct Names {
+    indices: Vec<NamedIndex>,
+    /// Not read, but an answer without it is none of this API.
+    #[serde(rename = "aliases")]
+    _aliases: Vec<serde::de::IgnoredAny>,
+    #[serde(rename = "data_streams")]
+    _data_streams: Vec<serde::de::IgnoredAny>,
+}
+
+#[derive(Debug, Deserialize)]
+struct NamedIndex {
+    name: Box<str>,
+    #[serde(default)]
+    aliases: Vec<Box<str>>,
+    #[serde(default)]
+    data_stream: Option<Box<str>>,
+}
+
+impl Names {
+    fn into_catalog(self) -> Catalog {
+        Catalog::new(self.indices.into_iter().map(|index| Index {
+            name: index.name,
+            data_stream: index.data_stream,
+            aliases: index.aliases,
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_engines_answer_is_read() {
+        let answer = serde_json::json!({
+            "indices": [
+                {"name": "logs-app-1", "aliases": ["logs-all"], "attributes": ["open"]},
+                {"name": ".ds-logs-stream-000001", "attributes": ["hidden", "open"], "data_stream": "logs-stream"},
+                {"name": "plain", "attributes": ["open"]},
+            ],
+            "aliases": [{"name": "logs-all", "indices": ["logs-app-1"]}],
+            "data_streams": [{"name": "logs-stream", "backing_indices": [".ds-logs-stream-000001"], "timestamp_field": "@timestamp"}],
+        });
+        assert_eq!(Names::deserialize(&answer).unwrap().into_catalog().len(), 2);
+        for answer in [serde_json::json!({}), serde_json::json!({"indices": []}), serde_json::Value::Null] {
+            assert!(Names::deserialize(&answer).is_err(), "{answer}");
+        }
+    }
+}
