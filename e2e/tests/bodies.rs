@@ -172,6 +172,25 @@ fn shards_are_explained_and_moved_by_those_who_run_the_cluster() {
     refused(&gateway.with("reader").post("/_cluster/allocation/explain").json(&shard).send(), "monitor:cluster");
 }
 
+#[test]
+fn a_forbid_on_an_index_holds_where_only_the_body_names_it() {
+    let forbid = "permit(principal, action, resource);\nforbid(principal, action, resource in Index::\"pii-*\");\n";
+    let gateway = Gateway::start(settings().policies(forbid));
+    let shard = |index: &str| json!({"index": index, "shard": 0, "primary": true});
+    let step = |index: &str| json!({"commands": [{"cancel": {"index": index, "shard": 0, "node": "no-such-node"}}]});
+    let operator = gateway.with("operator");
+    for (target, body) in [
+        ("/_cluster/allocation/explain", shard("pii-customers")),
+        ("/_cluster/reroute?dry_run=true", step("pii-customers")),
+    ] {
+        let answer = operator.post(target).json(&body).expect(403);
+        assert!(answer.text().contains("forbids the client `operator`"), "{}", answer.text());
+    }
+    operator.post("/_cluster/allocation/explain").json(&shard(&an_index())).expect(200);
+    let copy = json!({"source": {"index": "pii-customers"}, "dest": {"index": format!("{PREFIX}-forbidden")}});
+    gateway.with("copier").post("/_reindex").json(&copy).expect(403);
+}
+
 /// What the engine does with a request that the gateway refuses.
 enum AtEngine {
     /// Refuses it as a whole.
