@@ -108,12 +108,10 @@ pub fn a_body_is_read_as_it_is_meant(body: &[u8]) {
             }
         }
         let Some(escaped) = escaped(body) else { continue };
-        match (plain, kind.inspect(escaped.as_bytes())) {
-            (Ok(plain), Ok(escaped)) => assert_eq!(plain, escaped, "{kind:?}"),
-            (Err(error), Ok(found)) => panic!("{kind:?} refuses ({error}) what it takes when it is escaped: {found:?}"),
-            // Escapes make lines longer, and a search without a word that matters is not read to its end.
-            (_, Err(_)) => {}
-        }
+        // Escapes make lines longer, and a search without a word that matters is not read to its end: that the escaped
+        // one is refused says nothing.
+        let Ok(read) = kind.inspect(escaped.as_bytes()) else { continue };
+        assert_eq!(plain, Ok(read), "{kind:?} reads the same text with escapes in another way");
     }
 }
 
