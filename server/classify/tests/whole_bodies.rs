@@ -2,6 +2,9 @@
 
 use oauth4os_classify::{Action, Body, BodyError, BodyTarget, Class};
 
+/// Class, action, index.
+type Target<'n> = (Class, Action, &'n str);
+
 fn targets(body: &Body, text: &str) -> Result<Vec<(Class, Action, String)>, BodyError> {
     let found = body.inspect(text.as_bytes())?.targets;
     Ok(found.into_iter().map(|BodyTarget { class, action, index, .. }| (class, action, index)).collect())
@@ -9,7 +12,7 @@ fn targets(body: &Body, text: &str) -> Result<Vec<(Class, Action, String)>, Body
 
 /// `body` reads each text as these targets.
 #[track_caller]
-fn reads(body: &Body, table: &[(&str, &[(Class, Action, &str)])]) {
+fn reads(body: &Body, table: &[(&str, &[Target<'_>])]) {
     for (text, expected) in table {
         let expected: Vec<_> =
             expected.iter().map(|(class, action, name)| (*class, *action, (*name).to_owned())).collect();
@@ -31,7 +34,7 @@ const MANAGE: (Class, Action) = (Class::Manage, Action::Manage);
 const REMOVE: (Class, Action) = (Class::Manage, Action::Delete);
 
 /// A target.
-const fn t<'a>(right: (Class, Action), name: &'a str) -> (Class, Action, &'a str) {
+const fn t(right: (Class, Action), name: &str) -> Target<'_> {
     (right.0, right.1, name)
 }
 
