@@ -195,7 +195,8 @@ fn bodies(index: &str) -> Vec<Request> {
         bulk("/logs-stream/_bulk", format!("{}\n{}\n", json!({"update": {"_index": "pii-customers", "_id": "000001"}}), json!({"doc": {}}))),
         post("/_reindex", &json!({"source": {"index": "pii-customers"}, "dest": {"index": "logs-copy"}})),
         post("/_reindex", &json!({"source": {"index": index}, "dest": {"index": "logs-copy"}})),
-        post("/_reindex", &json!({"source": {"remote": {"host": "http://127.0.0.1:9"}, "index": "x"}, "dest": {"index": "logs-copy"}})),
+        post("/_reindex", &json!({"source": {"remote": {"host": "http://127.0.0.1:9"}, "index": "x"}, "dest": {"index": "logs-copy"}}))
+            .gateway(400),
         post("/_aliases", &json!({"actions": [{"add": {"index": "pii-customers", "alias": "logs-of-customers"}}]})),
         post("/_aliases", &json!({"actions": [{"remove_index": {"index": "pii-customers"}}]})),
         post("/logs-*/_search/template", &json!({"source": {"query": {"match_all": {}}}})),

@@ -6,12 +6,19 @@ pub mod bulk;
 pub mod content;
 pub mod msearch;
 
+mod aliases;
+mod cluster;
 mod definition;
 pub(crate) mod handles;
 pub(crate) mod inspection;
 mod lines;
+mod list;
 mod mget;
+mod mtermvectors;
+mod rank_eval;
+mod reindex;
 mod search;
+mod template;
 mod update;
 
 use self::inspection::Inspection;
@@ -43,14 +50,31 @@ pub enum Body {
         /// The index of documents that name none.
         default_index: Option<String>,
     },
+    /// `docs`, `ids` and what they share.
+    Mtermvectors {
+        /// The index of documents that name none.
+        default_index: Option<String>,
+    },
     /// A search: the query, and possibly a point in time instead of an index.
     Search,
     /// A query without a point in time.
     Query,
+    /// Searches and ratings.
+    RankEval,
+    /// A source and a destination.
+    Reindex,
+    /// Steps that add and remove aliases, or delete indices.
+    Aliases,
     /// Definition of an alias, whose body may name other indices and another alias.
     Alias,
     /// Definition of an index, whose body may name aliases.
     Create,
+    /// Definition of a template, which may give aliases to indices made later.
+    Template,
+    /// A question about a shard.
+    Explain,
+    /// Commands that move shards.
+    Reroute,
     /// Scroll or point-in-time ids.
     Handles,
     /// An update of a document, which also reads it if the body says so.
@@ -99,8 +123,17 @@ impl Body {
             }
             _ if body.is_empty() => {}
             Self::Mget { default_index } => mget::inspect(body, default_index.as_deref(), &mut found)?,
+            Self::Mtermvectors { default_index } => {
+                mtermvectors::inspect(body, default_index.as_deref(), &mut found)?;
+            }
             Self::Search => search::inspect(body, true, &mut found)?,
             Self::Query => search::inspect(body, false, &mut found)?,
+            Self::RankEval => rank_eval::inspect(body, &mut found)?,
+            Self::Reindex => reindex::inspect(body, &mut found)?,
+            Self::Aliases => aliases::inspect(body, &mut found)?,
+            Self::Template => template::inspect(body, &mut found)?,
+            Self::Explain => cluster::inspect_explain(body, &mut found)?,
+            Self::Reroute => cluster::inspect_reroute(body, &mut found)?,
             Self::Alias => definition::inspect_alias(body, &mut found)?,
             Self::Handles => handles::inspect(body, &mut found)?,
             Self::Create => definition::inspect_create(body, &mut found)?,

@@ -214,12 +214,12 @@ pub(crate) static OPERATIONS: &[Spec] = &[
     },
     Spec {
         name: "rank_eval",
-        class: Class::Denied,
-        action: Action::Denied,
+        class: Class::Search,
+        action: Action::Search,
         also: None,
         targets: TargetRule::Params(&[Param { name: "index", optional: false }]),
-        body: BodyRule::Opaque,
-        denied: Some("the body holds queries and ratings with index names of their own"),
+        body: BodyRule::RankEval,
+        denied: None,
     },
     Spec {
         name: "search_shards",
@@ -295,12 +295,12 @@ pub(crate) static OPERATIONS: &[Spec] = &[
     },
     Spec {
         name: "mtermvectors",
-        class: Class::Denied,
-        action: Action::Denied,
+        class: Class::Get,
+        action: Action::Get,
         also: None,
-        targets: TargetRule::Params(&[Param { name: "index", optional: false }]),
-        body: BodyRule::Opaque,
-        denied: Some("the body names the index of each document, also by a shared template"),
+        targets: TargetRule::Body("index"),
+        body: BodyRule::Mtermvectors,
+        denied: None,
     },
     Spec {
         name: "index",
@@ -385,12 +385,12 @@ pub(crate) static OPERATIONS: &[Spec] = &[
     },
     Spec {
         name: "reindex",
-        class: Class::Denied,
-        action: Action::Denied,
+        class: Class::Write,
+        action: Action::Update,
         also: None,
-        targets: TargetRule::Cluster,
-        body: BodyRule::Opaque,
-        denied: Some("source and destination are in the body, and may be another cluster"),
+        targets: TargetRule::Body(""),
+        body: BodyRule::Reindex,
+        denied: None,
     },
     Spec {
         name: "reindex_rethrottle",
@@ -835,12 +835,12 @@ pub(crate) static OPERATIONS: &[Spec] = &[
     },
     Spec {
         name: "indices.update_aliases",
-        class: Class::Denied,
-        action: Action::Denied,
+        class: Class::Manage,
+        action: Action::Manage,
         also: None,
-        targets: TargetRule::Cluster,
-        body: BodyRule::Opaque,
-        denied: Some("the body names the indices and aliases of each step"),
+        targets: TargetRule::Body(""),
+        body: BodyRule::Aliases,
+        denied: None,
     },
     Spec {
         name: "indices.create_data_stream",
@@ -947,7 +947,7 @@ pub(crate) static OPERATIONS: &[Spec] = &[
         action: Action::Monitor,
         also: None,
         targets: TargetRule::Cluster,
-        body: BodyRule::Opaque,
+        body: BodyRule::Explain,
         denied: None,
     },
     Spec {
@@ -1154,7 +1154,7 @@ pub(crate) static OPERATIONS: &[Spec] = &[
         action: Action::Manage,
         also: None,
         targets: TargetRule::Cluster,
-        body: BodyRule::Opaque,
+        body: BodyRule::Template,
         denied: None,
     },
     Spec {
@@ -1208,7 +1208,7 @@ pub(crate) static OPERATIONS: &[Spec] = &[
         action: Action::Manage,
         also: None,
         targets: TargetRule::Cluster,
-        body: BodyRule::Opaque,
+        body: BodyRule::Template,
         denied: None,
     },
     Spec {
@@ -1244,7 +1244,7 @@ pub(crate) static OPERATIONS: &[Spec] = &[
         action: Action::Manage,
         also: None,
         targets: TargetRule::Cluster,
-        body: BodyRule::Opaque,
+        body: BodyRule::Template,
         denied: None,
     },
     Spec {
@@ -1380,7 +1380,7 @@ pub(crate) static OPERATIONS: &[Spec] = &[
         also: None,
         targets: TargetRule::Cluster,
         body: BodyRule::Opaque,
-        denied: Some("runs a script on a document of an index named in the body"),
+        denied: Some("runs a script on the node, and the engine asks for no right on the index that the body names"),
     },
     Spec {
         name: "scripts_painless_context",
@@ -1506,7 +1506,9 @@ pub(crate) static OPERATIONS: &[Spec] = &[
         also: None,
         targets: TargetRule::Cluster,
         body: BodyRule::Opaque,
-        denied: Some("writes indices under names chosen in the body"),
+        denied: Some(
+            "writes what a snapshot holds under names chosen in the body, and the engine asks for no right to read it",
+        ),
     },
     Spec {
         name: "cluster.put_settings",
@@ -1523,7 +1525,7 @@ pub(crate) static OPERATIONS: &[Spec] = &[
         action: Action::Admin,
         also: None,
         targets: TargetRule::Cluster,
-        body: BodyRule::Opaque,
+        body: BodyRule::Reroute,
         denied: None,
     },
     Spec {
@@ -2055,7 +2057,7 @@ pub(crate) static OPERATIONS: &[Spec] = &[
         also: None,
         targets: TargetRule::Cluster,
         body: BodyRule::Opaque,
-        denied: Some("the query text names the indices"),
+        denied: Some("the query text names the indices, and only the plugin reads it as the plugin does"),
     },
     Spec {
         name: "async_query.create",
@@ -2064,7 +2066,7 @@ pub(crate) static OPERATIONS: &[Spec] = &[
         also: None,
         targets: TargetRule::Cluster,
         body: BodyRule::Opaque,
-        denied: Some("the query text names the indices"),
+        denied: Some("the query text names the indices, and only the plugin reads it as the plugin does"),
     },
     Spec {
         name: "async_query.get",
@@ -2073,7 +2075,7 @@ pub(crate) static OPERATIONS: &[Spec] = &[
         also: None,
         targets: TargetRule::Cluster,
         body: BodyRule::Opaque,
-        denied: Some("the query text names the indices"),
+        denied: Some("the query text names the indices, and only the plugin reads it as the plugin does"),
     },
     Spec {
         name: "asynchronous_search.search",
@@ -3729,7 +3731,7 @@ pub(crate) static OPERATIONS: &[Spec] = &[
         also: None,
         targets: TargetRule::Cluster,
         body: BodyRule::Opaque,
-        denied: Some("the query text names the indices"),
+        denied: Some("the query text names the indices, and only the plugin reads it as the plugin does"),
     },
     Spec {
         name: "ppl.explain",
@@ -3738,7 +3740,7 @@ pub(crate) static OPERATIONS: &[Spec] = &[
         also: None,
         targets: TargetRule::Cluster,
         body: BodyRule::Opaque,
-        denied: Some("the query text names the indices"),
+        denied: Some("the query text names the indices, and only the plugin reads it as the plugin does"),
     },
     Spec {
         name: "ppl.get_stats",
@@ -3747,7 +3749,7 @@ pub(crate) static OPERATIONS: &[Spec] = &[
         also: None,
         targets: TargetRule::Cluster,
         body: BodyRule::Opaque,
-        denied: Some("the query text names the indices"),
+        denied: Some("the query text names the indices, and only the plugin reads it as the plugin does"),
     },
     Spec {
         name: "ppl.post_stats",
@@ -3756,7 +3758,7 @@ pub(crate) static OPERATIONS: &[Spec] = &[
         also: None,
         targets: TargetRule::Cluster,
         body: BodyRule::Opaque,
-        denied: Some("the query text names the indices"),
+        denied: Some("the query text names the indices, and only the plugin reads it as the plugin does"),
     },
     Spec {
         name: "ppl.grammar",
@@ -3765,7 +3767,7 @@ pub(crate) static OPERATIONS: &[Spec] = &[
         also: None,
         targets: TargetRule::Cluster,
         body: BodyRule::Opaque,
-        denied: Some("the query text names the indices"),
+        denied: Some("the query text names the indices, and only the plugin reads it as the plugin does"),
     },
     Spec {
         name: "query.datasources_create",
@@ -5349,7 +5351,7 @@ pub(crate) static OPERATIONS: &[Spec] = &[
         also: None,
         targets: TargetRule::Cluster,
         body: BodyRule::Opaque,
-        denied: Some("the query text names the indices"),
+        denied: Some("the query text names the indices, and only the plugin reads it as the plugin does"),
     },
     Spec {
         name: "sql.explain",
@@ -5358,7 +5360,7 @@ pub(crate) static OPERATIONS: &[Spec] = &[
         also: None,
         targets: TargetRule::Cluster,
         body: BodyRule::Opaque,
-        denied: Some("the query text names the indices"),
+        denied: Some("the query text names the indices, and only the plugin reads it as the plugin does"),
     },
     Spec {
         name: "sql.close",
@@ -5367,7 +5369,7 @@ pub(crate) static OPERATIONS: &[Spec] = &[
         also: None,
         targets: TargetRule::Cluster,
         body: BodyRule::Opaque,
-        denied: Some("the query text names the indices"),
+        denied: Some("the query text names the indices, and only the plugin reads it as the plugin does"),
     },
     Spec {
         name: "sql.settings",
@@ -5376,7 +5378,7 @@ pub(crate) static OPERATIONS: &[Spec] = &[
         also: None,
         targets: TargetRule::Cluster,
         body: BodyRule::Opaque,
-        denied: Some("the query text names the indices"),
+        denied: Some("the query text names the indices, and only the plugin reads it as the plugin does"),
     },
     Spec {
         name: "sql.get_stats",
@@ -5385,7 +5387,7 @@ pub(crate) static OPERATIONS: &[Spec] = &[
         also: None,
         targets: TargetRule::Cluster,
         body: BodyRule::Opaque,
-        denied: Some("the query text names the indices"),
+        denied: Some("the query text names the indices, and only the plugin reads it as the plugin does"),
     },
     Spec {
         name: "sql.post_stats",
@@ -5394,7 +5396,7 @@ pub(crate) static OPERATIONS: &[Spec] = &[
         also: None,
         targets: TargetRule::Cluster,
         body: BodyRule::Opaque,
-        denied: Some("the query text names the indices"),
+        denied: Some("the query text names the indices, and only the plugin reads it as the plugin does"),
     },
     Spec {
         name: "transforms.search",

@@ -188,6 +188,7 @@ impl Request<'_, '_> {
                 returns_source: self.query.returns_source(),
             },
             BodyRule::Mget => Body::Mget { default_index: single(default)? },
+            BodyRule::Mtermvectors => Body::Mtermvectors { default_index: single(default)? },
             BodyRule::Msearch => {
                 let mut expressions = Vec::new();
                 expression::split(&default.unwrap_or_default(), &mut expressions)?;
@@ -195,7 +196,13 @@ impl Request<'_, '_> {
             }
             BodyRule::Search => Body::Search,
             BodyRule::Query => Body::Query,
+            BodyRule::RankEval => Body::RankEval,
+            BodyRule::Reindex => Body::Reindex,
             BodyRule::Alias => Body::Alias,
+            BodyRule::Aliases => Body::Aliases,
+            BodyRule::Template => Body::Template,
+            BodyRule::Explain => Body::Explain,
+            BodyRule::Reroute => Body::Reroute,
             BodyRule::Create => Body::Create,
             BodyRule::Handles => Body::Handles,
             BodyRule::Update => Body::Update { indices: targets.to_vec() },

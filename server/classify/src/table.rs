@@ -19,7 +19,7 @@ pub(crate) enum TargetRule {
     Handle,
     /// Captured or query parameters that hold index expressions.
     Params(&'static [Param]),
-    /// Only in the body; the parameter is the default.
+    /// Only in the body; the parameter is the default, if it has a name.
     Body(&'static str),
 }
 
@@ -36,10 +36,17 @@ pub(crate) enum BodyRule {
     Bulk,
     Msearch,
     Mget,
+    Mtermvectors,
     Search,
     Query,
+    RankEval,
+    Reindex,
     Alias,
+    Aliases,
     Create,
+    Template,
+    Explain,
+    Reroute,
     Handles,
     Update,
 }

@@ -122,7 +122,7 @@ fn parse(text: &str) -> anyhow::Result<Line> {
         "classes of the cluster, and only they, have the target `cluster`"
     );
     ensure!(
-        also.is_none() || targets.split_once(':').is_none() && !matches!(targets, "cluster" | "handle"),
+        also.is_none() || targets.split_once(':').is_none() && !matches!(targets, "body" | "cluster" | "handle"),
         "`also=` is a right on the indices of the URL, and there are none"
     );
     ensure!(also.is_none() || class != "Denied", "what is `Denied` needs no second right");
@@ -186,6 +186,7 @@ fn target_rule(targets: &str) -> anyhow::Result<String> {
     Ok(match targets {
         "cluster" => "TargetRule::Cluster".to_owned(),
         "handle" => "TargetRule::Handle".to_owned(),
+        "body" => "TargetRule::Body(\"\")".to_owned(),
         _ => match targets.split_once(':') {
             Some(("body", param)) => format!("TargetRule::Body({param:?})"),
             Some(_) => bail!("`{targets}` is not a target rule"),
@@ -204,10 +205,27 @@ fn target_rule(targets: &str) -> anyhow::Result<String> {
 }
 
 fn body_rule(rule: &str) -> anyhow::Result<String> {
-    const RULES: [&str; 10] =
-        ["opaque", "bulk", "msearch", "mget", "search", "query", "alias", "create", "handles", "update"];
+    const RULES: [&str; 17] = [
+        "opaque",
+        "bulk",
+        "msearch",
+        "mget",
+        "mtermvectors",
+        "search",
+        "query",
+        "rank_eval",
+        "reindex",
+        "alias",
+        "aliases",
+        "create",
+        "template",
+        "explain",
+        "reroute",
+        "handles",
+        "update",
+    ];
     ensure!(RULES.contains(&rule), "`{rule}` is not a body rule; known: {}", RULES.join(", "));
-    Ok(capitalised(rule))
+    Ok(rule.split('_').map(capitalised).collect())
 }
 
 fn capitalised(word: &str) -> String {

@@ -51,13 +51,23 @@ pub(super) fn inspect(body: &[u8], with_pit: bool, found: &mut Inspection) -> Re
         return Ok(());
     }
     let mut reader = Reader::new(body)?;
-    reader.object(&mut |reader, key| match key {
+    reader.object(&mut |reader, key| inspect_member(reader, key, with_pit, found))?;
+    reader.end()
+}
+
+/// A member of a search, which may stand in another document.
+pub(super) fn inspect_member(
+    reader: &mut Reader<'_>,
+    key: &str,
+    with_pit: bool,
+    found: &mut Inspection,
+) -> Result<(), BodyError> {
+    match key {
         "pit" if with_pit => point_in_time(reader, found),
         "pit" => Err(BodyError::Form("this operation takes no point in time")),
         "indices_boost" => indices_boost(reader, found),
         _ => member(reader, key, Place::TOP, found),
-    })?;
-    reader.end()
+    }
 }
 
 /// A query inside another document.

@@ -4,8 +4,8 @@
 //! list was tried against the REST endpoints of its permission class on 3.4.0 and 2.19.4.
 //!
 //! The plugin checks some actions on the cluster as a whole although they are named `indices:` (`PrivilegesEvaluator`,
-//! `isClusterPerm`): scroll, and the outer request of `_bulk`, `_mget`, `_msearch` and `mtv`, whose items are then checked one
-//! by one against the index patterns. They stand in `cluster_permissions` and grant nothing without the index actions.
+//! `isClusterPerm`): scroll, and the outer request of `_bulk`, `_mget`, `_msearch`, `_reindex` and `mtv`, whose items are then
+//! checked one by one against the index patterns. They stand in `cluster_permissions` and grant nothing without the index actions.
 
 use oauth4os_policy::EngineRole;
 use serde_json::{Value, json};
@@ -23,7 +23,8 @@ const SEARCH_OUTER: &[&str] =
 /// `mtv` is what a `more_like_this` query asks for by itself when it names documents.
 const GET_OUTER: &[&str] = &["indices:data/read/mget", "indices:data/read/mtv"];
 
-const WRITE_OUTER: &[&str] = &["indices:data/write/bulk"];
+/// `reindex` is only the outer request: its search and its writes are checked one by one.
+const WRITE_OUTER: &[&str] = &["indices:data/write/bulk", "indices:data/write/reindex"];
 
 /// `_cat/indices/{index}` and `_cat/shards/{index}` read the state of the whole cluster and then show one index; the
 /// engine has no narrower right for it. Only the gateway keeps such a token from `_cluster/state`.
@@ -36,6 +37,7 @@ const SEARCH: &[&str] = &[
     "indices:data/read/msearch",
     "indices:data/read/point_in_time/create",
     "indices:data/read/point_in_time/delete",
+    "indices:data/read/rank_eval",
     "indices:data/read/search",
 ];
 
@@ -61,10 +63,12 @@ const METADATA: &[&str] = &[
 
 /// With `create` and `mapping/put`, without which a first document into a new index or with a new field is refused.
 /// They also admit `PUT /{index}` and `PUT /{index}/_mapping`, which the gateway keeps for `manage`.
-/// `byquery` searches before it writes and so needs `read` beside `write`.
+/// `byquery` searches before it writes and so needs `read` beside `write`; it refreshes when `refresh=true` asks for it, as
+/// `_reindex` does.
 const WRITE: &[&str] = &[
     "indices:admin/create",
     "indices:admin/mapping/put",
+    "indices:admin/refresh*",
     "indices:data/write/bulk*",
     "indices:data/write/delete",
     "indices:data/write/delete/byquery",
@@ -108,6 +112,7 @@ const CLUSTER_MANAGE: &[&str] = &[
     "cluster:admin/script/*",
     "cluster:admin/script_context/get",
     "cluster:admin/script_language/get",
+    "cluster:admin/scripts/painless/context",
     "cluster:admin/search/pipeline/*",
     "cluster:admin/snapshot/clone",
     "cluster:admin/snapshot/create",

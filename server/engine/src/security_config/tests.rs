@@ -71,7 +71,7 @@ fn roles_keep_reading_writing_and_managing_apart() {
         assert!(!has(role, "indices:data/read"), "{role}");
     }
     assert!(!has("oauth4os_search", "indices:data/read/get") && !has("oauth4os_search", "indices:data/read/mget"));
-    assert!(!has("oauth4os_write", "indices:admin/delete") && !has("oauth4os_write", "indices:data/write/reindex"));
+    assert!(!has("oauth4os_write", "indices:admin/delete") && !has("oauth4os_manage", "indices:data/write/reindex"));
     assert!(!has("oauth4os_cluster_manage", "cluster:admin/snapshot/restore"));
     for role in ["oauth4os_cluster_monitor", "oauth4os_cluster_manage", "oauth4os_cluster_admin"] {
         assert!(!has(role, "indices:data"), "{role}");
