@@ -75,7 +75,8 @@ impl Exchange {
         if head.expects_unknown {
             return Err(Refusal::expectation().into());
         }
-        let session = authenticate(&worker, head.fields, self.time).map_err(|unauthenticated| {
+        let authenticated = authenticate(&worker, head.fields, connection.peer, self.time).await;
+        let session = authenticated.map_err(|unauthenticated| {
             self.session = unauthenticated.session;
             unauthenticated.refusal
         })?;

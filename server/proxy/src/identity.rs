@@ -39,7 +39,10 @@ impl Identities {
 
     fn shared(&self, session: &Session, now: UnixTime) -> Result<Arc<HandedIdentity>, IdentityError> {
         let client = &session.client;
-        let key = (client.principal.id.clone(), session.scopes.to_string());
+        let grant = EngineGrant::of(&session.scopes, client.policies.forbidden_everywhere());
+        // With all that the engine is told: the groups of a provider's principal, and with them what is forbidden to
+        // it, may change from token to token.
+        let key = (client.engine_name.clone(), format!("{grant:?}"));
         // Held while signing, which takes less than a millisecond: another worker with the same need waits for the
         // result instead of making a second one.
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
@@ -48,10 +51,13 @@ impl Identities {
         {
             return Ok(Arc::clone(identity));
         }
-        let grant = EngineGrant::of(&session.scopes, client.policies.forbidden_everywhere());
-        let identity = Arc::new(self.driver.hand_over(&client.principal.id, &grant, None, now)?);
+        let identity = Arc::new(self.driver.hand_over(&client.engine_name, &grant, None, now)?);
         if made.len() >= SWEEP_AT {
             made.retain(|_, identity| now < identity.renew_at);
+            // Sessions keep their own; those that come are made again.
+            if made.len() >= SWEEP_AT {
+                made.clear();
+            }
         }
         made.insert(key, Arc::clone(&identity));
         Ok(identity)

@@ -9,6 +9,7 @@
 //! [`Revocations`], what is to be written goes out through bounded channels.
 
 mod authenticate;
+mod basic;
 mod body;
 mod buffers;
 mod connection;
@@ -34,6 +35,7 @@ mod transport;
 mod wire;
 mod worker;
 
+pub use basic::{BasicClient, BasicClients, BasicRefusal};
 pub use control::{ControlPlane, Origin};
 pub use gateway::{Gateway, GatewayError, Setup};
 pub use revocation::Revocations;
