@@ -97,11 +97,16 @@ impl KeyCache {
         self.generation.load(Ordering::Acquire)
     }
 
+    /// Changes with the end of every fetch from now on.
+    pub(crate) fn ended(&self) -> watch::Receiver<u64> {
+        self.ended.subscribe()
+    }
+
     /// Waits for the end of a fetch: of the one under way, or of one that is made now if there was none lately. False at
     /// once when there was, and after `patience` when the provider takes too long.
     pub(crate) async fn wait(&self, patience: Duration) -> bool {
         // Before the flight is looked at, so that its end cannot be missed.
-        let mut ended = self.ended.subscribe();
+        let mut ended = self.ended();
         if !self.is_awaited() {
             return false;
         }

@@ -124,8 +124,9 @@ impl Providers {
     pub async fn start(&self, patience: Duration) {
         let mut first = JoinSet::new();
         for provider in self.by_issuer.values() {
-            let waiting = Arc::clone(provider);
-            first.spawn(async move { waiting.keys.wait(patience).await });
+            // Before the fetch begins, so that its end is not missed and no second one made.
+            let mut ended = provider.keys.ended();
+            first.spawn(async move { tokio::time::timeout(patience, ended.changed()).await.is_ok() });
             let running = Arc::clone(provider);
             let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
             tasks.spawn(async move { running.keys.run().await });

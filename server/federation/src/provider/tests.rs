@@ -115,7 +115,7 @@ async fn a_token_must_be_for_us_from_the_provider_and_in_force() {
     }
     // Within the leeway, and with several audiences that name a party.
     for claims in [
-        setting.with("exp", json!(now - 9)),
+        json!({"iss": url, "aud": "gateway", "sub": "ada", "iat": now - 60, "exp": now - 9}),
         setting.with("nbf", json!(now + 10)),
         setting.with("iat", json!(now + 10)),
         setting.without("iat"),
