@@ -43,20 +43,21 @@ impl From<Refusal> for Unauthenticated {
 ///
 /// A credential is verified once and then found by the SHA-256 of all its bytes; its expiry, the revocations, the
 /// provider's keys and the snapshot are looked at on every request. This waits only for a key a provider has not shown
-/// before, and holds up nobody else meanwhile.
+/// before, and holds up nobody else meanwhile; `now` is then the time after waiting.
 pub(crate) async fn authenticate(
     worker: &Worker,
     fields: &[Field<'_>],
     peer: IpAddr,
-    now: UnixTime,
+    now: &mut UnixTime,
 ) -> Result<Rc<Session>, Unauthenticated> {
     let presented = Presented::of(fields)?;
-    match attempt(worker, presented, peer, now) {
+    match attempt(worker, presented, peer, *now) {
         Err(Failure::Keys { provider, .. }) => {
             // Rare, so it takes its room when it happens and not in every connection.
             Box::pin(provider.wait_for_keys()).await;
-            // The time of waiting counts: a token may have expired meanwhile.
-            attempt(worker, presented, peer, worker.shared.clock.now()).map_err(Failure::into_unauthenticated)
+            // A token may have expired meanwhile, and to a limit a late request would be one of a clock set back.
+            *now = worker.shared.clock.now();
+            attempt(worker, presented, peer, *now).map_err(Failure::into_unauthenticated)
         }
         result => result.map_err(Failure::into_unauthenticated),
     }

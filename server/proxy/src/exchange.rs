@@ -75,7 +75,7 @@ impl Exchange {
         if head.expects_unknown {
             return Err(Refusal::expectation().into());
         }
-        let authenticated = authenticate(&worker, head.fields, connection.peer, self.time).await;
+        let authenticated = authenticate(&worker, head.fields, connection.peer, &mut self.time).await;
         let session = authenticated.map_err(|unauthenticated| {
             self.session = unauthenticated.session;
             unauthenticated.refusal
