@@ -18,8 +18,10 @@ fn encode(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
+type Sign = Box<dyn Fn(&[u8]) -> Vec<u8>>;
+
 /// A new key for the algorithm: its JWK without `alg`, and what signs.
-fn key(algorithm: Algorithm) -> (Map<String, Value>, Box<dyn Fn(&[u8]) -> Vec<u8>>) {
+fn key(algorithm: Algorithm) -> (Map<String, Value>, Sign) {
     let random = SystemRandom::new();
     let ec = |signing, curve: &str, size: usize| {
         let pair = EcdsaKeyPair::generate(signing).unwrap();
@@ -27,7 +29,7 @@ fn key(algorithm: Algorithm) -> (Map<String, Value>, Box<dyn Fn(&[u8]) -> Vec<u8
         let jwk = json!({"kty": "EC", "crv": curve, "x": encode(&point[1..=size]), "y": encode(&point[size + 1..])});
         let random = random.clone();
         let sign = move |message: &[u8]| pair.sign(&random, message).unwrap().as_ref().to_vec();
-        (object(jwk), Box::new(sign) as Box<dyn Fn(&[u8]) -> Vec<u8>>)
+        (object(jwk), Box::new(sign) as Sign)
     };
     let rsa = |encoding: &'static dyn signature::RsaEncoding| {
         let pair = rsa::KeyPair::generate(rsa::KeySize::Rsa2048).unwrap();
@@ -39,7 +41,7 @@ fn key(algorithm: Algorithm) -> (Map<String, Value>, Box<dyn Fn(&[u8]) -> Vec<u8
             pair.sign(encoding, &random, message, &mut signature).unwrap();
             signature
         };
-        (object(jwk), Box::new(sign) as Box<dyn Fn(&[u8]) -> Vec<u8>>)
+        (object(jwk), Box::new(sign) as Sign)
     };
     match algorithm {
         Algorithm::Rs256 => rsa(&signature::RSA_PKCS1_SHA256),
@@ -175,7 +177,7 @@ fn what_could_be_read_in_two_ways_is_no_token() {
         (token(r#"{"alg":"RS256"}"#, r#"{"a":1,"a":2}"#), Malformed::Claims),
         (token(r#"{"alg":"RS256"}"#, "\u{feff}{}"), Malformed::Claims),
     ] {
-        assert_eq!(ForeignToken::parse(&text).err(), Some(expected), "{}", &text[..text.len().min(100)]);
+        assert_eq!(ForeignToken::parse(&text).err(), Some(expected), "{}", text.chars().take(100).collect::<String>());
     }
     assert_eq!(ForeignToken::claimed_issuer(&token("{}", r#"{"iss":"a","iss":"b"}"#)), None);
     assert_eq!(ForeignToken::claimed_issuer(&token("{}", r#"{"iss":["a"]}"#)), None);
