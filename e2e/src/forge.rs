@@ -71,6 +71,15 @@ impl Forge {
 }
 
 impl Claims {
+    /// These.
+    ///
+    /// # Panics
+    /// When one of them is no object.
+    #[must_use]
+    pub fn new(header: Value, claims: Value) -> Self {
+        Self { header: object(header), claims: object(claims) }
+    }
+
     /// Header and claims of a token.
     ///
     /// # Panics

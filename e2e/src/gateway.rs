@@ -324,6 +324,7 @@ fn configuration(settings: &Settings, folder: &Path, port: u16, metrics_port: u1
         "state": {"directory": "state"},
         "upstream": {"engine": engine},
         "clients": settings.clients.iter().map(ClientSettings::to_json).collect::<Vec<_>>(),
+        "providers": settings.providers,
         "limits": settings.limits,
         "tokens": settings.tokens,
         "audit": {"file": "audit.jsonl"},

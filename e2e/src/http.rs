@@ -196,7 +196,7 @@ impl Request<'_> {
 }
 
 /// Everything but letters and digits escaped.
-fn percent_encode(text: &str) -> String {
+pub(crate) fn percent_encode(text: &str) -> String {
     let mut encoded = String::new();
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() {

@@ -8,6 +8,8 @@
 //! | --- | --- | --- |
 //! | `OAUTH4OS_ENGINE_JSON` | state file of the engine | `target/engine/3.4.0/engine.json` |
 //! | `OAUTH4OS_TEST_BINARIES` | folder of `oauth4os`, and of `oauth4os-engine-decides`, whose own decision is switched off | `target/e2e` |
+//! | `OAUTH4OS_KEYCLOAK_JSON` | state file of Keycloak | `target/keycloak/keycloak.json` |
+//! | `OAUTH4OS_XTASK` | `xtask`, to stop and start Keycloak with | `target/debug/xtask` |
 //! | `OAUTH4OS_CACHE` | where the Python environment is made | `$XDG_CACHE_HOME/oauth4os`, `~/.cache/oauth4os` |
 //!
 //! `cargo xtask test` does everything. By hand, both gateways are built in one target folder:
@@ -28,6 +30,8 @@ mod engine;
 mod forge;
 mod gateway;
 mod http;
+mod issuer;
+mod keycloak;
 mod paths;
 mod port;
 mod process;
@@ -45,6 +49,8 @@ pub use engine::Engine;
 pub use forge::{Claims, Forge};
 pub use gateway::{Gateway, ISSUER, Run};
 pub use http::{Client, Request};
+pub use issuer::Issuer;
+pub use keycloak::{Keycloak, basic_credentials};
 pub use paths::{cache_dir, workspace};
 pub use settings::{ClientSettings, Settings};
 pub use upstream::{Body, Received, Turn, Upstream, json_answer};

@@ -41,6 +41,26 @@ pub(crate) fn engine_json() -> PathBuf {
     path
 }
 
+/// The state file of Keycloak.
+pub(crate) fn keycloak_json() -> PathBuf {
+    const FILE: &str = "OAUTH4OS_KEYCLOAK_JSON";
+    let path = env::var_os(FILE).map_or_else(|| workspace().join("target/keycloak/keycloak.json"), PathBuf::from);
+    assert!(
+        path.is_file(),
+        "there is no `{}`: run `cargo xtask keycloak up --fresh`, or name the state file of another Keycloak in {FILE}",
+        path.display()
+    );
+    path
+}
+
+/// The program that starts and stops real parts.
+pub(crate) fn xtask() -> PathBuf {
+    const PROGRAM: &str = "OAUTH4OS_XTASK";
+    let path = env::var_os(PROGRAM).map_or_else(|| workspace().join("target/debug/xtask"), PathBuf::from);
+    assert!(path.is_file(), "there is no `{}`: run `cargo build -p xtask`, or name it in {PROGRAM}", path.display());
+    path
+}
+
 /// Where downloads and environments are kept between runs: `$OAUTH4OS_CACHE`, `$XDG_CACHE_HOME/oauth4os`, `~/.cache/oauth4os`.
 ///
 /// # Panics

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 #[derive(Clone, Default)]
 pub struct Settings {
     pub(crate) clients: Vec<ClientSettings>,
+    pub(crate) providers: Vec<Value>,
     pub(crate) policies: Option<String>,
     pub(crate) upstream: Option<String>,
     pub(crate) engine_options: Map<String, Value>,
@@ -66,6 +67,13 @@ impl Settings {
     #[must_use]
     pub fn client_with(mut self, client: ClientSettings) -> Self {
         self.clients.push(client);
+        self
+    }
+
+    /// A provider, as an entry of `providers`.
+    #[must_use]
+    pub fn provider(mut self, provider: Value) -> Self {
+        self.providers.push(provider);
         self
     }
 

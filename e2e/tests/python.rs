@@ -118,6 +118,31 @@ fn writing_in_bulk() {
 }
 
 #[test]
+fn shipping_with_user_and_password_over_urllib3() {
+    ship("urllib3");
+}
+
+#[test]
+fn shipping_with_user_and_password_over_requests() {
+    ship("requests");
+}
+
+fn ship(connection: &str) {
+    let index = format!("app-logs-e2e-basic-{connection}");
+    Engine::get().delete_index(&index);
+    let _remove = OnDrop(|| Engine::get().delete_index(&index));
+    let shipper = ClientSettings::new("shipper", &["ingest:app-logs-*"]).with("basic", json!(true));
+    let gateway = Gateway::start(Settings::new().client_with(shipper));
+    let secret = gateway.secret("shipper");
+    let variables = [("INDEX", index.as_str()), ("CLIENT", "shipper"), ("SECRET", secret)];
+    let found = run(&gateway, "basic.py", &[connection], &variables);
+    assert_eq!(json!(Engine::get().count(&index)), found["written"]);
+    shows(&found["outside"], 403, "needs the scope `ingest:pii-customers`");
+    shows(&found["reading"], 403, "the operation `search` needs the scope");
+    shows(&found["wrong"], 401, "the client is not known, or its secret is wrong");
+}
+
+#[test]
 fn a_refusal_reads_well_in_the_client() {
     let gateway = Gateway::start(settings());
     let revoked = gateway.token("reader");

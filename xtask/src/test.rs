@@ -1,7 +1,7 @@
 //! All tests, on real parts: `cargo xtask test`.
 //!
-//! Units first, then the whole gateway against an OpenSearch 3.4.0 of its own, then once more against 2.19.4. The engines
-//! are not those of the demo: the tests set up their own auth domain.
+//! Units first, then the whole gateway against an OpenSearch 3.4.0 of its own, then once more against 2.19.4, with a
+//! Keycloak as the outside provider. The engines are not those of the demo: the tests set up their own auth domain.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -10,7 +10,7 @@ use anyhow::Result;
 
 use crate::engine::{self, Version};
 use crate::progress::say;
-use crate::{build, check, data, files};
+use crate::{build, check, data, files, keycloak};
 
 /// What to leave out, for somebody at work on one thing.
 pub struct Options {
@@ -26,14 +26,28 @@ pub fn run(options: &Options) -> Result<()> {
     check::run()?;
     if !options.units {
         binaries()?;
-        for version in [Version::V3_4_0, Version::V2_19_4] {
-            if options.version.is_none_or(|only| only == version) {
-                against(version)?;
-            }
-        }
+        let keycloak = keycloak_up()?;
+        let result = all(options, &keycloak);
+        // Keycloak is ended whatever the tests say; a test may have started it anew.
+        keycloak::down(Some(keycloak.dir))?;
+        result?;
     }
     say(&format!("all tests passed in {} minutes", began.elapsed().as_secs().div_ceil(60)));
     Ok(())
+}
+
+fn all(options: &Options, keycloak: &keycloak::State) -> Result<()> {
+    for version in [Version::V3_4_0, Version::V2_19_4] {
+        if options.version.is_none_or(|only| only == version) {
+            against(version, keycloak)?;
+        }
+    }
+    Ok(())
+}
+
+fn keycloak_up() -> Result<keycloak::State> {
+    let dir = Some(folder().join("keycloak"));
+    keycloak::up(&keycloak::Options { dir, http_port: Some(KEYCLOAK_PORT), fresh: true })
 }
 
 /// The gateway, and the one for tests only whose own decision is switched off.
@@ -42,7 +56,7 @@ fn binaries() -> Result<()> {
     build::gateway(&[], &folder().join("oauth4os"))
 }
 
-fn against(version: Version) -> Result<()> {
+fn against(version: Version, keycloak: &keycloak::State) -> Result<()> {
     let number = version.number();
     say(&format!("test: the whole gateway against OpenSearch {number}"));
     let dir = folder().join(format!("engine-{number}"));
@@ -53,12 +67,17 @@ fn against(version: Version) -> Result<()> {
         test.args(["test", "--locked", "--package", "e2e", "--package", "oauth4os-engine", "--tests"]);
         test.env("OAUTH4OS_ENGINE_JSON", engine.dir.join(engine::STATE_FILE));
         test.env("OAUTH4OS_TEST_BINARIES", folder());
+        test.env("OAUTH4OS_KEYCLOAK_JSON", keycloak.dir.join(keycloak::STATE_FILE));
+        // For the test in which the provider is down for a while.
+        test.env("OAUTH4OS_XTASK", std::env::current_exe()?);
         build::run(&mut test, &format!("a test against OpenSearch {number} failed"))
     });
     // The engine is ended whatever the tests say.
     engine::down(version, Some(dir))?;
     result
 }
+
+const KEYCLOAK_PORT: u16 = 19280;
 
 const fn port(version: Version) -> u16 {
     match version {

@@ -50,6 +50,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             let config = load(config)?;
             let policies = parts::policies(&config)?;
             parts::client_scopes(&config, &policies)?;
+            parts::check_providers(&config)?;
             tls::server(&config.tls)?;
             tls::engine(config.upstream.engine.ca.as_deref())?;
             println!("{}", summary(&config, &policies));
@@ -77,10 +78,11 @@ fn summary(config: &Config, policies: &Policies) -> String {
         "no Cedar policies, so scopes alone decide".to_owned()
     };
     format!(
-        "the configuration is valid: {} on {}, engine {}, {} clients, {decided_by}",
+        "the configuration is valid: {} on {}, engine {}, {} clients, {} providers, {decided_by}",
         config.issuer,
         config.listen,
         config.upstream.engine.url,
         config.clients.len(),
+        config.providers.len(),
     )
 }

@@ -1,17 +1,19 @@
 //! What the gateway is made of, built from the configuration.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use oauth4os_config::{ClientConfig, Config, RateLimit};
 use oauth4os_engine::check::ClientScopes;
-use oauth4os_oauth::ClientDirectory;
+use oauth4os_federation::{ProviderError, Providers};
+use oauth4os_oauth::{Authority, BridgeError, ClientDirectory};
 use oauth4os_policy::cedar::PolicyErrors;
 use oauth4os_policy::{Clusters, Policies, PolicyFile, Principal, PrincipalKind, ScopeError, ScopeSet};
+use oauth4os_proxy::{BasicClient, BasicClients, BasicRefusal, Snapshot};
 use oauth4os_store::ClientKind;
-use oauth4os_tokens::access::Verifier;
-
-use oauth4os_proxy::Snapshot;
+use oauth4os_telemetry::metrics::Metrics;
+use oauth4os_tokens::clock::{Clock, SystemClock};
 
 /// A part cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -49,13 +51,20 @@ pub(crate) fn client_scopes(config: &Config, policies: &Policies) -> Result<Vec<
     config.clients.iter().map(of).collect()
 }
 
-/// What the data plane is told of clients and policies.
+/// Makes sure that the providers can be used, as far as that can be said without asking them.
+pub(crate) fn check_providers(config: &Config) -> Result<(), ProviderError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    Providers::new(&config.providers, &Clusters::default(), &clock, &Arc::new(Metrics::new())).map(drop)
+}
+
+/// What the data plane is told of clients, policies and providers.
 pub(crate) fn snapshot(
     config: &Config,
-    directory: &ClientDirectory,
-    verifier: Verifier,
+    authority: &Arc<Authority>,
+    providers: Arc<Providers>,
     policies: &Policies,
 ) -> Snapshot {
+    let directory = authority.clients();
     let enabled = directory.all().into_iter().filter(|client| client.enabled);
     let clients = enabled.map(|client| {
         let limit = client.rate_limit.as_ref().map_or(config.limits.per_client, |limit| RateLimit {
@@ -64,7 +73,47 @@ pub(crate) fn snapshot(
         });
         (principal(&client), limit)
     });
-    Snapshot::new(directory.generation(), verifier, clients, policies)
+    Snapshot::new(directory.generation(), authority.verifier(), clients, policies)
+        .with_providers(providers, config.limits.per_client)
+        .with_basic(Arc::new(Bridge::new(Arc::clone(authority))))
+}
+
+/// Lets the data plane ask the authority for the clients that may send id and secret instead of a token.
+struct Bridge {
+    authority: Arc<Authority>,
+    /// Such clients stand in the configuration, which does not change while the process runs.
+    is_offered: bool,
+}
+
+impl Bridge {
+    fn new(authority: Arc<Authority>) -> Self {
+        let is_offered = authority.clients().all().iter().any(|client| client.basic);
+        Self { authority, is_offered }
+    }
+
+    fn directory(&self) -> &ClientDirectory {
+        self.authority.clients()
+    }
+}
+
+impl BasicClients for Bridge {
+    fn is_offered(&self) -> bool {
+        self.is_offered
+    }
+
+    fn generation(&self) -> u64 {
+        self.directory().generation()
+    }
+
+    fn verify(&self, encoded: &str, address: IpAddr) -> Result<BasicClient, BasicRefusal> {
+        match self.authority.bridge(encoded, address) {
+            Ok(client) => Ok(BasicClient { id: client.id.clone(), scopes: client.scopes.clone() }),
+            Err(BridgeError::Malformed) => Err(BasicRefusal::Malformed),
+            Err(BridgeError::Wrong) => Err(BasicRefusal::Wrong),
+            Err(BridgeError::NotPermitted) => Err(BasicRefusal::NotPermitted),
+            Err(BridgeError::TooManyGuesses(wait)) => Err(BasicRefusal::TooManyGuesses(wait)),
+        }
+    }
 }
 
 fn principal(client: &Arc<oauth4os_oauth::Client>) -> Principal {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use oauth4os_config::{Audit as AuditConfig, Config};
 use oauth4os_engine::{CatalogReader, EngineClient};
+use oauth4os_federation::Providers;
 use oauth4os_oauth::{
     Authority, ClientAddress, ClientDirectory, FirstAdmin, Parts, RequestId, RevocationSink, Settings,
     ensure_first_admin, is_own_path, router,
@@ -27,6 +28,9 @@ const CONTROL_THREADS: usize = 2;
 /// How long an expired token is listed, and how often those that are older are looked for.
 const KEPT_AFTER_EXPIRY: Duration = Duration::from_secs(30 * 86_400);
 const PURGE_INTERVAL: Duration = Duration::from_secs(3_600);
+
+/// How long the start waits for the keys of providers. Without them the gateway serves all the same.
+const PROVIDERS_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Serves until SIGTERM or SIGINT.
 pub(crate) fn run(config: Config) -> Result<(), Failure> {
@@ -120,7 +124,9 @@ fn start(
             .map_err(|error| format!("cannot listen on `{address}` for metrics: {error}; change `metrics.listen`"))?;
     }
 
-    let snapshot = parts::snapshot(config, authority.clients(), authority.verifier(), &policies);
+    let providers = Arc::new(Providers::new(&config.providers, &Clusters::default(), &clock, &metrics)?);
+    control.block_on(providers.start(PROVIDERS_PATIENCE));
+    let snapshot = parts::snapshot(config, &authority, providers, &policies);
     let gateway = Gateway::start(Setup {
         listen: config.listen,
         workers: config.workers,
@@ -134,7 +140,7 @@ fn start(
         snapshot,
         revocations,
         control: ControlPlane::new(
-            router(authority),
+            router(Arc::clone(&authority)),
             control.handle().clone(),
             is_own_path,
             Box::new(|extensions, origin| {

@@ -8,6 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
 use crate::problem::Problems;
+use crate::providers::RESERVED_ID_PREFIX;
 use crate::secret::{Secret, SecretHash};
 use crate::units::Span;
 
@@ -56,6 +57,11 @@ pub struct ClientConfig {
     #[serde(default)]
     pub rate_limit: Option<RateLimit>,
 
+    /// Let the client send `Authorization: Basic` with id and secret to the data plane instead of a token, and do what its
+    /// scopes permit: for shippers that speak nothing else. A stolen secret then works until it is changed.
+    #[serde(default)]
+    pub basic: bool,
+
     /// The value of `secret`.
     #[serde(skip)]
     #[schemars(skip)]
@@ -102,6 +108,14 @@ impl ClientConfig {
         let id_is_plain = self.id.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'));
         if self.id.is_empty() || self.id.len() > 128 || !id_is_plain {
             problems.add(&key, "an id has 1 to 128 letters, digits, `.`, `_` or `-`");
+        }
+        if self.id.starts_with(RESERVED_ID_PREFIX) {
+            problems.add(
+                &key,
+                format!(
+                    "ids that begin with `{RESERVED_ID_PREFIX}` are those of providers' principals; choose another one"
+                ),
+            );
         }
         match (&self.secret, &self.secret_hash) {
             (None, None) => {

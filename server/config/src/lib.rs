@@ -12,6 +12,7 @@ mod clients;
 mod limits;
 mod policies;
 mod problem;
+mod providers;
 mod secret;
 mod server;
 mod state;
@@ -28,6 +29,10 @@ pub use clients::{ClientConfig, ClientKind, RateLimit};
 pub use limits::Limits;
 pub use policies::Policies;
 pub use problem::{ConfigError, Problems};
+pub use providers::{
+    ClaimPath, ClaimPaths, OneOrMany, OutsideKind, ProviderConfig, RESERVED_ID_PREFIX, ScopeMapping,
+    SignatureAlgorithm, TokenType,
+};
 pub use secret::{Secret, SecretHash};
 pub use server::{Audit, Log, LogFormat, Metrics, Tls};
 pub use state::State;
@@ -66,6 +71,10 @@ pub struct Config {
     /// be used only once.
     #[serde(default)]
     pub clients: Vec<ClientConfig>,
+
+    /// Outside identity providers whose access tokens are taken beside the gateway's own.
+    #[serde(default)]
+    pub providers: Vec<ProviderConfig>,
 
     /// Cedar policies. Without any, the scope of a token alone decides.
     #[serde(default)]
@@ -141,6 +150,9 @@ impl Config {
         for client in &mut self.clients {
             client.resolve(base, env, problems);
         }
+        for provider in &mut self.providers {
+            provider.resolve(base);
+        }
     }
 
     fn check(&self, problems: &mut Problems) {
@@ -152,6 +164,7 @@ impl Config {
         self.upstream.check(problems);
         self.tokens.check(problems);
         clients::check_all(&self.clients, problems);
+        providers::check_all(&self.providers, &self.issuer, problems);
         self.policies.check(problems);
         self.limits.check(problems);
         self.metrics.check(problems);

@@ -7,7 +7,7 @@ const EXAMPLE: &str = include_str!("../../../oauth4os.example.yaml");
 /// A folder with the files the example names.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    for name in ["gateway.pem", "gateway-key.pem", "engine-ca.pem", "policies.cedar"] {
+    for name in ["gateway.pem", "gateway-key.pem", "engine-ca.pem", "idp-ca.pem", "policies.cedar"] {
         std::fs::write(folder.path().join(name), "x").unwrap();
     }
     folder
@@ -92,6 +92,7 @@ fn unsafe_settings_are_refused_with_a_sentence() {
         ("  head: 16KiB", "  head: 16kb", "not a size"),
         ("{requests_per_second: 50, burst: 100}", "{requests_per_second: 0, burst: 100}", "lets nothing through"),
         ("workers: 2", "workers: 0", "from 1 to 256"),
+        ("  - id: shipper", "  - id: idp.keycloak.user.ada", "those of providers' principals"),
     ];
     for (old, new, expected) in cases {
         let error = with(old, new).expect_err(new);
@@ -126,4 +127,71 @@ fn a_short_secret_is_refused() {
 fn a_missing_file_is_named() {
     let error = Config::load(Path::new("does-not-exist.yaml")).unwrap_err().to_string();
     assert!(error.contains("does-not-exist.yaml"), "{error}");
+}
+
+const ISSUER: &str = "    issuer: https://idp.example.com/realms/main";
+const ROLES: &str = "      roles: [realm_access.roles, resource_access.oauth4os.roles]";
+
+#[test]
+fn a_provider_is_read_with_its_defaults() {
+    let config = parse(EXAMPLE).unwrap();
+    let [provider] = &config.providers[..] else { panic!("one provider") };
+    assert_eq!(provider.audience.values(), ["oauth4os"]);
+    assert_eq!(provider.claims.roles.values().len(), 2);
+    assert_eq!(provider.scope_mapping.roles["logs-reader"], ["read:logs-*"]);
+
+    let (before, rest) = EXAMPLE.split_once("providers:\n").unwrap();
+    let (_, after) = rest.split_once("\n\n").unwrap();
+    let short = "providers:\n  - {name: p, issuer: \"https://idp.example.com\", audience: a}\n\n";
+    let config = parse(&format!("{before}{short}{after}")).unwrap();
+    let provider = &config.providers[0];
+    assert_eq!(
+        (provider.audience.values(), provider.algorithms.len(), provider.types.len()),
+        (&["a".to_owned()][..], 10, 3)
+    );
+    assert_eq!((provider.claims.subject.steps(), provider.kind), (&["sub".to_owned()][..], OutsideKind::User));
+    assert!(provider.claims.groups.is_none() && provider.claims.roles.values().is_empty());
+    assert!(provider.scope_mapping.scopes.is_empty() && provider.client_kinds.is_empty());
+    let none = parse(&format!("{before}{after}")).unwrap();
+    assert!(none.providers.is_empty());
+}
+
+#[test]
+fn an_unsafe_provider_is_refused_with_a_sentence() {
+    let twin = "  - {name: two, issuer: https://idp.example.com/realms/main/, audience: a}\n  - name: keycloak";
+    let cases = [
+        (ISSUER, "    issuer: http://idp.example.com/realms/main", "use `https`"),
+        (ISSUER, "    issuer: https://admin@idp.example.com/x", "without user"),
+        (ISSUER, "    issuer: https://gateway.example.com", "is the gateway's own"),
+        (ISSUER, "    issuer: https://gateway.example.com/", "is the gateway's own"),
+        ("  - name: keycloak", twin, "is used twice; a token must belong to one provider"),
+        (
+            "  - name: keycloak",
+            "  - {name: Keycloak, issuer: https://b.example.com, audience: a}\n  - name: keycloak",
+            "this name is used twice",
+        ),
+        ("  - name: keycloak", "  - name: key.cloak", "a name has"),
+        ("  - name: keycloak", "  - name: ''", "a name has"),
+        ("    audience: [oauth4os]", "    audience: []", "tokens for any other service"),
+        ("    audience: [oauth4os]", "    audience: ''", "tokens for any other service"),
+        ("    audience: [oauth4os] ", "    # ", "audience"),
+        ("authorized_parties: [console, ci]", "authorized_parties: []", "name at least one client"),
+        ("    jwks_uri: https:", "    jwks_uri: http:", "use `https`"),
+        ("    ca: idp-ca.pem", "    ca: missing.pem", "there is no file"),
+        ("[RS256, ES256, PS256, EdDSA]", "[RS256, none]", "none"),
+        ("[RS256, ES256, PS256, EdDSA]", "[HS256]", "HS256"),
+        ("[RS256, ES256, PS256, EdDSA]", "[]", "name at least one"),
+        ("[jwt, at_jwt, absent]", "[]", "name at least one"),
+        ("    leeway: 30s", "    leeway: 1h", "at most `5m`"),
+        ("      subject: sub", "      subject: a..b", "is not the path of a claim"),
+        (ROLES, "      # none", "`claims.roles` does not say where"),
+        ("      groups: groups", "      # none", "`claims.groups` does not say where"),
+        ("logs-reader: [\"read:logs-*\"]", "logs-reader: []", "what is not listed gives nothing"),
+        ("{ci: client}", "{ci: user}", "`client` or `agent`"),
+        ("{requests_per_second: 100, burst: 200}", "{requests_per_second: 100, burst: 0}", "lets nothing through"),
+    ];
+    for (old, new, expected) in cases {
+        let error = with(old, new).expect_err(new);
+        assert!(error.contains(expected), "{new}: {error}");
+    }
 }

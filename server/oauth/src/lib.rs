@@ -22,6 +22,7 @@
 //! - No answer, event or log line contains a token or a secret, but the one answer that gives it out.
 
 mod authority;
+mod bridge;
 mod clients;
 mod endpoints;
 mod first_admin;
@@ -31,6 +32,7 @@ mod paths;
 use std::sync::Arc;
 
 pub use self::authority::{Authority, AuthorityError, Parts, Readiness, RevocationSink, Settings};
+pub use self::bridge::BridgeError;
 pub use self::clients::{Client, ClientDirectory, ClientSource, DirectoryError};
 pub use self::first_admin::{FirstAdmin, FirstAdminError, ensure_first_admin};
 pub use self::http::{ClientAddress, RequestId};

@@ -82,7 +82,7 @@ impl Gateway {
                 "scopes": ["read:logs-*"],
             },
             {
-                "id": "tricky",
+                "id": "tricky", "basic": true,
                 "secret_hash": secret_hash("tricky", TRICKY_SECRET.to_owned()),
                 "scopes": ["read:logs-*"],
             },

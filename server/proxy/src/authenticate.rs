@@ -1,22 +1,35 @@
 //! From a credential to a session.
+//!
+//! One rule says whose a bearer token is. It is ours when our verifier takes it. When it does not, and the token names
+//! exactly the issuer of a configured provider in `iss`, that provider's rules and keys alone decide. Else it is refused
+//! for what our verifier said. What a token claims thus never makes it ours, and never chooses between two verifiers.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
+use oauth4os_federation::{Provider, Refused};
 use oauth4os_policy::{Clusters, ScopeSet};
-use oauth4os_tokens::access::MAX_TOKEN_BYTES;
+use oauth4os_tokens::access::{Invalid, MAX_TOKEN_BYTES};
 use oauth4os_tokens::clock::UnixTime;
 use oauth4os_tokens::id::sha256;
+use oauth4os_tokens::jose::ForeignToken;
 
+use crate::basic::BasicRefusal;
 use crate::refusal::Refusal;
-use crate::session::Session;
+use crate::session::{Credential, Session};
+use crate::snapshot::Snapshot;
 use crate::wire::request::Field;
 use crate::worker::Worker;
+
+/// How long Basic credentials are taken as proven: a secret that has ended since is noticed after this.
+const BASIC_LIFETIME: Duration = Duration::from_secs(60);
 
 /// A request without a credential that is valid now.
 pub(crate) struct Unauthenticated {
     pub(crate) refusal: Refusal,
-    /// Whose token it was, when it was one of ours: revoked or expired.
+    /// Whose token it was, when it was one that had been valid: revoked or expired.
     pub(crate) session: Option<Rc<Session>>,
 }
 
@@ -26,17 +39,66 @@ impl From<Refusal> for Unauthenticated {
     }
 }
 
-/// The session of the request's credential.
+/// The session of the request's credential, which came from `peer`.
 ///
-/// A token is verified once and then found by the SHA-256 of all its bytes; its expiry, the revocations and the
-/// snapshot are looked at on every request.
-pub(crate) fn authenticate(
+/// A credential is verified once and then found by the SHA-256 of all its bytes; its expiry, the revocations, the
+/// provider's keys and the snapshot are looked at on every request. This waits only for a key a provider has not shown
+/// before, and holds up nobody else meanwhile; `now` is then the time after waiting.
+pub(crate) async fn authenticate(
     worker: &Worker,
     fields: &[Field<'_>],
-    now: UnixTime,
+    peer: IpAddr,
+    now: &mut UnixTime,
 ) -> Result<Rc<Session>, Unauthenticated> {
-    let token = bearer_token(fields)?;
-    let key = sha256(token);
+    let presented = Presented::of(fields)?;
+    match attempt(worker, presented, peer, *now) {
+        Err(Failure::Keys { provider, .. }) => {
+            // Rare, so it takes its room when it happens and not in every connection.
+            Box::pin(provider.wait_for_keys()).await;
+            // A token may have expired meanwhile, and to a limit a late request would be one of a clock set back.
+            *now = worker.shared.clock.now();
+            attempt(worker, presented, peer, *now).map_err(Failure::into_unauthenticated)
+        }
+        result => result.map_err(Failure::into_unauthenticated),
+    }
+}
+
+/// The one credential of a request.
+#[derive(Clone, Copy)]
+enum Presented<'a> {
+    /// What follows `Bearer `. Its characters are looked at when it comes for the first time.
+    Bearer(&'a [u8]),
+    /// What follows `Basic `.
+    Basic(&'a [u8]),
+}
+
+/// Why there is no session.
+enum Failure {
+    Refused(Unauthenticated),
+    /// A key is missing that the provider may have; `refusal` is the answer if it has not.
+    Keys {
+        provider: Arc<Provider>,
+        refusal: Refusal,
+    },
+}
+
+impl Failure {
+    fn into_unauthenticated(self) -> Unauthenticated {
+        match self {
+            Self::Refused(unauthenticated) => unauthenticated,
+            Self::Keys { refusal, .. } => refusal.into(),
+        }
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal.into())
+    }
+}
+
+fn attempt(worker: &Worker, presented: Presented<'_>, peer: IpAddr, now: UnixTime) -> Result<Rc<Session>, Failure> {
+    let key = presented.key();
     let shared = &worker.shared;
     let snapshot = shared.snapshot.load();
     // Read before the revocations themselves: one that comes in between is then seen at the next request.
@@ -44,36 +106,36 @@ pub(crate) fn authenticate(
 
     let cached = worker.sessions.borrow_mut().get(&key).map(Rc::clone);
     if let Some(session) = cached
-        && session.snapshot_generation == snapshot.generation
+        && is_current(&session, &snapshot, now)
     {
         shared.metrics.token_cache_hits.inc();
-        return check(worker, session, revocation_generation, now).inspect_err(|_| {
+        return check(worker, session, revocation_generation, now).map_err(|unauthenticated| {
             worker.sessions.borrow_mut().remove(&key);
+            Failure::Refused(unauthenticated)
         });
     }
 
-    // What is found by its hash was looked at when it came for the first time.
-    let token = token_text(token)?;
     shared.metrics.token_cache_misses.inc();
-    let claims = snapshot.verifier.verify(token, now).map_err(|invalid| Refusal::invalid_token(invalid.to_string()))?;
-    let Some(client) = snapshot.clients.get(&claims.client_id) else {
-        return Err(Refusal::invalid_token("the client this token was issued to does not exist any more").into());
+    let session = match presented {
+        Presented::Bearer(token) => bearer(&snapshot, token_text(token)?, revocation_generation, now)?,
+        Presented::Basic(encoded) => basic(&snapshot, encoded, peer, now)?,
     };
-    let scopes = ScopeSet::parse(&claims.scope, &Clusters::default())
-        .map_err(|error| Refusal::invalid_token(format!("the scopes of the token cannot be read: {error}")))?;
-    let session = Session::new(
-        Arc::clone(client),
-        claims.jti,
-        scopes,
-        claims.scope,
-        claims.exp,
-        snapshot.generation,
-        // Not looked at yet: any generation but the present one.
-        revocation_generation.wrapping_sub(1),
-    );
-    let session = check(worker, Rc::new(session), revocation_generation, now)?;
+    let session = check(worker, Rc::new(session), revocation_generation, now).map_err(Failure::Refused)?;
     worker.sessions.borrow_mut().insert(key, Rc::clone(&session));
     Ok(session)
+}
+
+/// Whether what the session was made from is still in force.
+fn is_current(session: &Session, snapshot: &Snapshot, now: UnixTime) -> bool {
+    session.snapshot_generation == snapshot.generation
+        && match &session.credential {
+            Credential::Own { .. } => true,
+            Credential::Provider { provider, outsider } => outsider.keys_generation == provider.generation(),
+            Credential::Basic { generation } => {
+                now < session.expires_at
+                    && snapshot.basic.as_ref().is_some_and(|clients| clients.generation() == *generation)
+            }
+        }
 }
 
 /// What must hold on every request.
@@ -90,41 +152,118 @@ fn check(
     if now >= session.expires_at {
         return refused(session, "the token has expired; get a new one");
     }
-    if session.revocation_generation.get() != revocation_generation {
-        if worker.shared.revocations.contains(&session.token_id) {
+    if let Credential::Own { token_id, revocation_generation: seen } = &session.credential
+        && seen.get() != revocation_generation
+    {
+        if worker.shared.revocations.contains(token_id) {
             return refused(session, "the token was revoked; get a new one");
         }
-        session.revocation_generation.set(revocation_generation);
+        seen.set(revocation_generation);
     }
     session.go_by(&worker.shared.names.load());
     Ok(session)
 }
 
-/// The token of the one `Authorization` field, `Bearer` and one space before it (RFC 6750 section 2.1). Its characters are
-/// looked at by [`token_text`].
-fn bearer_token<'a>(fields: &[Field<'a>]) -> Result<&'a [u8], Refusal> {
-    let mut values =
-        fields.iter().filter(|field| field.name.eq_ignore_ascii_case("authorization")).map(|field| field.value);
-    let Some(value) = values.next() else {
-        return Err(Refusal::no_credential(
-            "this request needs a token; get one at `/oauth/token` and send it as `Authorization: Bearer`",
-        ));
+/// A bearer token that comes for the first time, or again after something has changed.
+fn bearer(snapshot: &Snapshot, token: &str, revocation_generation: u64, now: UnixTime) -> Result<Session, Failure> {
+    let claims = match snapshot.verifier.verify(token, now) {
+        Ok(claims) => claims,
+        Err(invalid) => return of_provider(snapshot, token, &invalid, now),
     };
-    if values.next().is_some() {
-        return Err(Refusal::unreadable("more than one credential; send one `Authorization` field"));
-    }
-    let Some((scheme, token)) = value.split_at_checked(7) else {
-        return Err(not_a_token());
+    let Some(client) = snapshot.clients.get(&claims.client_id) else {
+        return Err(Refusal::invalid_token("the client this token was issued to does not exist any more").into());
     };
-    if !scheme.eq_ignore_ascii_case(b"bearer ") {
-        return Err(Refusal::no_credential(
-            "only `Authorization: Bearer` is accepted here; get a token at `/oauth/token`",
-        ));
+    let scopes = ScopeSet::parse(&claims.scope, &Clusters::default())
+        .map_err(|error| Refusal::invalid_token(format!("the scopes of the token cannot be read: {error}")))?;
+    // Not looked at yet: any generation but the present one.
+    let credential = Credential::own(claims.jti, revocation_generation.wrapping_sub(1));
+    Ok(Session::new(Arc::clone(client), credential, scopes, claims.scope, claims.exp, snapshot.generation))
+}
+
+/// A token that is not ours: a provider's, or nobody's.
+fn of_provider(snapshot: &Snapshot, token: &str, invalid: &Invalid, now: UnixTime) -> Result<Session, Failure> {
+    let claimed = if snapshot.providers.is_empty() { None } else { ForeignToken::claimed_issuer(token) };
+    let Some(provider) = claimed.and_then(|issuer| snapshot.providers.find(&issuer)) else {
+        return Err(Refusal::invalid_token(invalid.to_string()).into());
+    };
+    let outsider = provider.verify(token, now).map_err(|refused| {
+        let keys = |refusal| Failure::Keys { provider: Arc::clone(provider), refusal };
+        match refused {
+            // Not the token's fault; nothing has reached the engine.
+            Refused::NoKeys => keys(Refusal::unavailable(refused.to_string())),
+            Refused::UnknownKey => keys(Refusal::invalid_token(refused.to_string())),
+            _ => Refusal::invalid_token(refused.to_string()).into(),
+        }
+    })?;
+    let client = snapshot.outsider(provider, &outsider);
+    let (scopes, scope_text) = (outsider.scopes.clone(), outsider.scopes.to_string());
+    let expires_at = outsider.expires_at;
+    let credential = Credential::Provider { provider: Arc::clone(provider), outsider: Box::new(outsider) };
+    Ok(Session::new(client, credential, scopes, scope_text, expires_at, snapshot.generation))
+}
+
+/// Id and secret of a client that may send them with every request.
+fn basic(snapshot: &Snapshot, encoded: &[u8], peer: IpAddr, now: UnixTime) -> Result<Session, Failure> {
+    let Some(clients) = snapshot.basic.as_ref().filter(|clients| clients.is_offered()) else {
+        return Err(not_bearer().into());
+    };
+    // Before the client itself: a change that comes in between is then seen at the next request.
+    let generation = clients.generation();
+    let encoded = std::str::from_utf8(encoded).map_err(|_| malformed_basic())?;
+    let proven = clients.verify(encoded, peer).map_err(|refusal| match refusal {
+        BasicRefusal::Malformed => malformed_basic(),
+        BasicRefusal::Wrong => Refusal::no_credential("the client is not known, or its secret is wrong"),
+        BasicRefusal::NotPermitted => Refusal::no_credential(
+            "this client may not use HTTP Basic here; get a token at `/oauth/token`, or have `basic: true` set for it",
+        ),
+        BasicRefusal::TooManyGuesses(wait) => Refusal::too_many_guesses(wait),
+    })?;
+    let Some(client) = snapshot.clients.get(&proven.id) else {
+        return Err(Refusal::no_credential("the client is not known, or its secret is wrong").into());
+    };
+    let scope_text = proven.scopes.to_string();
+    let credential = Credential::Basic { generation };
+    let expires_at = now + BASIC_LIFETIME;
+    Ok(Session::new(Arc::clone(client), credential, proven.scopes, scope_text, expires_at, snapshot.generation))
+}
+
+impl<'a> Presented<'a> {
+    /// The one `Authorization` field: a scheme, one space, a credential (RFC 6750 section 2.1, RFC 7617 section 2).
+    fn of(fields: &[Field<'a>]) -> Result<Self, Refusal> {
+        let mut values =
+            fields.iter().filter(|field| field.name.eq_ignore_ascii_case("authorization")).map(|field| field.value);
+        let Some(value) = values.next() else {
+            return Err(Refusal::no_credential(
+                "this request needs a token; get one at `/oauth/token` and send it as `Authorization: Bearer`",
+            ));
+        };
+        if values.next().is_some() {
+            return Err(Refusal::unreadable("more than one credential; send one `Authorization` field"));
+        }
+        if let Some((scheme, encoded)) = value.split_at_checked(6)
+            && scheme.eq_ignore_ascii_case(b"basic ")
+        {
+            return if encoded.len() > MAX_TOKEN_BYTES { Err(malformed_basic()) } else { Ok(Self::Basic(encoded)) };
+        }
+        let Some((scheme, token)) = value.split_at_checked(7) else {
+            return Err(not_a_token());
+        };
+        if !scheme.eq_ignore_ascii_case(b"bearer ") {
+            return Err(not_bearer());
+        }
+        if token.is_empty() || token.len() > MAX_TOKEN_BYTES {
+            return Err(not_a_token());
+        }
+        Ok(Self::Bearer(token))
     }
-    if token.is_empty() || token.len() > MAX_TOKEN_BYTES {
-        return Err(not_a_token());
+
+    /// What a session is found by. A token has no space in it, so none has the key of Basic credentials.
+    fn key(self) -> [u8; 32] {
+        match self {
+            Self::Bearer(token) => sha256(token),
+            Self::Basic(encoded) => sha256(&[b"Basic ".as_slice(), encoded].concat()),
+        }
     }
-    Ok(token)
 }
 
 /// A token as text, if it has the characters of one.
@@ -139,6 +278,16 @@ fn not_a_token() -> Refusal {
     Refusal::invalid_token("the `Authorization` field is not `Bearer`, one space and a token")
 }
 
+fn not_bearer() -> Refusal {
+    Refusal::no_credential("only `Authorization: Bearer` is accepted here; get a token at `/oauth/token`")
+}
+
+fn malformed_basic() -> Refusal {
+    Refusal::no_credential(
+        "the `Authorization` field is not `Basic`, one space and base64 of `client_id:client_secret`",
+    )
+}
+
 /// A byte of `b64token` (RFC 6750 section 2.1).
 const fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=')
@@ -148,10 +297,18 @@ const fn is_token_byte(byte: u8) -> bool {
 mod tests {
     use super::*;
 
-    fn token(values: &[&'static str]) -> Result<&'static str, u16> {
+    fn presented(values: &[&'static str]) -> Result<Presented<'static>, Refusal> {
         let fields: Vec<Field<'_>> =
             values.iter().map(|value| httparse::Header { name: "Authorization", value: value.as_bytes() }).collect();
-        bearer_token(&fields).and_then(token_text).map_err(|refusal| refusal.status)
+        Presented::of(&fields)
+    }
+
+    fn token(values: &[&'static str]) -> Result<&'static str, u16> {
+        let refused = |refusal: Refusal| refusal.status;
+        match presented(values).map_err(refused)? {
+            Presented::Bearer(token) => token_text(token).map_err(refused),
+            Presented::Basic(_) => Err(0),
+        }
     }
 
     #[test]
@@ -160,7 +317,6 @@ mod tests {
         assert_eq!(token(&["bearer abc="]), Ok("abc="));
         for values in [
             &[][..],
-            &["Basic YTpi"],
             &["Bearer"],
             &["Bearer "],
             &["Bearer  abc"],
@@ -169,11 +325,22 @@ mod tests {
             &["Bearer abc, Bearer def"],
             &["Bearer abc,def"],
             &["BearerX abc"],
+            &["Basic"],
+            &["Basic\tYTpi"],
             &["abc"],
         ] {
             assert_eq!(token(values), Err(401), "{values:?}");
         }
         assert_eq!(token(&["Bearer abc", "Bearer abc"]), Err(400));
         assert_eq!(token(&["Bearer abc", "Basic YTpi"]), Err(400));
+        assert_eq!(token(&["basic YTpi"]), Err(0));
+    }
+
+    #[test]
+    fn credentials_of_two_schemes_never_share_a_session() {
+        let key = |value| presented(&[value]).map(Presented::key).map_err(|refusal| refusal.status);
+        assert_ne!(key("Bearer YTpi"), key("Basic YTpi"));
+        assert_eq!(key("BASIC YTpi"), key("Basic YTpi"));
+        assert_ne!(key("Basic YTpi"), key("Basic YTpj"));
     }
 }

@@ -76,7 +76,8 @@ impl Exchange {
         if head.expects_unknown {
             return Err(Refusal::expectation().into());
         }
-        let session = authenticate(&worker, head.fields, self.time).map_err(|unauthenticated| {
+        let authenticated = authenticate(&worker, head.fields, connection.peer, &mut self.time).await;
+        let session = authenticated.map_err(|unauthenticated| {
             self.session = unauthenticated.session;
             unauthenticated.refusal
         })?;

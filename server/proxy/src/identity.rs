@@ -16,15 +16,7 @@ const SWEEP_AT: usize = 4_096;
 /// number of tokens and workers.
 pub(crate) struct Identities {
     driver: Driver,
-    made: Mutex<HashMap<(String, String), Made>>,
-}
-
-/// An identity and what it was made of.
-struct Made {
-    /// Of the names the grant was made with.
-    generation: u64,
-    grant: EngineGrant,
-    identity: Arc<HandedIdentity>,
+    made: Mutex<HashMap<(String, String), Arc<HandedIdentity>>>,
 }
 
 /// No identity, and so no request.
@@ -56,32 +48,31 @@ impl Identities {
 
     fn shared(&self, session: &Session, now: UnixTime) -> Result<Arc<HandedIdentity>, NoIdentity> {
         let client = &session.client;
-        let key = (client.principal.id.clone(), session.scopes.to_string());
         let names = session.names();
         let Some(catalog) = &names.catalog else {
             return Err(NoIdentity::NamesUnknown);
         };
+        let grant = EngineGrant::of(&session.scopes, client.policies.forbidden_everywhere(), catalog);
+        // With all that the engine is told: the names of the cluster change, and the groups of a provider's principal,
+        // with what is forbidden to it, from token to token.
+        let key = (client.engine_name.clone(), format!("{grant:?}"));
         // Held while signing, which takes less than a millisecond: another worker with the same need waits for the
         // result instead of making a second one.
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = made.get_mut(&key).filter(|made| now < made.identity.renew_at);
-        if let Some(made) = &known
-            && made.generation == names.generation
+        if let Some(identity) = made.get(&key)
+            && now < identity.renew_at
         {
-            return Ok(Arc::clone(&made.identity));
+            return Ok(Arc::clone(identity));
         }
-        let grant = EngineGrant::of(&session.scopes, client.policies.forbidden_everywhere(), catalog);
-        if let Some(made) = known
-            && made.grant == grant
-        {
-            made.generation = names.generation;
-            return Ok(Arc::clone(&made.identity));
-        }
-        let identity = Arc::new(self.driver.hand_over(&client.principal.id, &grant, None, now)?);
+        let identity = Arc::new(self.driver.hand_over(&client.engine_name, &grant, None, now)?);
         if made.len() >= SWEEP_AT {
-            made.retain(|_, made| now < made.identity.renew_at);
+            made.retain(|_, identity| now < identity.renew_at);
+            // Sessions keep their own; those that come are made again.
+            if made.len() >= SWEEP_AT {
+                made.clear();
+            }
         }
-        made.insert(key, Made { generation: names.generation, grant, identity: Arc::clone(&identity) });
+        made.insert(key, Arc::clone(&identity));
         Ok(identity)
     }
 }

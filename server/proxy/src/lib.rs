@@ -9,6 +9,7 @@
 //! [`Revocations`] and [`Names`], what is to be written goes out through bounded channels.
 
 mod authenticate;
+mod basic;
 mod body;
 mod buffers;
 mod connection;
@@ -35,6 +36,7 @@ mod transport;
 mod wire;
 mod worker;
 
+pub use basic::{BasicClient, BasicClients, BasicRefusal};
 pub use control::{ControlPlane, Origin};
 pub use gateway::{Gateway, GatewayError, Setup};
 pub use names::{Look, Names};

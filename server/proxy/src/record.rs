@@ -113,9 +113,7 @@ impl Exchange {
         with_audit(|audit| {
             let mut event = Event::new(self.time, "request", &self.request_id, if allowed { "allow" } else { "deny" });
             if let Some(session) = &self.session {
-                event.client = Some(&session.client.principal.id);
-                event.token_id = Some(&session.token_id);
-                event.scopes = Some(&session.scope_text);
+                session.describe(&mut event);
             }
             event.address = Some(connection.peer);
             event.method = Some(head.method);

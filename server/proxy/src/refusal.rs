@@ -160,6 +160,19 @@ impl Refusal {
         }
     }
 
+    /// Too many wrong secrets for one client from one address.
+    pub(crate) fn too_many_guesses(retry_after: Duration) -> Self {
+        Self {
+            retry_after: Some(retry_after),
+            ..Self::new(
+                429,
+                "rate_limit_exceeded_exception",
+                Outcome::Limited,
+                "there were too many wrong secrets for this client from this address; wait as long as `Retry-After` says",
+            )
+        }
+    }
+
     /// The engine cannot be reached; nothing of the request got to it.
     pub(crate) fn unavailable(reason: impl Into<Cow<'static, str>>) -> Self {
         Self::new(503, "gateway_exception", Outcome::Failed, reason)

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use oauth4os_classify::{Action, Class, Operation, Targets};
 use oauth4os_engine::HandedIdentity;
-use oauth4os_policy::{Access, Catalog, Decision, ScopeSet, decide};
+use oauth4os_federation::{Outsider, Provider};
+use oauth4os_policy::{Access, Catalog, Decision, PrincipalKind, ScopeSet, decide};
+use oauth4os_telemetry::audit::Event;
 use oauth4os_tokens::clock::UnixTime;
 
 use crate::names::Known;
@@ -15,19 +17,39 @@ use crate::snapshot::GatewayClient;
 /// Decisions a session remembers. A token is mostly used for a handful of operations again and again.
 const REMEMBERED: usize = 16;
 
+/// How the grant was proven, and what makes the proof void.
+#[derive(Debug)]
+pub(crate) enum Credential {
+    /// A token of ours.
+    Own {
+        /// Its id, by which it is revoked.
+        token_id: String,
+        /// The generation of revocations under which the token was last found valid.
+        revocation_generation: Cell<u64>,
+    },
+    /// A token of a provider: void when the provider's keys change, until it is verified again.
+    Provider { provider: Arc<Provider>, outsider: Box<Outsider> },
+    /// Id and secret of a client: void when any client changes.
+    Basic { generation: u64 },
+}
+
+impl Credential {
+    pub(crate) const fn own(token_id: String, revocation_generation: u64) -> Self {
+        Self::Own { token_id, revocation_generation: Cell::new(revocation_generation) }
+    }
+}
+
 /// A grant: client, scopes, lifetime, and what has been found out about it so far.
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) client: Arc<GatewayClient>,
-    pub(crate) token_id: String,
+    pub(crate) credential: Credential,
     pub(crate) scopes: ScopeSet,
-    /// The scopes as written in the token.
+    /// The scopes as written in the token, or as its provider's mapping gives them.
     pub(crate) scope_text: String,
     pub(crate) expires_at: UnixTime,
     /// The snapshot the session was made from; another one makes another session.
     pub(crate) snapshot_generation: u64,
-    /// The generation of revocations under which the token was last found valid.
-    pub(crate) revocation_generation: Cell<u64>,
     pub(crate) identity: RefCell<Option<Arc<HandedIdentity>>>,
     /// The names decisions and identity were made with.
     names: RefCell<Arc<Known>>,
@@ -66,21 +88,19 @@ struct Decisions {
 impl Session {
     pub(crate) fn new(
         client: Arc<GatewayClient>,
-        token_id: String,
+        credential: Credential,
         scopes: ScopeSet,
         scope_text: String,
         expires_at: UnixTime,
         snapshot_generation: u64,
-        revocation_generation: u64,
     ) -> Self {
         Self {
             client,
-            token_id,
+            credential,
             scopes,
             scope_text,
             expires_at,
             snapshot_generation,
-            revocation_generation: Cell::new(revocation_generation),
             identity: RefCell::new(None),
             names: RefCell::default(),
             decisions: RefCell::new(Decisions::default()),
@@ -99,6 +119,26 @@ impl Session {
     /// The names it goes by.
     pub(crate) fn names(&self) -> Arc<Known> {
         Arc::clone(&self.names.borrow())
+    }
+
+    /// Tells a record who asked and by what credential; never the credential itself.
+    pub(crate) fn describe<'a>(&'a self, event: &mut Event<'a>) {
+        let principal = &self.client.principal;
+        event.client = Some(&principal.id);
+        event.scopes = Some(&self.scope_text);
+        match &self.credential {
+            Credential::Own { token_id, .. } => event.token_id = Some(token_id),
+            Credential::Provider { provider, outsider } => {
+                event.provider = Some(provider.name());
+                event.tenant = outsider.tenant.as_deref();
+                event.token_id = outsider.token_id.as_deref();
+                if principal.kind == PrincipalKind::User {
+                    event.user = Some(&principal.id);
+                    event.client = outsider.client.as_deref();
+                }
+            }
+            Credential::Basic { .. } => event.credential = Some("basic"),
+        }
     }
 
     /// Decides on an operation as a whole: every right it needs on its own targets.
@@ -208,12 +248,13 @@ mod tests {
         let limit = RateLimit { requests_per_second: 1, burst: 1 };
         let client = GatewayClient {
             policies: Policies::none().for_principal(&principal),
-            limiter: Limiter::new(limit),
+            limiter: Arc::new(Limiter::new(limit)),
+            engine_name: principal.id.clone(),
             principal,
         };
         let held = ScopeSet::parse(scopes, &Clusters::default()).expect("scopes");
-        let session =
-            Session::new(Arc::new(client), "t".to_owned(), held, scopes.to_owned(), UnixTime::from_secs(1), 0, 0);
+        let credential = Credential::own("t".to_owned(), 0);
+        let session = Session::new(Arc::new(client), credential, held, scopes.to_owned(), UnixTime::from_secs(1), 0);
         session.go_by(&Names::unguarded().load());
         session.decide(&oauth4os_classify::classify(method, target).expect("an operation"))
     }

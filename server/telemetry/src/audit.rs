@@ -44,6 +44,18 @@ pub struct Event<'a> {
     /// Who asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client: Option<&'a str>,
+    /// The person a provider's token speaks for, `provider/name`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<&'a str>,
+    /// The provider the token is from; absent when it is the gateway's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provider: Option<&'a str>,
+    /// The tenant, as the provider says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<&'a str>,
+    /// How it was proven, when not by a token: `basic`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credential: Option<&'static str>,
     /// The token, by its id; never the token itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_id: Option<&'a str>,
@@ -99,6 +111,10 @@ impl<'a> Event<'a> {
             event,
             request_id,
             client: None,
+            user: None,
+            provider: None,
+            tenant: None,
+            credential: None,
             token_id: None,
             scopes: None,
             address: None,

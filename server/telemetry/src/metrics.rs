@@ -76,6 +76,18 @@ struct FailureLabels {
     reason: UpstreamFailure,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ProviderLabels {
+    /// A name of the configuration.
+    provider: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ProviderFetchLabels {
+    provider: String,
+    outcome: &'static str,
+}
+
 /// Handles to every metric; made once, shared by all.
 #[derive(Debug)]
 pub struct Metrics {
@@ -83,6 +95,8 @@ pub struct Metrics {
     requests: PerOutcome<Counter>,
     durations: PerOutcome<Histogram>,
     upstream_failures: Family<FailureLabels, Counter>,
+    provider_keys_stale: Family<ProviderLabels, Gauge>,
+    provider_key_fetches: Family<ProviderFetchLabels, Counter>,
     /// Requests whose token was found verified.
     pub token_cache_hits: Counter,
     /// Requests whose token had to be verified.
@@ -129,6 +143,18 @@ impl Metrics {
             "Requests the engine did not answer, by reason",
             upstream_failures.clone(),
         );
+        let provider_keys_stale = Family::<ProviderLabels, Gauge>::default();
+        registry.register(
+            "provider_keys_stale",
+            "1 while a provider's keys are missing or older than they should be, since it cannot be reached",
+            provider_keys_stale.clone(),
+        );
+        let provider_key_fetches = Family::<ProviderFetchLabels, Counter>::default();
+        registry.register(
+            "provider_key_fetches",
+            "Fetches of a provider's keys by what became of them",
+            provider_key_fetches.clone(),
+        );
         let mut counter = |name: &str, help: &str| {
             let counter = Counter::default();
             registry.register(name, help, counter.clone());
@@ -153,6 +179,8 @@ impl Metrics {
             durations: PerOutcome::new(|outcome| durations.get_or_create_owned(&OutcomeLabels { outcome })),
             registry,
             upstream_failures,
+            provider_keys_stale,
+            provider_key_fetches,
             token_cache_hits,
             token_cache_misses,
             connections,
@@ -173,6 +201,18 @@ impl Metrics {
     /// Counts a request the engine did not answer.
     pub fn upstream_failed(&self, reason: UpstreamFailure) {
         self.upstream_failures.get_or_create(&FailureLabels { reason }).inc();
+    }
+
+    /// Says whether a provider's keys are missing or older than they should be. The name is one of the configuration.
+    pub fn provider_keys_stale(&self, provider: &str, stale: bool) {
+        let labels = ProviderLabels { provider: provider.to_owned() };
+        self.provider_keys_stale.get_or_create(&labels).set(stale.into());
+    }
+
+    /// Counts a fetch of a provider's keys.
+    pub fn provider_keys_fetched(&self, provider: &str, succeeded: bool) {
+        let outcome = if succeeded { "ok" } else { "failed" };
+        self.provider_key_fetches.get_or_create(&ProviderFetchLabels { provider: provider.to_owned(), outcome }).inc();
     }
 
     /// All metrics in the text format of OpenMetrics 1.0.
@@ -231,7 +271,14 @@ mod tests {
         metrics.request(Outcome::Denied, 0.001);
         metrics.upstream_failed(UpstreamFailure::Timeout);
         metrics.tokens_issued.inc();
+        metrics.provider_keys_stale("keycloak", true);
+        metrics.provider_keys_fetched("keycloak", false);
         let text = metrics.render().unwrap();
+        assert!(text.contains("oauth4os_provider_keys_stale{provider=\"keycloak\"} 1"), "{text}");
+        assert!(
+            text.contains("oauth4os_provider_key_fetches_total{provider=\"keycloak\",outcome=\"failed\"} 1"),
+            "{text}"
+        );
         assert!(text.contains("oauth4os_requests_total{outcome=\"denied\"} 1"), "{text}");
         assert!(text.contains("oauth4os_upstream_failures_total{reason=\"timeout\"} 1"), "{text}");
         assert!(text.contains("oauth4os_tokens_issued_total 1"), "{text}");

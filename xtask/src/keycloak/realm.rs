@@ -11,6 +11,11 @@ use crate::secrets;
 /// The realm's name.
 pub(super) const REALM: &str = "oauth4os";
 
+/// Clients that differ from the others of their kind.
+const ELSEWHERE: &str = "elsewhere";
+const BRIEF: &str = "brief";
+const TERMINAL: &str = "terminal";
+
 /// A client of the realm.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Client {
@@ -40,7 +45,8 @@ pub struct Person {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Contents {
     /// `service` (client credentials, RS256), `service-es256` (the same, ES256), `console` (public, code flow
-    /// with PKCE).
+    /// with PKCE), `terminal` (public, people's passwords: for tests only), `elsewhere` (client credentials, tokens for
+    /// another service), `brief` (client credentials, tokens of one second).
     pub clients: BTreeMap<String, Client>,
     /// `ada` may analyse, `bo` administers.
     pub users: Vec<Person>,
@@ -55,7 +61,9 @@ impl Contents {
                 Client { id: id.to_owned(), secret: Some(secrets::password()?), algorithm: algorithm.to_owned() },
             ))
         };
-        let public = Client { id: "console".to_owned(), secret: None, algorithm: "RS256".to_owned() };
+        let public = |id: &str| -> (String, Client) {
+            (id.to_owned(), Client { id: id.to_owned(), secret: None, algorithm: "RS256".to_owned() })
+        };
         let person = |name: &str, groups: &[&str], roles: &[&str]| -> Result<Person> {
             let owned = |list: &[&str]| list.iter().map(|item| (*item).to_owned()).collect();
             Ok(Person {
@@ -69,7 +77,10 @@ impl Contents {
             clients: BTreeMap::from([
                 confidential("service", "RS256")?,
                 confidential("service-es256", "ES256")?,
-                (public.id.clone(), public),
+                confidential(ELSEWHERE, "RS256")?,
+                confidential(BRIEF, "RS256")?,
+                public("console"),
+                public(TERMINAL),
             ]),
             users: vec![
                 person("ada", &["/analysts"], &["logs-reader"])?,
@@ -87,10 +98,13 @@ impl Contents {
             "registrationAllowed": false,
             "accessTokenLifespan": 300,
             "defaultSignatureAlgorithm": "RS256",
-            "roles": {"realm": [
-                {"name": "logs-reader", "description": "May read logs"},
-                {"name": "gateway-admin", "description": "Runs the gateway"},
-            ]},
+            "roles": {
+                "realm": [
+                    {"name": "logs-reader", "description": "May read logs"},
+                    {"name": "gateway-admin", "description": "Runs the gateway"},
+                ],
+                "client": {"service": [{"name": "app-writer", "description": "May write the logs of applications"}]},
+            },
             "groups": [{"name": "analysts"}, {"name": "administrators"}],
             "clients": self.clients.values().map(client).collect::<Vec<_>>(),
             "users": self.users.iter().map(person).chain([service_account()]).collect::<Vec<_>>(),
@@ -101,6 +115,7 @@ impl Contents {
 
 fn client(client: &Client) -> Value {
     let confidential = client.secret.is_some();
+    let audience = if client.id == ELSEWHERE { "another-service" } else { "oauth4os" };
     let mut body = json!({
         "clientId": client.id,
         "enabled": true,
@@ -108,16 +123,21 @@ fn client(client: &Client) -> Value {
         "publicClient": !confidential,
         "serviceAccountsEnabled": confidential,
         "standardFlowEnabled": !confidential,
-        "directAccessGrantsEnabled": false,
+        "directAccessGrantsEnabled": client.id == TERMINAL,
         "implicitFlowEnabled": false,
         "fullScopeAllowed": true,
         "attributes": {"access.token.signed.response.alg": client.algorithm},
         "protocolMappers": [
             mapper("groups", "oidc-group-membership-mapper", &json!({"claim.name": "groups", "full.path": "false"})),
-            mapper("gateway-audience", "oidc-audience-mapper", &json!({"included.custom.audience": "oauth4os"})),
+            mapper("gateway-audience", "oidc-audience-mapper", &json!({"included.custom.audience": audience})),
         ],
     });
     if let Some(fields) = body.as_object_mut() {
+        if client.id == BRIEF
+            && let Some(attributes) = fields.get_mut("attributes").and_then(Value::as_object_mut)
+        {
+            attributes.insert("access.token.lifespan".to_owned(), json!("1"));
+        }
         match &client.secret {
             Some(secret) => {
                 fields.insert("secret".to_owned(), json!(secret));
@@ -167,6 +187,7 @@ fn service_account() -> Value {
         "enabled": true,
         "serviceAccountClientId": "service",
         "realmRoles": ["logs-reader"],
+        "clientRoles": {"service": ["app-writer"]},
     })
 }
 

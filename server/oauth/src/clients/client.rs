@@ -32,6 +32,8 @@ pub struct Client {
     pub token_lifetime: Option<Duration>,
     /// Its own limit in place of the configured one.
     pub rate_limit: Option<RateLimit>,
+    /// Whether it may send id and secret to the data plane instead of a token.
+    pub basic: bool,
     /// Where it is registered.
     pub source: ClientSource,
     secrets: Vec<StoredSecret>,
@@ -69,6 +71,7 @@ impl Client {
             rate_limit: config
                 .rate_limit
                 .map(|limit| RateLimit { per_second: limit.requests_per_second, burst: limit.burst }),
+            basic: config.basic,
             source: ClientSource::Configuration,
             secrets: vec![StoredSecret {
                 id: "configuration".to_owned(),
@@ -93,6 +96,7 @@ impl Client {
             enabled: client.enabled,
             token_lifetime: None,
             rate_limit: client.rate_limit,
+            basic: false,
             source: ClientSource::Store,
             secrets: client.secrets,
         })

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
-use oauth4os_config::ClientConfig;
+use oauth4os_config::{ClientConfig, RESERVED_ID_PREFIX};
 use oauth4os_policy::{Clusters, ScopeError, ScopeSet};
 use oauth4os_store::{ClientChange, PageRequest, RevokedToken, SecretHash, Store, StoreError};
 use oauth4os_tokens::clock::Clock;
@@ -48,6 +48,12 @@ pub enum DirectoryError {
         id: String,
         /// Which scope, and why.
         source: ScopeError,
+    },
+    /// An id that could be taken for the name of a provider's principal.
+    #[error("the client `{id}` cannot be used: ids that begin with `idp.` are those of providers' principals")]
+    Reserved {
+        /// The id.
+        id: String,
     },
     /// A configured client without secret.
     #[error("the client `{id}` has no secret and cannot prove who it is; give `secret` or `secret_hash`")]
@@ -139,6 +145,7 @@ impl ClientDirectory {
         let directory = Arc::clone(self);
         finish(async move {
             let _changing = directory.changing.write().await;
+            check_id(&client.id)?;
             if directory.get(&client.id).is_some() {
                 return Err(DirectoryError::Twice { id: client.id });
             }
@@ -202,8 +209,14 @@ impl ClientDirectory {
     }
 }
 
+/// The engine knows the principals of providers by names that begin so.
+fn check_id(id: &str) -> Result<(), DirectoryError> {
+    if id.starts_with(RESERVED_ID_PREFIX) { Err(DirectoryError::Reserved { id: id.to_owned() }) } else { Ok(()) }
+}
+
 fn add(map: &mut Map, client: Client) -> Result<(), DirectoryError> {
     let id = client.id.clone();
+    check_id(&id)?;
     match map.insert(id.as_str().into(), Arc::new(client)) {
         None => Ok(()),
         Some(_) => Err(DirectoryError::Twice { id }),

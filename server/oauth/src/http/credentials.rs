@@ -1,5 +1,6 @@
 //! Client authentication: `client_secret_basic` and `client_secret_post` (RFC 6749 section 2.3.1).
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -104,14 +105,19 @@ impl Credentials {
 
     /// The client these are the credentials of.
     pub(crate) fn authenticate(&self, authority: &Authority, caller: &Caller) -> Result<Arc<Client>, ClientAuthError> {
+        self.prove(authority, caller.address)
+    }
+
+    /// As [`authenticate`](Self::authenticate), for credentials that come from this address. Answered from memory.
+    pub(crate) fn prove(&self, authority: &Authority, address: Option<IpAddr>) -> Result<Arc<Client>, ClientAuthError> {
         let (id, now) = (self.client_id.as_str(), authority.now());
-        if let Some(wait) = authority.guesses.wait(id, caller.address, now) {
+        if let Some(wait) = authority.guesses.wait(id, address, now) {
             return Err(ClientAuthError::TooManyGuesses(wait));
         }
         let decoded = authority.clients.authenticate(id, &self.secret);
         let undecoded = self.undecoded.as_ref().and_then(|secret| authority.clients.authenticate(id, secret));
         decoded.or(undecoded).ok_or_else(|| {
-            authority.guesses.wrong(id, caller.address, now);
+            authority.guesses.wrong(id, address, now);
             ClientAuthError::Wrong
         })
     }

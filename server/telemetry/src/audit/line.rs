@@ -16,6 +16,10 @@ pub(super) fn write(event: &Event<'_>, line: &mut Vec<u8>) -> serde_json::Result
     text(line, br#","event":"#, event.event)?;
     text(line, br#","request_id":"#, event.request_id)?;
     optional_text(line, br#","client":"#, event.client)?;
+    optional_text(line, br#","user":"#, event.user)?;
+    optional_text(line, br#","provider":"#, event.provider)?;
+    optional_text(line, br#","tenant":"#, event.tenant)?;
+    optional_text(line, br#","credential":"#, event.credential)?;
     optional_text(line, br#","token_id":"#, event.token_id)?;
     optional_text(line, br#","scopes":"#, event.scopes)?;
     if let Some(address) = event.address {
@@ -105,6 +109,10 @@ mod tests {
         assert_as_the_library_writes_it(&event);
         let (one, many) = (vec!["logs-*".to_owned()], vec!["a".to_owned(), "b\"c".to_owned(), String::new()]);
         event.client = Some("log-agent");
+        event.user = Some("keycloak/a \"b\"");
+        event.provider = Some("keycloak");
+        event.tenant = Some("acme");
+        event.credential = Some("basic");
         event.token_id = Some("tok_1");
         event.scopes = Some("read:logs-* write:app-logs-*");
         event.address = Some([127, 0, 0, 1].into());

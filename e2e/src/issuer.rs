@@ -1,0 +1,141 @@
+//! A provider on loopback, for what the real one cannot be made to do: it publishes the keys it is told to, and can be
+//! told not to answer.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use oauth4os_tokens::clock::{Clock, SystemClock};
+use oauth4os_tokens::keys::SigningKey;
+use serde_json::{Value, json};
+
+use crate::forge::Claims;
+
+/// The provider; it ends with the test's process.
+pub struct Issuer {
+    port: u16,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    keys: Vec<Value>,
+    is_silent: bool,
+    /// Requests that have arrived.
+    asked: usize,
+}
+
+impl Issuer {
+    /// A provider that publishes these keys.
+    ///
+    /// # Panics
+    /// When it cannot listen.
+    #[must_use]
+    pub fn start(keys: &[&SigningKey]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
+        let port = listener.local_addr().expect("an address").port();
+        let shared = Arc::<Shared>::default();
+        let answering = Arc::clone(&shared);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let shared = Arc::clone(&answering);
+                std::thread::spawn(move || shared.answer(stream, port));
+            }
+        });
+        let issuer = Self { port, shared };
+        issuer.publish(keys);
+        issuer
+    }
+
+    /// Its issuer name.
+    #[must_use]
+    pub fn name(&self) -> String {
+        url(self.port)
+    }
+
+    /// Publishes these keys from now on.
+    ///
+    /// # Panics
+    /// Never.
+    pub fn publish(&self, keys: &[&SigningKey]) {
+        let keys = keys.iter().map(|key| serde_json::to_value(key.public().jwk()).expect("JSON")).collect();
+        self.shared.lock().keys = keys;
+    }
+
+    /// Lets requests wait for an answer, or answers them all.
+    pub fn set_silent(&self, is_silent: bool) {
+        self.shared.lock().is_silent = is_silent;
+        self.shared.changed.notify_all();
+    }
+
+    /// How many requests have arrived.
+    #[must_use]
+    pub fn asked(&self) -> usize {
+        self.shared.lock().asked
+    }
+
+    /// Claims of a good token, signed by this key when it is.
+    #[must_use]
+    pub fn claims(&self, key: &SigningKey) -> Claims {
+        let now = SystemClock.now().as_secs();
+        let claims = json!({
+            "iss": self.name(), "aud": "oauth4os", "sub": "ada", "azp": "app", "scope": "logs", "iat": now, "exp": now + 300,
+        });
+        let header = json!({"alg": key.algorithm().as_str(), "typ": "JWT", "kid": key.kid()});
+        Claims::new(header, claims)
+    }
+
+    /// The entry of `providers` for it, in which the scope `logs` reads `logs-*`.
+    #[must_use]
+    pub fn settings(&self, name: &str) -> Value {
+        json!({
+            "name": name, "issuer": self.name(), "audience": "oauth4os",
+            "scope_mapping": {"scopes": {"logs": ["read:logs-*"]}},
+        })
+    }
+}
+
+impl Shared {
+    fn answer(&self, mut stream: TcpStream, port: u16) {
+        let mut head = Vec::new();
+        let mut byte = [0];
+        while !head.ends_with(b"\r\n\r\n") {
+            match stream.read(&mut byte) {
+                Ok(1) => head.extend_from_slice(&byte),
+                _ => return,
+            }
+        }
+        let mut state = self.lock();
+        state.asked += 1;
+        while state.is_silent {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        let body = if head.starts_with(b"GET /keys ") {
+            json!({"keys": state.keys})
+        } else {
+            json!({"issuer": url(port), "jwks_uri": format!("{}/keys", url(port))})
+        };
+        drop(state);
+        let body = body.to_string();
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        // Whoever has hung up does not want it.
+        let _ = stream.write_all(answer.as_bytes());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn url(port: u16) -> String {
+    format!("http://127.0.0.1:{port}")
+}

@@ -1,0 +1,34 @@
+//! Outside identity: issuers that are trusted, their keys, and what their tokens mean here.
+//!
+//! [`Providers`] is made from the configuration. [`Providers::start`] fetches every provider's keys and goes on doing so in
+//! the background; from then on a [`Provider`] verifies tokens from memory ([`Provider::verify`]) and never waits. Only for
+//! a key it has not seen yet does somebody wait ([`Provider::wait_for_keys`]), for one fetch that all who wait share.
+//!
+//! | file | what |
+//! |---|---|
+//! | `address.rs` | where a fetch may go |
+//! | `fetch.rs` | one bounded GET for a JSON document |
+//! | `documents.rs` | discovery documents and JWK Sets |
+//! | `keys.rs` | the keys of one provider: kept, renewed, asked for |
+//! | `claims.rs` | reading claims by their paths |
+//! | `mapping.rs` | what roles, groups and scopes give here |
+//! | `verify.rs` | what must hold of a token |
+//! | `provider.rs` | all of it together |
+
+mod address;
+mod claims;
+mod documents;
+mod fetch;
+mod keys;
+mod mapping;
+mod provider;
+mod verify;
+
+pub use address::Trust;
+pub use fetch::FetchError;
+pub use mapping::MappingError;
+pub use provider::{Outsider, Provider, ProviderError, Providers};
+pub use verify::Refused;
+
+#[cfg(test)]
+mod test_support;
