@@ -29,7 +29,6 @@ impl Keycloak {
     ///
     /// # Panics
     /// When there is none.
-    #[must_use]
     pub fn get() -> (&'static Self, RwLockReadGuard<'static, ()>) {
         (Self::known(), UP.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -38,7 +37,6 @@ impl Keycloak {
     ///
     /// # Panics
     /// When there is none.
-    #[must_use]
     pub fn alone() -> (&'static Self, RwLockWriteGuard<'static, ()>) {
         (Self::known(), UP.write().unwrap_or_else(PoisonError::into_inner))
     }

@@ -82,7 +82,7 @@ pub enum ProviderError {
         /// Its name.
         provider: String,
         /// Why.
-        source: MappingError,
+        source: Box<MappingError>,
     },
     /// Its certificates or addresses cannot be used.
     #[error("the provider `{provider}` cannot be used: {source}")]
@@ -156,7 +156,7 @@ impl Provider {
     ) -> Result<Self, ProviderError> {
         let provider = || config.name.clone();
         let mapping = Mapping::new(&config.scope_mapping, clusters)
-            .map_err(|source| ProviderError::Mapping { provider: provider(), source })?;
+            .map_err(|source| ProviderError::Mapping { provider: provider(), source: Box::new(source) })?;
         let fetcher = Fetcher::new(config.ca.as_deref())
             .map_err(|source| ProviderError::Fetch { provider: provider(), source })?;
         let place = config

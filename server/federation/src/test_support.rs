@@ -123,7 +123,7 @@ pub(crate) struct Signer {
     pub(crate) algorithm: Algorithm,
     pub(crate) kid: String,
     pub(crate) jwk: Value,
-    sign: Box<dyn Fn(&[u8]) -> Vec<u8>>,
+    sign: Sign,
 }
 
 impl Signer {
