@@ -10,6 +10,7 @@ use oauth4os_tokens::clock::UnixTime;
 
 use crate::body::RequestBody;
 use crate::connection::{ClientGone, Connection};
+use crate::fields::{ConnectionOptions, opaque_id};
 use crate::refusal::Refusal;
 use crate::session::{Decided, Session};
 use crate::wire::request::RequestHead;
@@ -116,6 +117,7 @@ impl Exchange {
                 event.client = Some(&session.client.principal.id);
                 event.token_id = Some(&session.token_id);
                 event.scopes = Some(&session.scope_text);
+                event.opaque_id = opaque_id(head.fields, &ConnectionOptions::of(head.fields));
             }
             event.address = Some(connection.peer);
             event.method = Some(head.method);

@@ -37,10 +37,15 @@ pub struct Event<'a> {
     /// When the decision was taken.
     #[serde(serialize_with = "rfc3339")]
     pub time: UnixTime,
-    /// What happened: `request`, `token.issued`, `token.refused`, `token.revoked`.
+    /// What happened: `request`, `token.issued`, `token.refused`, `token.revoked`,
+    /// `config.reloaded`.
     pub event: &'static str,
     /// The id the answer carries in `X-Request-Id`.
     pub request_id: &'a str,
+    /// The client's own `X-Opaque-Id`, by which the engine's tasks and logs name the request; without one they name it
+    /// by `request_id`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub opaque_id: Option<&'a str>,
     /// Who asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client: Option<&'a str>,
@@ -98,6 +103,7 @@ impl<'a> Event<'a> {
             time,
             event,
             request_id,
+            opaque_id: None,
             client: None,
             token_id: None,
             scopes: None,

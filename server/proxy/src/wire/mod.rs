@@ -88,7 +88,7 @@ fn once<T>(kept: &mut Option<T>, value: T, repeated: Malformed) -> Result<(), Ma
 }
 
 /// Takes the white space around a field's value away (RFC 9110 section 5.5).
-fn trim(value: &[u8]) -> &[u8] {
+pub(crate) fn trim(value: &[u8]) -> &[u8] {
     let is_space = |byte: &u8| matches!(byte, b' ' | b'\t');
     let Some(start) = value.iter().position(|byte| !is_space(byte)) else {
         return &[];

@@ -15,6 +15,7 @@ pub(super) fn write(event: &Event<'_>, line: &mut Vec<u8>) -> serde_json::Result
     line.push(b'"');
     text(line, br#","event":"#, event.event)?;
     text(line, br#","request_id":"#, event.request_id)?;
+    optional_text(line, br#","opaque_id":"#, event.opaque_id)?;
     optional_text(line, br#","client":"#, event.client)?;
     optional_text(line, br#","token_id":"#, event.token_id)?;
     optional_text(line, br#","scopes":"#, event.scopes)?;
@@ -104,6 +105,7 @@ mod tests {
         let mut event = Event::new(time, "request", "r-1", "deny");
         assert_as_the_library_writes_it(&event);
         let (one, many) = (vec!["logs-*".to_owned()], vec!["a".to_owned(), "b\"c".to_owned(), String::new()]);
+        event.opaque_id = Some("job-7");
         event.client = Some("log-agent");
         event.token_id = Some("tok_1");
         event.scopes = Some("read:logs-* write:app-logs-*");
