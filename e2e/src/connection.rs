@@ -45,6 +45,16 @@ impl Connection {
         is_quiet(&self.stream.sock) && self.input.is_empty()
     }
 
+    /// The certificate the gateway has shown, or the one under which the session that goes on was begun.
+    ///
+    /// # Panics
+    /// When it has shown none.
+    #[must_use]
+    pub fn certificate(&self) -> Vec<u8> {
+        let chain = self.stream.conn.peer_certificates().expect("a certificate");
+        chain.first().expect("a leaf").to_vec()
+    }
+
     /// How long a read may take.
     pub fn set_patience(&self, patience: Duration) {
         self.stream.sock.set_read_timeout(Some(patience)).expect("set a timeout");

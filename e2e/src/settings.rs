@@ -36,6 +36,12 @@ impl ClientSettings {
         Self { id: id.to_owned(), secret: id::random_id("secret-of-the-client-").expect("random bytes"), fields }
     }
 
+    /// The secret it proves itself with.
+    #[must_use]
+    pub fn secret(&self) -> &str {
+        &self.secret
+    }
+
     /// Sets a key of the client's configuration.
     #[must_use]
     pub fn with(mut self, key: &str, value: Value) -> Self {
@@ -43,7 +49,9 @@ impl ClientSettings {
         self
     }
 
-    pub(crate) fn to_json(&self) -> Value {
+    /// The client as the configuration file has it.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
         let mut client = self.fields.clone();
         client.insert("id".to_owned(), json!(self.id));
         client.insert("secret_hash".to_owned(), json!(format!("sha256:{}", sha256_hex(self.secret.as_bytes()))));

@@ -5,6 +5,7 @@ mod engine;
 mod first_admin;
 mod monitor;
 mod parts;
+mod reload;
 mod serve;
 mod state;
 mod tls;
@@ -39,17 +40,17 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     tls::install_provider()?;
     match &arguments.command {
-        Command::Serve { config } => {
-            let config = load(config)?;
+        Command::Serve { config: path } => {
+            let config = load(path)?;
             log::start(&config.log.level, config.log.format == LogFormat::Json)?;
-            serve::run(config)?;
+            serve::run(config, path)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::CheckConfig { config } => {
             let config = load(config)?;
             let policies = parts::policies(&config)?;
             parts::check_clients(&config)?;
-            tls::server(&config.tls)?;
+            tls::ServerTls::load(&config.tls)?;
             tls::engine(config.upstream.engine.ca.as_deref())?;
             println!("{}", summary(&config, &policies));
             Ok(ExitCode::SUCCESS)

@@ -10,7 +10,7 @@ use oauth4os_policy::{Clusters, Policies, PolicyFile, Principal, PrincipalKind, 
 use oauth4os_store::ClientKind;
 use oauth4os_tokens::access::Verifier;
 
-use oauth4os_proxy::Snapshot;
+use oauth4os_proxy::{Snapshot, SnapshotClient};
 
 /// A part cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -59,9 +59,9 @@ pub(crate) fn snapshot(
             requests_per_second: limit.per_second,
             burst: limit.burst,
         });
-        (principal(&client), limit)
+        SnapshotClient { principal: principal(&client), scopes: client.scopes.clone(), limit }
     });
-    Snapshot::new(directory.generation(), verifier, clients, policies)
+    Snapshot::new(verifier, clients, policies)
 }
 
 fn principal(client: &Arc<oauth4os_oauth::Client>) -> Principal {

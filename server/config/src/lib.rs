@@ -12,6 +12,7 @@ mod clients;
 mod limits;
 mod policies;
 mod problem;
+mod reload;
 mod secret;
 mod server;
 mod state;
@@ -89,6 +90,11 @@ pub struct Config {
     /// Threads that serve requests, each with a listener of its own on the same port (1 to 256). Default: one for each core.
     #[serde(default = "default_workers")]
     pub workers: usize,
+
+    /// The file as it is written, to tell what has changed at a reload. It holds no secret.
+    #[serde(skip)]
+    #[schemars(skip)]
+    written: serde_json::Value,
 }
 
 fn default_workers() -> usize {
@@ -120,10 +126,21 @@ impl Config {
         let options = serde_saphyr::options! { with_snippet: false };
         let mut config: Self = serde_saphyr::from_str_with_options(text, options)
             .map_err(|error| ConfigError::Syntax { message: error.to_string() })?;
+        let options = serde_saphyr::options! { with_snippet: false };
+        config.written = serde_saphyr::from_str_with_options(text, options)
+            .map_err(|error| ConfigError::Syntax { message: error.to_string() })?;
         let mut problems = Problems::default();
         config.resolve(base, env, &mut problems);
         config.check(&mut problems);
         problems.into_result().map(|()| config)
+    }
+
+    /// Makes sure that a gateway which runs with this configuration can go on with `new`.
+    ///
+    /// # Errors
+    /// When something has changed that is read at the start only; every such key is in the error.
+    pub fn check_reload(&self, new: &Self) -> Result<(), ConfigError> {
+        reload::check(&self.written, &new.written)
     }
 
     /// The JSON schema of the file (draft 2020-12), as checked in at `docs/reference/config.schema.json`.

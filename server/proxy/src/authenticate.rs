@@ -61,6 +61,13 @@ pub(crate) fn authenticate(
     };
     let scopes = ScopeSet::parse(&claims.scope, &Clusters::default())
         .map_err(|error| Refusal::invalid_token(format!("the scopes of the token cannot be read: {error}")))?;
+    // The client may have been given less since.
+    if !may_still_have(&client.scopes, &scopes) {
+        return Err(Refusal::invalid_token(
+            "the client of this token may not have all of its scopes any more; get a new one",
+        )
+        .into());
+    }
     let session = Session::new(
         Arc::clone(client),
         claims.jti,
@@ -74,6 +81,11 @@ pub(crate) fn authenticate(
     let session = check(worker, Rc::new(session), revocation_generation, now)?;
     worker.sessions.borrow_mut().insert(key, Rc::clone(&session));
     Ok(session)
+}
+
+/// Whether scopes that were given out are within those the client may have now. The same scope is, however complex.
+fn may_still_have(allowed: &ScopeSet, given: &ScopeSet) -> bool {
+    given.iter().all(|scope| allowed.iter().any(|other| other.as_str() == scope.as_str())) || given.is_within(allowed)
 }
 
 /// What must hold on every request.

@@ -2,8 +2,8 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
@@ -14,7 +14,6 @@ use oauth4os_telemetry::metrics::Metrics;
 use oauth4os_tokens::clock::Clock;
 use oauth4os_tokens::id;
 use tokio::sync::watch;
-use tokio_rustls::TlsAcceptor;
 
 use crate::control::ControlPlane;
 use crate::identity::Identities;
@@ -87,6 +86,8 @@ pub struct Gateway {
     shared: Arc<Shared>,
     address: SocketAddr,
     stop: watch::Sender<bool>,
+    /// Held while a snapshot is published, so that one follows the other.
+    publishing: Mutex<()>,
     workers: Vec<JoinHandle<io::Result<()>>>,
 }
 
@@ -102,7 +103,7 @@ impl Gateway {
             issuer: setup.issuer,
             limits: setup.limits,
             response_timeout: setup.engine.response_timeout.as_duration(),
-            acceptor: TlsAcceptor::from(setup.server_tls),
+            server_tls: ArcSwap::new(setup.server_tls),
             snapshot: ArcSwap::from_pointee(setup.snapshot),
             revocations: setup.revocations,
             identities: Identities::new(setup.identities),
@@ -113,7 +114,13 @@ impl Gateway {
             connections: AtomicUsize::new(0),
         });
         let (stop, stopped) = watch::channel(false);
-        let mut gateway = Self { shared, address: setup.listen, stop, workers: Vec::with_capacity(setup.workers) };
+        let mut gateway = Self {
+            shared,
+            address: setup.listen,
+            stop,
+            publishing: Mutex::default(),
+            workers: Vec::with_capacity(setup.workers),
+        };
         for number in 0..setup.workers.max(1) {
             let pool = Pool::new(dialer.clone(), setup.engine.connections, setup.engine.connect_timeout.as_duration());
             gateway.start_worker(number, pool, stopped.clone())?;
@@ -143,8 +150,17 @@ impl Gateway {
     }
 
     /// Replaces the snapshot; the next request is decided by the new one.
-    pub fn publish(&self, snapshot: Snapshot) {
+    pub fn publish(&self, mut snapshot: Snapshot) {
+        let _one_at_a_time = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
+        snapshot.follow(&self.shared.snapshot.load());
+        let generation = snapshot.generation;
         self.shared.snapshot.store(Arc::new(snapshot));
+        self.shared.identities.forget_before(generation);
+    }
+
+    /// Replaces certificate and key of the listener: new connections get the new ones, open connections go on.
+    pub fn replace_certificate(&self, server_tls: Arc<rustls::ServerConfig>) {
+        self.shared.server_tls.store(server_tls);
     }
 
     /// Stops accepting, waits for what is under way as long as `limits.drain_timeout` allows, and ends the workers.

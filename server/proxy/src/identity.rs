@@ -16,8 +16,11 @@ const SWEEP_AT: usize = 4_096;
 /// number of tokens and workers.
 pub(crate) struct Identities {
     driver: Driver,
-    made: Mutex<HashMap<(String, String), Arc<HandedIdentity>>>,
+    made: Mutex<HashMap<Key, Arc<HandedIdentity>>>,
 }
+
+/// What an identity is made from: the snapshot with its policies, the client, the scopes.
+type Key = (u64, String, String);
 
 impl Identities {
     pub(crate) fn new(driver: Driver) -> Self {
@@ -37,9 +40,14 @@ impl Identities {
         Ok(identity)
     }
 
+    /// Forgets what was made under earlier snapshots.
+    pub(crate) fn forget_before(&self, generation: u64) {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner).retain(|(made_under, ..), _| *made_under >= generation);
+    }
+
     fn shared(&self, session: &Session, now: UnixTime) -> Result<Arc<HandedIdentity>, IdentityError> {
         let client = &session.client;
-        let key = (client.principal.id.clone(), session.scopes.to_string());
+        let key = (session.snapshot_generation, client.principal.id.clone(), session.scopes.to_string());
         // Held while signing, which takes less than a millisecond: another worker with the same need waits for the
         // result instead of making a second one.
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);

@@ -37,4 +37,4 @@ mod worker;
 pub use control::{ControlPlane, Origin};
 pub use gateway::{Gateway, GatewayError, Setup};
 pub use revocation::Revocations;
-pub use snapshot::Snapshot;
+pub use snapshot::{Snapshot, SnapshotClient};

@@ -1,5 +1,6 @@
 //! How many requests a client may send: the generic cell rate algorithm, one atomic number for each client.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ pub(crate) struct Limiter {
     /// How far ahead of an even rate a client may be, in microseconds.
     tolerance: i64,
     /// When the next request would be due at an even rate, in microseconds since 1970.
-    due: AtomicI64,
+    due: Arc<AtomicI64>,
 }
 
 /// Over the limit.
@@ -27,7 +28,12 @@ pub(crate) struct Exceeded {
 impl Limiter {
     pub(crate) fn new(limit: RateLimit) -> Self {
         let interval = (1_000_000 / i64::from(limit.requests_per_second)).max(1);
-        Self { interval, tolerance: interval.saturating_mul(i64::from(limit.burst) - 1), due: AtomicI64::new(0) }
+        Self { interval, tolerance: interval.saturating_mul(i64::from(limit.burst) - 1), due: Arc::default() }
+    }
+
+    /// Shares the count with an earlier limit of the same client.
+    pub(crate) fn go_on_from(&mut self, earlier: &Self) {
+        self.due = Arc::clone(&earlier.due);
     }
 
     /// Counts a request, or says when the next one will be let through. A refused request counts for nothing.
@@ -78,6 +84,23 @@ mod tests {
         let refused = limiter.check(earlier).unwrap_err();
         assert!(refused.retry_after <= Duration::from_millis(500));
         assert_eq!(passed(&limiter, earlier + Duration::from_millis(500), 1), 1);
+    }
+
+    #[test]
+    fn another_limit_goes_on_from_the_same_count() {
+        let earlier = Limiter::new(LIMIT);
+        let now = UnixTime::from_secs(1_000);
+        assert_eq!(passed(&earlier, now, 3), 3);
+        let mut same = Limiter::new(LIMIT);
+        same.go_on_from(&earlier);
+        assert_eq!(passed(&same, now, 100), 2);
+        assert_eq!(passed(&earlier, now, 100), 0);
+        // A client that was let wait for an hour does not wait so long under a wider limit.
+        let slow = Limiter::new(RateLimit { requests_per_second: 1, burst: 3_600 });
+        assert_eq!(passed(&slow, now, 5_000), 3_600);
+        let mut wider = Limiter::new(LIMIT);
+        wider.go_on_from(&slow);
+        assert_eq!(passed(&wider, now + Duration::from_millis(500), 100), 5);
     }
 
     #[test]

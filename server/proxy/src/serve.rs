@@ -11,6 +11,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::LocalSet;
+use tokio_rustls::TlsAcceptor;
 
 use crate::buffers::Buffer;
 use crate::connection::{Connection, Next};
@@ -96,7 +97,8 @@ async fn serve(slot: ConnectionSlot, stream: TcpStream, peer: IpAddr) {
         return;
     }
     let mut deadline = Deadline::new(limits.head_timeout.as_duration());
-    let Ok(Ok(stream)) = deadline.guard(worker.shared.acceptor.accept(stream)).await else {
+    let acceptor = TlsAcceptor::from(worker.shared.server_tls.load_full());
+    let Ok(Ok(stream)) = deadline.guard(acceptor.accept(stream)).await else {
         return;
     };
     let mut connection = Connection { worker: Rc::clone(&worker), stream, peer, input: Buffer::empty(), deadline };

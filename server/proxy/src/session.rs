@@ -187,6 +187,7 @@ mod tests {
         let client = GatewayClient {
             policies: Policies::none().for_principal(&principal),
             limiter: Limiter::new(limit),
+            scopes: ScopeSet::parse(scopes, &Clusters::default()).expect("scopes"),
             principal,
         };
         let held = ScopeSet::parse(scopes, &Clusters::default()).expect("scopes");

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use oauth4os_config::RateLimit;
-use oauth4os_policy::{Policies, Principal, PrincipalPolicies};
+use oauth4os_policy::{Policies, Principal, PrincipalPolicies, ScopeSet};
 use oauth4os_tokens::access::Verifier;
 
 use crate::limit::Limiter;
@@ -17,34 +17,53 @@ pub struct Snapshot {
     pub(crate) clients: HashMap<String, Arc<GatewayClient>>,
 }
 
+/// A client as the control plane knows it.
+#[derive(Debug)]
+pub struct SnapshotClient {
+    /// Who it is to the policies.
+    pub principal: Principal,
+    /// What it may have at most; a token of more is not accepted any more.
+    pub scopes: ScopeSet,
+    /// What it may send.
+    pub limit: RateLimit,
+}
+
 /// A client as the data plane sees it.
 #[derive(Debug)]
 pub struct GatewayClient {
     pub(crate) principal: Principal,
+    pub(crate) scopes: ScopeSet,
     pub(crate) policies: PrincipalPolicies,
     pub(crate) limiter: Limiter,
 }
 
 impl Snapshot {
-    /// A snapshot of these clients, each with its limit. `generation` must differ from that of every snapshot before.
+    /// A snapshot of these clients under these policies.
     #[must_use]
-    pub fn new(
-        generation: u64,
-        verifier: Verifier,
-        clients: impl IntoIterator<Item = (Principal, RateLimit)>,
-        policies: &Policies,
-    ) -> Self {
+    pub fn new(verifier: Verifier, clients: impl IntoIterator<Item = SnapshotClient>, policies: &Policies) -> Self {
         let clients = clients
             .into_iter()
-            .map(|(principal, limit)| {
+            .map(|SnapshotClient { principal, scopes, limit }| {
                 let client = GatewayClient {
                     policies: policies.for_principal(&principal),
                     limiter: Limiter::new(limit),
+                    scopes,
                     principal,
                 };
                 (client.principal.id.clone(), Arc::new(client))
             })
             .collect();
-        Self { generation, verifier, clients }
+        Self { generation: 0, verifier, clients }
+    }
+
+    /// Makes this the one after `earlier`: another generation, so that what was made from the earlier one is made anew,
+    /// and the same counts of requests, so that nobody gets a whole burst by it.
+    pub(crate) fn follow(&mut self, earlier: &Self) {
+        self.generation = earlier.generation.wrapping_add(1);
+        for (id, client) in &mut self.clients {
+            if let (Some(client), Some(known)) = (Arc::get_mut(client), earlier.clients.get(id)) {
+                client.limiter.go_on_from(&known.limiter);
+            }
+        }
     }
 }

@@ -15,7 +15,6 @@ use oauth4os_telemetry::metrics::Metrics;
 use oauth4os_tokens::clock::Clock;
 use quick_cache::unsync::Cache;
 use tokio::sync::Notify;
-use tokio_rustls::TlsAcceptor;
 
 use crate::control::ControlPlane;
 use crate::identity::Identities;
@@ -33,7 +32,7 @@ pub(crate) struct Shared {
     pub(crate) issuer: String,
     pub(crate) limits: Limits,
     pub(crate) response_timeout: Duration,
-    pub(crate) acceptor: TlsAcceptor,
+    pub(crate) server_tls: ArcSwap<rustls::ServerConfig>,
     pub(crate) snapshot: ArcSwap<Snapshot>,
     pub(crate) revocations: Arc<Revocations>,
     pub(crate) identities: Identities,

@@ -42,6 +42,27 @@ pub enum UpstreamFailure {
     Identity,
 }
 
+/// What became of a changed configuration file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reload {
+    /// It is in force.
+    Applied,
+    /// It cannot be read, is not valid, or contradicts the store.
+    Invalid,
+    /// It changes what is read at the start only.
+    NeedsRestart,
+}
+
+impl EncodeLabelValue for Reload {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        encoder.write_str(match self {
+            Self::Applied => "applied",
+            Self::Invalid => "invalid",
+            Self::NeedsRestart => "needs_restart",
+        })
+    }
+}
+
 impl EncodeLabelValue for Outcome {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
         encoder.write_str(match self {
@@ -76,6 +97,11 @@ struct FailureLabels {
     reason: UpstreamFailure,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReloadLabels {
+    result: Reload,
+}
+
 /// Handles to every metric; made once, shared by all.
 #[derive(Debug)]
 pub struct Metrics {
@@ -83,6 +109,7 @@ pub struct Metrics {
     requests: PerOutcome<Counter>,
     durations: PerOutcome<Histogram>,
     upstream_failures: Family<FailureLabels, Counter>,
+    config_reloads: Family<ReloadLabels, Counter>,
     /// Requests whose token was found verified.
     pub token_cache_hits: Counter,
     /// Requests whose token had to be verified.
@@ -129,6 +156,11 @@ impl Metrics {
             "Requests the engine did not answer, by reason",
             upstream_failures.clone(),
         );
+        let config_reloads = Family::default();
+        registry.register("config_reloads", "Reloads of the configuration file, by result", config_reloads.clone());
+        for result in [Reload::Applied, Reload::Invalid, Reload::NeedsRestart] {
+            drop(config_reloads.get_or_create(&ReloadLabels { result }));
+        }
         let mut counter = |name: &str, help: &str| {
             let counter = Counter::default();
             registry.register(name, help, counter.clone());
@@ -153,6 +185,7 @@ impl Metrics {
             durations: PerOutcome::new(|outcome| durations.get_or_create_owned(&OutcomeLabels { outcome })),
             registry,
             upstream_failures,
+            config_reloads,
             token_cache_hits,
             token_cache_misses,
             connections,
@@ -173,6 +206,11 @@ impl Metrics {
     /// Counts a request the engine did not answer.
     pub fn upstream_failed(&self, reason: UpstreamFailure) {
         self.upstream_failures.get_or_create(&FailureLabels { reason }).inc();
+    }
+
+    /// Counts a reload of the configuration.
+    pub fn config_reloaded(&self, result: Reload) {
+        self.config_reloads.get_or_create(&ReloadLabels { result }).inc();
     }
 
     /// All metrics in the text format of OpenMetrics 1.0.
@@ -231,10 +269,13 @@ mod tests {
         metrics.request(Outcome::Denied, 0.001);
         metrics.upstream_failed(UpstreamFailure::Timeout);
         metrics.tokens_issued.inc();
+        metrics.config_reloaded(Reload::NeedsRestart);
         let text = metrics.render().unwrap();
         assert!(text.contains("oauth4os_requests_total{outcome=\"denied\"} 1"), "{text}");
         assert!(text.contains("oauth4os_upstream_failures_total{reason=\"timeout\"} 1"), "{text}");
         assert!(text.contains("oauth4os_tokens_issued_total 1"), "{text}");
+        assert!(text.contains("oauth4os_config_reloads_total{result=\"needs_restart\"} 1"), "{text}");
+        assert!(text.contains("oauth4os_config_reloads_total{result=\"applied\"} 0"), "{text}");
         assert!(text.contains("oauth4os_request_duration_seconds_count{outcome=\"denied\"} 1"), "{text}");
     }
 }
