@@ -55,13 +55,13 @@ pub(crate) fn snapshot(
 ) -> Snapshot {
     let enabled = directory.all().into_iter().filter(|client| client.enabled);
     let clients = enabled.map(|client| {
-        let limit = client.rate_limit.as_ref().map_or(config.limits.per_client, |limit| RateLimit {
-            requests_per_second: limit.per_second,
-            burst: limit.burst,
-        });
+        let limit = client
+            .rate_limit
+            .as_ref()
+            .map(|limit| RateLimit { requests_per_second: limit.per_second, burst: limit.burst });
         SnapshotClient { principal: principal(&client), scopes: client.scopes.clone(), limit }
     });
-    Snapshot::new(verifier, clients, policies)
+    Snapshot::new(verifier, clients, policies, &config.limits)
 }
 
 fn principal(client: &Arc<oauth4os_oauth::Client>) -> Principal {

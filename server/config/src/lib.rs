@@ -26,7 +26,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub use clients::{ClientConfig, ClientKind, RateLimit};
-pub use limits::Limits;
+pub use limits::{Limits, RateHeaders, RateMode};
 pub use policies::Policies;
 pub use problem::{ConfigError, Problems};
 pub use secret::{Secret, SecretHash};

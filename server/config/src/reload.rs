@@ -8,7 +8,15 @@ use serde_json::Value;
 use crate::problem::{ConfigError, Problems};
 
 /// Keys that take effect by a reload, with all below them. Everything else is read at the start only.
-const RELOADABLE: &[&str] = &["clients", "limits.per_client", "policies", "tls"];
+const RELOADABLE: &[&str] = &[
+    "clients",
+    "limits.per_client",
+    "limits.rate_headers",
+    "limits.rate_mode",
+    "limits.unauthenticated",
+    "policies",
+    "tls",
+];
 
 /// Compares the files' contents; an error names every key that has changed and cannot while the gateway runs.
 pub(crate) fn check(running: &Value, new: &Value) -> Result<(), ConfigError> {

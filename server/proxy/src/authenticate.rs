@@ -1,8 +1,10 @@
 //! From a credential to a session.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use oauth4os_config::RateMode;
 use oauth4os_policy::{Clusters, ScopeSet};
 use oauth4os_tokens::access::MAX_TOKEN_BYTES;
 use oauth4os_tokens::clock::UnixTime;
@@ -33,6 +35,7 @@ impl From<Refusal> for Unauthenticated {
 pub(crate) fn authenticate(
     worker: &Worker,
     fields: &[Field<'_>],
+    address: IpAddr,
     now: UnixTime,
 ) -> Result<Rc<Session>, Unauthenticated> {
     let token = bearer_token(fields)?;
@@ -54,6 +57,12 @@ pub(crate) fn authenticate(
 
     // What is found by its hash was looked at when it came for the first time.
     let token = token_text(token)?;
+    let (rate, mode) = snapshot.unauthenticated;
+    if mode == RateMode::Enforce
+        && let Some(standing) = shared.strangers.over(address, rate, now)
+    {
+        return Err(Refusal::limited_address(standing).into());
+    }
     shared.metrics.token_cache_misses.inc();
     let claims = snapshot.verifier.verify(token, now).map_err(|invalid| Refusal::invalid_token(invalid.to_string()))?;
     let Some(client) = snapshot.clients.get(&claims.client_id) else {

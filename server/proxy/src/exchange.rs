@@ -1,11 +1,13 @@
 //! The way of one request, from its head to its record.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use oauth4os_classify::{Class, ClassifyError, Operation};
+use oauth4os_config::{RateHeaders, RateMode};
 use oauth4os_engine::IdentityError;
 use oauth4os_telemetry::audit::Event;
-use oauth4os_telemetry::metrics::Outcome;
+use oauth4os_telemetry::metrics::{Outcome, OverRate};
 
 use crate::authenticate::authenticate;
 use crate::body::RequestBody;
@@ -14,7 +16,8 @@ use crate::forward::Forward;
 use crate::gate::Gate;
 use crate::own;
 use crate::record::{Exchange, Stop};
-use crate::refusal::Refusal;
+use crate::refusal::{CLIENT_RATE, Refusal};
+use crate::session::Session;
 use crate::wire::request::{MAX_HEADERS, RequestHead};
 use crate::worker::{MAX_KEPT_TARGET, Worker, with_audit};
 
@@ -34,7 +37,7 @@ pub(crate) async fn run(connection: &mut Connection, head: &[u8]) -> Next {
     let mut body = RequestBody::new(head.framing, worker.shared.limits.body.bytes());
     let next = match exchange.serve(connection, &head, &mut body).await {
         Ok(next) => next,
-        Err(Stop::Refuse(refusal)) => exchange.refuse(connection, &head, &mut body, &refusal).await,
+        Err(Stop::Refuse(refusal)) => exchange.refuse(connection, &head, &mut body, refusal).await,
         Err(Stop::Gone) => Next::Gone,
     };
     exchange.record(connection, &head, &body);
@@ -75,12 +78,15 @@ impl Exchange {
         if head.expects_unknown {
             return Err(Refusal::expectation().into());
         }
-        let session = authenticate(&worker, head.fields, self.time).map_err(|unauthenticated| {
-            self.session = unauthenticated.session;
-            unauthenticated.refusal
-        })?;
+        let session = match authenticate(&worker, head.fields, connection.peer, self.time) {
+            Ok(session) => session,
+            Err(unauthenticated) => {
+                self.session = unauthenticated.session;
+                return Err(self.limit_stranger(&worker, connection.peer, unauthenticated.refusal).into());
+            }
+        };
         self.session = Some(Rc::clone(&session));
-        session.client.limiter.check(self.time).map_err(|exceeded| Refusal::limited(exceeded.retry_after))?;
+        self.limit(&worker, &session)?;
         body.check_announced()?;
         let (gate, may_repeat) = if cfg!(feature = "engine-decides") {
             (Gate::Open, false)
@@ -97,12 +103,52 @@ impl Exchange {
         Forward { exchange: self, connection, head, body, gate, identity: &identity, may_repeat }.run().await
     }
 
+    /// Counts the request against its client's rate.
+    fn limit(&mut self, worker: &Worker, session: &Session) -> Result<(), Refusal> {
+        let limiter = &session.client.limiter;
+        let standing = limiter.check(self.time);
+        if limiter.headers == RateHeaders::All {
+            self.standing = Some(standing);
+        }
+        if !standing.passed {
+            worker.shared.metrics.over_rate(OverRate::Client, limiter.mode == RateMode::Enforce);
+            match limiter.mode {
+                RateMode::Enforce => return Err(Refusal::limited(standing)),
+                RateMode::Observe => self.observed = Some("the client has sent too many requests"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts a request without a valid credential against its address's rate; over that, it is refused for that.
+    fn limit_stranger(&mut self, worker: &Worker, address: IpAddr, refusal: Refusal) -> Refusal {
+        let (rate, mode) = worker.shared.snapshot.load().unauthenticated;
+        let refusal = match refusal.outcome {
+            Outcome::Unauthenticated => {
+                let standing = worker.shared.strangers.refused(address, rate, self.time);
+                if standing.passed {
+                    return refusal;
+                }
+                if mode == RateMode::Observe {
+                    self.observed = Some("too many requests without a valid credential have come from the address");
+                    refusal
+                } else {
+                    Refusal::limited_address(standing)
+                }
+            }
+            Outcome::Limited => refusal,
+            _ => return refusal,
+        };
+        worker.shared.metrics.over_rate(OverRate::Address, mode == RateMode::Enforce);
+        refusal
+    }
+
     async fn refuse(
         &mut self,
         connection: &mut Connection,
         head: &RequestHead<'_>,
         body: &mut RequestBody,
-        refusal: &Refusal,
+        mut refusal: Refusal,
     ) -> Next {
         self.status = Some(refusal.status);
         self.error = Some(refusal.reason.to_string());
@@ -113,6 +159,9 @@ impl Exchange {
             body.take(&mut connection.input, |_| Ok::<(), crate::body::BodyError>(())).is_ok() && body.is_done();
         let close = refusal.close || !taken || !head.keep_alive || connection.worker.is_draining();
         let mut out = Vec::new();
+        if let (None, Some(standing)) = (refusal.rate, self.standing) {
+            refusal.rate = Some((CLIENT_RATE, standing));
+        }
         refusal.write(&mut out, &connection.worker.shared.issuer, &self.request_id, head.method == "HEAD", close);
         match connection.send(&out).await {
             Ok(()) if close => Next::Close,

@@ -21,6 +21,7 @@ use crate::pool::Pool;
 use crate::revocation::Revocations;
 use crate::serve;
 use crate::snapshot::Snapshot;
+use crate::strangers::Strangers;
 use crate::transport::{Dialer, InvalidHost};
 use crate::worker::Shared;
 
@@ -106,6 +107,7 @@ impl Gateway {
             server_tls: ArcSwap::new(setup.server_tls),
             snapshot: ArcSwap::from_pointee(setup.snapshot),
             revocations: setup.revocations,
+            strangers: Strangers::default(),
             identities: Identities::new(setup.identities),
             control: setup.control,
             metrics: setup.metrics,

@@ -30,6 +30,7 @@ mod revocation;
 mod serve;
 mod session;
 mod snapshot;
+mod strangers;
 mod transport;
 mod wire;
 mod worker;

@@ -12,7 +12,7 @@ use crate::connection::{Connection, Next};
 use crate::fields::{ConnectionOptions, is_removed_from_response, opaque_id};
 use crate::pool::EngineConnection;
 use crate::record::{Exchange, Stop};
-use crate::refusal::Refusal;
+use crate::refusal::{CLIENT_RATE, Refusal};
 use crate::wire::chunked::{self, ChunkedDecoder, Piece};
 use crate::wire::request::{Arrived, MAX_HEADERS, RequestHead, find_end};
 use crate::wire::response::ResponseHead;
@@ -166,7 +166,7 @@ impl Relay<'_, '_> {
             }
             status => {
                 self.exchange.status = Some(status);
-                Ok(Some(write_head(&answer, self.head, &self.exchange.request_id, out)))
+                Ok(Some(write_head(&answer, self.head, self.exchange, out)))
             }
         };
         match result {
@@ -231,7 +231,7 @@ impl Relay<'_, '_> {
 }
 
 /// Writes the head the client gets, all but what says whether the connection goes on.
-fn write_head(answer: &ResponseHead<'_>, request: &RequestHead<'_>, request_id: &str, out: &mut Buffer) -> Outline {
+fn write_head(answer: &ResponseHead<'_>, request: &RequestHead<'_>, exchange: &Exchange, out: &mut Buffer) -> Outline {
     // The engine repeats an `X-Opaque-Id`: the client gets its own back, not the one it was given here.
     let repeats_opaque_id = opaque_id(request.fields, &ConnectionOptions::of(request.fields)).is_some();
     // Writing to memory does not fail.
@@ -248,8 +248,11 @@ fn write_head(answer: &ResponseHead<'_>, request: &RequestHead<'_>, request_id: 
         }
     }
     out.extend_from_slice(b"x-request-id: ");
-    out.extend_from_slice(request_id.as_bytes());
+    out.extend_from_slice(exchange.request_id.as_bytes());
     out.extend_from_slice(b"\r\n");
+    if let Some(standing) = &exchange.standing {
+        standing.write(CLIENT_RATE, out);
+    }
     let to_client = match answer.framing {
         Framing::None => Framing::None,
         Framing::Length(length) => Framing::Length(length),

@@ -175,7 +175,7 @@ fn scope_for_header(shown: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use oauth4os_config::RateLimit;
+    use oauth4os_config::{RateHeaders, RateLimit, RateMode};
     use oauth4os_policy::{Clusters, Policies, Principal, PrincipalKind};
 
     use super::*;
@@ -186,7 +186,7 @@ mod tests {
         let limit = RateLimit { requests_per_second: 1, burst: 1 };
         let client = GatewayClient {
             policies: Policies::none().for_principal(&principal),
-            limiter: Limiter::new(limit),
+            limiter: Limiter::new(limit, RateMode::Enforce, RateHeaders::Refusals),
             scopes: ScopeSet::parse(scopes, &Clusters::default()).expect("scopes"),
             principal,
         };

@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use oauth4os_config::RateLimit;
+use oauth4os_config::{Limits, RateLimit, RateMode};
 use oauth4os_policy::{Policies, Principal, PrincipalPolicies, ScopeSet};
 use oauth4os_tokens::access::Verifier;
 
-use crate::limit::Limiter;
+use crate::limit::{Limiter, Rate};
 
 /// Everything a decision depends on beside the request and its token.
 #[derive(Debug)]
@@ -15,6 +15,8 @@ pub struct Snapshot {
     pub(crate) generation: u64,
     pub(crate) verifier: Verifier,
     pub(crate) clients: HashMap<String, Arc<GatewayClient>>,
+    /// Refusals for want of a valid credential, for each address, and what becomes of those over that.
+    pub(crate) unauthenticated: (Rate, RateMode),
 }
 
 /// A client as the control plane knows it.
@@ -24,8 +26,8 @@ pub struct SnapshotClient {
     pub principal: Principal,
     /// What it may have at most; a token of more is not accepted any more.
     pub scopes: ScopeSet,
-    /// What it may send.
-    pub limit: RateLimit,
+    /// What it may send, when not what all others may.
+    pub limit: Option<RateLimit>,
 }
 
 /// A client as the data plane sees it.
@@ -38,22 +40,28 @@ pub struct GatewayClient {
 }
 
 impl Snapshot {
-    /// A snapshot of these clients under these policies.
+    /// A snapshot of these clients under these policies and rates.
     #[must_use]
-    pub fn new(verifier: Verifier, clients: impl IntoIterator<Item = SnapshotClient>, policies: &Policies) -> Self {
+    pub fn new(
+        verifier: Verifier,
+        clients: impl IntoIterator<Item = SnapshotClient>,
+        policies: &Policies,
+        limits: &Limits,
+    ) -> Self {
         let clients = clients
             .into_iter()
             .map(|SnapshotClient { principal, scopes, limit }| {
                 let client = GatewayClient {
                     policies: policies.for_principal(&principal),
-                    limiter: Limiter::new(limit),
+                    limiter: Limiter::new(limit.unwrap_or(limits.per_client), limits.rate_mode, limits.rate_headers),
                     scopes,
                     principal,
                 };
                 (client.principal.id.clone(), Arc::new(client))
             })
             .collect();
-        Self { generation: 0, verifier, clients }
+        let unauthenticated = (Rate::new(limits.unauthenticated), limits.rate_mode);
+        Self { generation: 0, verifier, clients, unauthenticated }
     }
 
     /// Makes this the one after `earlier`: another generation, so that what was made from the earlier one is made anew,

@@ -22,6 +22,7 @@ use crate::pool::Pool;
 use crate::revocation::Revocations;
 use crate::session::Session;
 use crate::snapshot::Snapshot;
+use crate::strangers::Strangers;
 
 /// Request targets whose classification is kept, and the longest one.
 const CLASSIFICATIONS: usize = 4_096;
@@ -35,6 +36,7 @@ pub(crate) struct Shared {
     pub(crate) server_tls: ArcSwap<rustls::ServerConfig>,
     pub(crate) snapshot: ArcSwap<Snapshot>,
     pub(crate) revocations: Arc<Revocations>,
+    pub(crate) strangers: Strangers,
     pub(crate) identities: Identities,
     pub(crate) control: ControlPlane,
     pub(crate) metrics: Arc<Metrics>,

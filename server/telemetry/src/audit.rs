@@ -78,6 +78,9 @@ pub struct Event<'a> {
     /// The scopes and policies that decided.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub determining: &'a [String],
+    /// What would have been refused, in a sentence, if it were not only observed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed: Option<&'a str>,
     /// The status the client got; absent when the connection ended before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
@@ -115,6 +118,7 @@ impl<'a> Event<'a> {
             decision,
             reason: None,
             determining: &[],
+            observed: None,
             status: None,
             latency_us: None,
             bytes_in: 0,

@@ -42,6 +42,24 @@ pub enum UpstreamFailure {
     Identity,
 }
 
+/// A rate that was exceeded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum OverRate {
+    /// A client's requests.
+    Client,
+    /// An address's requests without a valid credential.
+    Address,
+}
+
+impl EncodeLabelValue for OverRate {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        encoder.write_str(match self {
+            Self::Client => "client",
+            Self::Address => "address",
+        })
+    }
+}
+
 /// What became of a changed configuration file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reload {
@@ -102,6 +120,13 @@ struct ReloadLabels {
     result: Reload,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OverRateLabels {
+    rate: OverRate,
+    /// `enforce` or `observe`.
+    mode: &'static str,
+}
+
 /// Handles to every metric; made once, shared by all.
 #[derive(Debug)]
 pub struct Metrics {
@@ -110,6 +135,7 @@ pub struct Metrics {
     durations: PerOutcome<Histogram>,
     upstream_failures: Family<FailureLabels, Counter>,
     config_reloads: Family<ReloadLabels, Counter>,
+    over_rate: Family<OverRateLabels, Counter>,
     /// Requests whose token was found verified.
     pub token_cache_hits: Counter,
     /// Requests whose token had to be verified.
@@ -161,6 +187,13 @@ impl Metrics {
         for result in [Reload::Applied, Reload::Invalid, Reload::NeedsRestart] {
             drop(config_reloads.get_or_create(&ReloadLabels { result }));
         }
+        let over_rate = Family::default();
+        registry.register("over_rate", "Requests over a rate, refused or only observed", over_rate.clone());
+        for rate in [OverRate::Client, OverRate::Address] {
+            for mode in ["enforce", "observe"] {
+                drop(over_rate.get_or_create(&OverRateLabels { rate, mode }));
+            }
+        }
         let mut counter = |name: &str, help: &str| {
             let counter = Counter::default();
             registry.register(name, help, counter.clone());
@@ -186,6 +219,7 @@ impl Metrics {
             registry,
             upstream_failures,
             config_reloads,
+            over_rate,
             token_cache_hits,
             token_cache_misses,
             connections,
@@ -206,6 +240,12 @@ impl Metrics {
     /// Counts a request the engine did not answer.
     pub fn upstream_failed(&self, reason: UpstreamFailure) {
         self.upstream_failures.get_or_create(&FailureLabels { reason }).inc();
+    }
+
+    /// Counts a request over a rate, and whether it was refused for it.
+    pub fn over_rate(&self, rate: OverRate, refused: bool) {
+        let mode = if refused { "enforce" } else { "observe" };
+        self.over_rate.get_or_create(&OverRateLabels { rate, mode }).inc();
     }
 
     /// Counts a reload of the configuration.

@@ -30,6 +30,7 @@ pub(super) fn write(event: &Event<'_>, line: &mut Vec<u8>) -> serde_json::Result
     text(line, br#","decision":"#, event.decision)?;
     optional_text(line, br#","reason":"#, event.reason)?;
     list(line, br#","determining":"#, event.determining)?;
+    optional_text(line, br#","observed":"#, event.observed)?;
     if let Some(status) = event.status {
         number(line, br#","status":"#, status.into())?;
     }
@@ -116,6 +117,7 @@ mod tests {
         event.targets = &one;
         event.reason = Some("the scope `read:logs-*` does not cover `pii-*`");
         event.determining = &many;
+        event.observed = Some("the client has sent too many requests");
         event.status = Some(403);
         event.latency_us = Some(0);
         event.bytes_in = u64::MAX;
