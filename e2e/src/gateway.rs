@@ -374,6 +374,9 @@ fn configuration(settings: &Settings, folder: &Path, port: u16, metrics_port: u1
         "log": {"level": settings.log_level.as_deref().unwrap_or("info")},
         "workers": 2,
     });
+    for (key, value) in &settings.top {
+        config[key] = value.clone();
+    }
     if let Some(text) = &settings.policies {
         fs::write(folder.join("policies.cedar"), text).expect("write the policies");
         config["policies"] = json!({"files": ["policies.cedar"]});

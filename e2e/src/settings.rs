@@ -13,6 +13,7 @@ pub struct Settings {
     pub(crate) limits: Map<String, Value>,
     pub(crate) tokens: Map<String, Value>,
     pub(crate) log_level: Option<String>,
+    pub(crate) top: Map<String, Value>,
     pub(crate) engine_decides: bool,
 }
 
@@ -109,6 +110,13 @@ impl Settings {
     #[must_use]
     pub fn tokens(mut self, key: &str, value: Value) -> Self {
         self.tokens.insert(key.to_owned(), value);
+        self
+    }
+
+    /// Sets a key of the configuration as a whole.
+    #[must_use]
+    pub fn top(mut self, key: &str, value: Value) -> Self {
+        self.top.insert(key.to_owned(), value);
         self
     }
 

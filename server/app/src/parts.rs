@@ -10,7 +10,9 @@ use oauth4os_policy::{Clusters, Policies, PolicyFile, Principal, PrincipalKind, 
 use oauth4os_store::ClientKind;
 use oauth4os_tokens::access::Verifier;
 
-use oauth4os_proxy::{Snapshot, SnapshotClient};
+use oauth4os_proxy::{Listener, Snapshot, SnapshotClient};
+
+use crate::tls::ServerTls;
 
 /// A part cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +48,15 @@ pub(crate) fn check_clients(config: &Config) -> Result<(), PartsError> {
     Ok(())
 }
 
+/// What connections meet first.
+pub(crate) fn listener(config: &Config, tls: &ServerTls) -> Listener {
+    Listener {
+        tls: Arc::clone(&tls.config),
+        addresses: config.addresses.clone(),
+        trusted_proxies: config.trusted_proxies.clone(),
+    }
+}
+
 /// What the data plane is told of clients and policies.
 pub(crate) fn snapshot(
     config: &Config,
@@ -59,7 +70,7 @@ pub(crate) fn snapshot(
             .rate_limit
             .as_ref()
             .map(|limit| RateLimit { requests_per_second: limit.per_second, burst: limit.burst });
-        SnapshotClient { principal: principal(&client), scopes: client.scopes.clone(), limit }
+        SnapshotClient { principal: principal(&client), scopes: client.scopes.clone(), addresses: client.addresses.clone(), limit }
     });
     Snapshot::new(verifier, clients, policies, &config.limits)
 }

@@ -73,7 +73,7 @@ impl Reloader {
         // The last step that can fail. No token is issued to a new client before the data plane knows it.
         let publish = |directory: &oauth4os_oauth::ClientDirectory| {
             gateway.publish(parts::snapshot(&config, directory, self.authority.verifier(), &policies));
-            gateway.replace_certificate(Arc::clone(&server_tls.config));
+            gateway.replace_listener(parts::listener(&config, &server_tls));
         };
         self.authority.clients().reconfigure(&config.clients, publish).await?;
         self.config = config;

@@ -135,7 +135,7 @@ fn start(
         workers: config.workers,
         issuer: config.issuer.clone(),
         limits: config.limits.clone(),
-        server_tls: Arc::clone(&server_tls.config),
+        listener: parts::listener(&config, &server_tls),
         engine: config.upstream.engine.clone(),
         engine_tls,
         identities: engine::identities(&config, &internal_keys),

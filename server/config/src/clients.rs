@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
+use crate::addresses::AddressRules;
 use crate::problem::Problems;
 use crate::secret::{Secret, SecretHash};
 use crate::units::Span;
@@ -55,6 +56,10 @@ pub struct ClientConfig {
     /// What this client may send. Default: `limits.per_client`.
     #[serde(default)]
     pub rate_limit: Option<RateLimit>,
+
+    /// Where this client may be used from, with its secret and with its tokens.
+    #[serde(default)]
+    pub addresses: AddressRules,
 
     /// The value of `secret`.
     #[serde(skip)]

@@ -8,6 +8,7 @@
 //! schema's description), check it in that section's `check`, show it in `oauth4os.example.yaml` at the root of the
 //! repository (a test loads it), and run `cargo xtask generate`.
 
+mod addresses;
 mod clients;
 mod limits;
 mod policies;
@@ -25,6 +26,7 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+pub use addresses::{AddressRefusal, AddressRules, Network, ToldBy, TrustedProxies};
 pub use clients::{ClientConfig, ClientKind, RateLimit};
 pub use limits::{Limits, RateHeaders, RateMode};
 pub use policies::Policies;
@@ -52,6 +54,14 @@ pub struct Config {
 
     /// Certificate and key of the listener.
     pub tls: Tls,
+
+    /// Which addresses may connect. A client may have its own (`clients[].addresses`).
+    #[serde(default)]
+    pub addresses: AddressRules,
+
+    /// Proxies in front of the gateway whose word on the client's address is taken.
+    #[serde(default)]
+    pub trusted_proxies: TrustedProxies,
 
     /// Where the gateway keeps its keys, clients and issued tokens.
     pub state: State,
@@ -166,6 +176,7 @@ impl Config {
             problems.add("workers", "give a number from 1 to 256");
         }
         self.tls.check(problems);
+        self.trusted_proxies.check(problems);
         self.upstream.check(problems);
         self.tokens.check(problems);
         clients::check_all(&self.clients, problems);

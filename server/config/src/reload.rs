@@ -9,6 +9,7 @@ use crate::problem::{ConfigError, Problems};
 
 /// Keys that take effect by a reload, with all below them. Everything else is read at the start only.
 const RELOADABLE: &[&str] = &[
+    "addresses",
     "clients",
     "limits.per_client",
     "limits.rate_headers",
@@ -16,6 +17,7 @@ const RELOADABLE: &[&str] = &[
     "limits.unauthenticated",
     "policies",
     "tls",
+    "trusted_proxies",
 ];
 
 /// Compares the files' contents; an error names every key that has changed and cannot while the gateway runs.
@@ -72,9 +74,9 @@ mod tests {
     #[test]
     fn every_other_key_is_named() {
         let running = json!({"listen": "a", "state": {"directory": "s"}, "limits": {"body": "1MiB"}, "workers": 2});
-        let new = json!({"listen": "b", "state": {"directory": "t"}, "limits": {"head": "1KiB"}, "audit": {"stdout": {}}});
+        let new = json!({"listen": "b", "state": {"directory": "t"}, "limits": {"head": "1KiB"}, "audit": {"file": "x"}});
         let sentence = refused(&running, &new);
-        for key in ["listen", "state.directory", "limits.body", "limits.head", "workers", "audit"] {
+        for key in ["listen", "state.directory", "limits.body", "limits.head", "workers", "audit.file"] {
             assert!(sentence.contains(&format!("  {key}")), "{key}: {sentence}");
         }
         assert_eq!(sentence.lines().count(), 7, "{sentence}");

@@ -9,6 +9,7 @@ use oauth4os_engine::IdentityError;
 use oauth4os_telemetry::audit::Event;
 use oauth4os_telemetry::metrics::{Outcome, OverRate};
 
+use crate::arrival::check_client;
 use crate::authenticate::authenticate;
 use crate::body::RequestBody;
 use crate::connection::{ClientGone, Connection, Next};
@@ -30,12 +31,18 @@ pub(crate) async fn run(connection: &mut Connection, head: &[u8]) -> Next {
         Ok(head) => head,
         Err(problem) => return refuse_unread(connection, &Refusal::malformed(problem)).await,
     };
-    if worker.shared.control.owns(head.path()) {
+    let (client, admitted) = worker.shared.listener.load().admit(connection.peer, head.fields);
+    connection.client = client;
+    if admitted.is_ok() && worker.shared.control.owns(head.path()) {
         return own::run(connection, &head).await;
     }
     let mut exchange = Exchange::begin(&worker);
     let mut body = RequestBody::new(head.framing, worker.shared.limits.body.bytes());
-    let next = match exchange.serve(connection, &head, &mut body).await {
+    let served = match admitted {
+        Ok(()) => exchange.serve(connection, &head, &mut body).await,
+        Err(refusal) => Err(refusal.into()),
+    };
+    let next = match served {
         Ok(next) => next,
         Err(Stop::Refuse(refusal)) => exchange.refuse(connection, &head, &mut body, refusal).await,
         Err(Stop::Gone) => Next::Gone,
@@ -78,14 +85,15 @@ impl Exchange {
         if head.expects_unknown {
             return Err(Refusal::expectation().into());
         }
-        let session = match authenticate(&worker, head.fields, connection.peer, self.time) {
+        let session = match authenticate(&worker, head.fields, connection.client, self.time) {
             Ok(session) => session,
             Err(unauthenticated) => {
                 self.session = unauthenticated.session;
-                return Err(self.limit_stranger(&worker, connection.peer, unauthenticated.refusal).into());
+                return Err(self.limit_stranger(&worker, connection.client, unauthenticated.refusal).into());
             }
         };
         self.session = Some(Rc::clone(&session));
+        check_client(&session.client.addresses, connection.client)?;
         self.limit(&worker, &session)?;
         body.check_announced()?;
         let (gate, may_repeat) = if cfg!(feature = "engine-decides") {
@@ -159,8 +167,8 @@ impl Exchange {
             body.take(&mut connection.input, |_| Ok::<(), crate::body::BodyError>(())).is_ok() && body.is_done();
         let close = refusal.close || !taken || !head.keep_alive || connection.worker.is_draining();
         let mut out = Vec::new();
-        if let (None, Some(standing)) = (refusal.rate, self.standing) {
-            refusal.rate = Some((CLIENT_RATE, standing));
+        if refusal.rate.is_none() {
+            refusal.rate = self.standing.map(|standing| Box::new((CLIENT_RATE, standing)));
         }
         refusal.write(&mut out, &connection.worker.shared.issuer, &self.request_id, head.method == "HEAD", close);
         match connection.send(&out).await {

@@ -15,6 +15,7 @@ use oauth4os_tokens::clock::Clock;
 use oauth4os_tokens::id;
 use tokio::sync::watch;
 
+use crate::arrival::Listener;
 use crate::control::ControlPlane;
 use crate::identity::Identities;
 use crate::pool::Pool;
@@ -35,8 +36,8 @@ pub struct Setup {
     pub issuer: String,
     /// Limits.
     pub limits: Limits,
-    /// Certificate and key of the listener.
-    pub server_tls: Arc<rustls::ServerConfig>,
+    /// What connections meet first.
+    pub listener: Listener,
     /// The engine.
     pub engine: Engine,
     /// Whom to trust when the engine shows its certificate.
@@ -104,7 +105,7 @@ impl Gateway {
             issuer: setup.issuer,
             limits: setup.limits,
             response_timeout: setup.engine.response_timeout.as_duration(),
-            server_tls: ArcSwap::new(setup.server_tls),
+            listener: ArcSwap::from_pointee(setup.listener),
             snapshot: ArcSwap::from_pointee(setup.snapshot),
             revocations: setup.revocations,
             strangers: Strangers::default(),
@@ -160,9 +161,10 @@ impl Gateway {
         self.shared.identities.forget_before(generation);
     }
 
-    /// Replaces certificate and key of the listener: new connections get the new ones, open connections go on.
-    pub fn replace_certificate(&self, server_tls: Arc<rustls::ServerConfig>) {
-        self.shared.server_tls.store(server_tls);
+    /// Replaces certificate, key and the rules for addresses: new connections get the new certificate, open ones go on,
+    /// and every request is held to the new rules.
+    pub fn replace_listener(&self, listener: Listener) {
+        self.shared.listener.store(Arc::new(listener));
     }
 
     /// Stops accepting, waits for what is under way as long as `limits.drain_timeout` allows, and ends the workers.

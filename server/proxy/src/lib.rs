@@ -8,6 +8,7 @@
 //! Nothing here queries a database or waits for one: what the control plane knows comes in as a [`Snapshot`] and as
 //! [`Revocations`], what is to be written goes out through bounded channels.
 
+mod arrival;
 mod authenticate;
 mod body;
 mod buffers;
@@ -35,6 +36,7 @@ mod transport;
 mod wire;
 mod worker;
 
+pub use arrival::Listener;
 pub use control::{ControlPlane, Origin};
 pub use gateway::{Gateway, GatewayError, Setup};
 pub use revocation::Revocations;

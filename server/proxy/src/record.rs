@@ -126,7 +126,7 @@ impl Exchange {
                 event.scopes = Some(&session.scope_text);
                 event.opaque_id = opaque_id(head.fields, &ConnectionOptions::of(head.fields));
             }
-            event.address = Some(connection.peer);
+            event.address = Some(connection.client);
             event.method = Some(head.method);
             event.path = Some(head.path());
             if let Some(operation) = &self.operation {

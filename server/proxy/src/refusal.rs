@@ -23,7 +23,7 @@ pub(crate) struct Refusal {
     pub(crate) outcome: Outcome,
     challenge: Option<Challenge>,
     /// The rate the answer tells of, by its name.
-    pub(crate) rate: Option<(&'static str, Standing)>,
+    pub(crate) rate: Option<Box<(&'static str, Standing)>>,
     retry_after: Option<Duration>,
     /// The methods that would do.
     allow: Option<String>,
@@ -140,6 +140,11 @@ impl Refusal {
         }
     }
 
+    /// Not from this address.
+    pub(crate) fn address(reason: &'static str) -> Self {
+        Self::new(403, "security_exception", Outcome::Denied, reason)
+    }
+
     /// The request is well-formed HTTP, but what it asks for can be read in more than one way, or not at all.
     pub(crate) fn unreadable(reason: impl Into<Cow<'static, str>>) -> Self {
         Self::new(400, "illegal_argument_exception", Outcome::Malformed, reason)
@@ -175,7 +180,7 @@ impl Refusal {
 
     fn over(rate: &'static str, standing: Standing, reason: &'static str) -> Self {
         Self {
-            rate: Some((rate, standing)),
+            rate: Some(Box::new((rate, standing))),
             retry_after: Some(standing.wait),
             ..Self::new(429, "rate_limit_exceeded_exception", Outcome::Limited, reason)
         }
@@ -240,8 +245,8 @@ impl Refusal {
         if let Some(retry_after) = self.retry_after {
             let _ = write!(out, "retry-after: {}\r\n", whole_seconds(retry_after));
         }
-        if let Some((name, standing)) = &self.rate {
-            standing.write(name, out);
+        if let Some(rate) = &self.rate {
+            rate.1.write(rate.0, out);
         }
         if let Some(allow) = &self.allow {
             let _ = write!(out, "allow: {allow}\r\n");

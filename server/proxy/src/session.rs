@@ -175,7 +175,7 @@ fn scope_for_header(shown: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use oauth4os_config::{RateHeaders, RateLimit, RateMode};
+    use oauth4os_config::{AddressRules, RateHeaders, RateLimit, RateMode};
     use oauth4os_policy::{Clusters, Policies, Principal, PrincipalKind};
 
     use super::*;
@@ -188,6 +188,7 @@ mod tests {
             policies: Policies::none().for_principal(&principal),
             limiter: Limiter::new(limit, RateMode::Enforce, RateHeaders::Refusals),
             scopes: ScopeSet::parse(scopes, &Clusters::default()).expect("scopes"),
+            addresses: AddressRules::default(),
             principal,
         };
         let held = ScopeSet::parse(scopes, &Clusters::default()).expect("scopes");

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use oauth4os_config::{Limits, RateLimit, RateMode};
+use oauth4os_config::{AddressRules, Limits, RateLimit, RateMode};
 use oauth4os_policy::{Policies, Principal, PrincipalPolicies, ScopeSet};
 use oauth4os_tokens::access::Verifier;
 
@@ -26,6 +26,8 @@ pub struct SnapshotClient {
     pub principal: Principal,
     /// What it may have at most; a token of more is not accepted any more.
     pub scopes: ScopeSet,
+    /// Where it may be used from.
+    pub addresses: AddressRules,
     /// What it may send, when not what all others may.
     pub limit: Option<RateLimit>,
 }
@@ -35,6 +37,7 @@ pub struct SnapshotClient {
 pub struct GatewayClient {
     pub(crate) principal: Principal,
     pub(crate) scopes: ScopeSet,
+    pub(crate) addresses: AddressRules,
     pub(crate) policies: PrincipalPolicies,
     pub(crate) limiter: Limiter,
 }
@@ -50,11 +53,12 @@ impl Snapshot {
     ) -> Self {
         let clients = clients
             .into_iter()
-            .map(|SnapshotClient { principal, scopes, limit }| {
+            .map(|SnapshotClient { principal, scopes, addresses, limit }| {
                 let client = GatewayClient {
                     policies: policies.for_principal(&principal),
                     limiter: Limiter::new(limit.unwrap_or(limits.per_client), limits.rate_mode, limits.rate_headers),
                     scopes,
+                    addresses,
                     principal,
                 };
                 (client.principal.id.clone(), Arc::new(client))

@@ -11,11 +11,12 @@ use arc_swap::ArcSwap;
 use oauth4os_classify::Operation;
 use oauth4os_config::Limits;
 use oauth4os_telemetry::audit::{Audit, AuditBuffer};
-use oauth4os_telemetry::metrics::Metrics;
+use oauth4os_telemetry::metrics::{ConnectionRefusal, Metrics};
 use oauth4os_tokens::clock::Clock;
 use quick_cache::unsync::Cache;
 use tokio::sync::Notify;
 
+use crate::arrival::Listener;
 use crate::control::ControlPlane;
 use crate::identity::Identities;
 use crate::pool::Pool;
@@ -33,7 +34,7 @@ pub(crate) struct Shared {
     pub(crate) issuer: String,
     pub(crate) limits: Limits,
     pub(crate) response_timeout: Duration,
-    pub(crate) server_tls: ArcSwap<rustls::ServerConfig>,
+    pub(crate) listener: ArcSwap<Listener>,
     pub(crate) snapshot: ArcSwap<Snapshot>,
     pub(crate) revocations: Arc<Revocations>,
     pub(crate) strangers: Strangers,
@@ -86,6 +87,7 @@ impl ConnectionSlot {
         let shared = &worker.shared;
         if shared.connections.fetch_add(1, Ordering::Relaxed) >= shared.limits.connections {
             shared.connections.fetch_sub(1, Ordering::Relaxed);
+            shared.metrics.connection_refused(ConnectionRefusal::Limit);
             return None;
         }
         shared.metrics.connections.inc();

@@ -42,6 +42,27 @@ pub enum UpstreamFailure {
     Identity,
 }
 
+/// Why a connection was closed before TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ConnectionRefusal {
+    /// There were too many already.
+    Limit,
+    /// Its address may not connect.
+    Address,
+    /// A trusted proxy did not say whose it is.
+    ProxyHeader,
+}
+
+impl EncodeLabelValue for ConnectionRefusal {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        encoder.write_str(match self {
+            Self::Limit => "limit",
+            Self::Address => "address",
+            Self::ProxyHeader => "proxy_header",
+        })
+    }
+}
+
 /// A rate that was exceeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum OverRate {
@@ -127,6 +148,11 @@ struct OverRateLabels {
     mode: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ConnectionLabels {
+    reason: ConnectionRefusal,
+}
+
 /// Handles to every metric; made once, shared by all.
 #[derive(Debug)]
 pub struct Metrics {
@@ -136,6 +162,7 @@ pub struct Metrics {
     upstream_failures: Family<FailureLabels, Counter>,
     config_reloads: Family<ReloadLabels, Counter>,
     over_rate: Family<OverRateLabels, Counter>,
+    connections_refused: Family<ConnectionLabels, Counter>,
     /// Requests whose token was found verified.
     pub token_cache_hits: Counter,
     /// Requests whose token had to be verified.
@@ -194,6 +221,15 @@ impl Metrics {
                 drop(over_rate.get_or_create(&OverRateLabels { rate, mode }));
             }
         }
+        let connections_refused = Family::default();
+        registry.register(
+            "connections_refused",
+            "Connections from clients that were closed before TLS, by reason",
+            connections_refused.clone(),
+        );
+        for reason in [ConnectionRefusal::Limit, ConnectionRefusal::Address, ConnectionRefusal::ProxyHeader] {
+            drop(connections_refused.get_or_create(&ConnectionLabels { reason }));
+        }
         let mut counter = |name: &str, help: &str| {
             let counter = Counter::default();
             registry.register(name, help, counter.clone());
@@ -220,6 +256,7 @@ impl Metrics {
             upstream_failures,
             config_reloads,
             over_rate,
+            connections_refused,
             token_cache_hits,
             token_cache_misses,
             connections,
@@ -240,6 +277,11 @@ impl Metrics {
     /// Counts a request the engine did not answer.
     pub fn upstream_failed(&self, reason: UpstreamFailure) {
         self.upstream_failures.get_or_create(&FailureLabels { reason }).inc();
+    }
+
+    /// Counts a connection that was closed before TLS.
+    pub fn connection_refused(&self, reason: ConnectionRefusal) {
+        self.connections_refused.get_or_create(&ConnectionLabels { reason }).inc();
     }
 
     /// Counts a request over a rate, and whether it was refused for it.

@@ -5,6 +5,7 @@
 //! readable in one. Everything here is about bytes in memory; sockets are the business of [`crate::connection`].
 
 pub(crate) mod chunked;
+pub(crate) mod proxy_protocol;
 pub(crate) mod request;
 pub(crate) mod response;
 
