@@ -306,7 +306,8 @@ impl Gateway {
     /// or `needs_restart`.
     pub fn reload(&self) -> &'static str {
         let results = ["applied", "invalid", "needs_restart"];
-        let counts = || results.map(|result| self.metric(&format!("oauth4os_config_reloads_total{{result=\"{result}\"}}")));
+        let counts =
+            || results.map(|result| self.metric(&format!("oauth4os_config_reloads_total{{result=\"{result}\"}}")));
         let before = counts();
         self.process().signal("HUP");
         until("the configuration to be reloaded", Duration::from_secs(30), || {

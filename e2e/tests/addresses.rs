@@ -14,7 +14,8 @@ fn settings() -> Settings {
     Settings::new()
         .client("reader", &["read:logs-*"])
         .client_with(
-            ClientSettings::new("bound", &["read:logs-*"]).with("addresses", json!({"allow": ["127.0.0.1", "192.0.2.0/24"]})),
+            ClientSettings::new("bound", &["read:logs-*"])
+                .with("addresses", json!({"allow": ["127.0.0.1", "192.0.2.0/24"]})),
         )
         .upstream(&Upstream::obliging().url())
 }
@@ -94,7 +95,8 @@ fn own_endpoints_and_limits_see_the_clients_address() {
     let mut connection = through_proxy(&basic, &of_client([192, 0, 2, 69]));
     connection.write(&basic.post("/oauth/token").form(&[("grant_type", "client_credentials")]).bytes());
     assert_eq!(connection.answer().status, 200);
-    gateway.audit_where("the token", |event| event["event"] == "token.issued" && event["address"] == "192.0.2.69");
+    let _ =
+        gateway.audit_where("the token", |event| event["event"] == "token.issued" && event["address"] == "192.0.2.69");
 }
 
 /// Sends bytes as they are and reads until the gateway closes: what it said.

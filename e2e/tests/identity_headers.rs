@@ -88,7 +88,12 @@ fn none_of_them_reaches_the_engine() {
             let target = format!("/logs-{number}-{case}/_search");
             reader.get(&target).header(&spelling, "admin").expect(200);
             let received = upstream.the_request_for(&target);
-            assert_eq!(received.header_names(), ["host", "x-opaque-id", "authorization"], "{spelling}: {:?}", received.headers);
+            assert_eq!(
+                received.header_names(),
+                ["host", "x-opaque-id", "authorization"],
+                "{spelling}: {:?}",
+                received.headers
+            );
         }
     }
 }

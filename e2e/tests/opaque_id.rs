@@ -73,7 +73,7 @@ fn without_a_plain_one_the_engine_sees_the_request_id() {
 
 /// Searches that take minutes: each document keeps a script busy.
 fn endless_search() -> Value {
-    let source = "long n = 0; for (int i = 0; i < 900000; i++) { n += i % 7 } return n > 0;";
+    let source = "long n = 0; for (int i = 0; i < 100000; i++) { n += i % 7 } return n > 0;";
     json!({"size": 0, "query": {"script": {"script": {"lang": "painless", "source": source}}}})
 }
 
@@ -106,7 +106,11 @@ fn search_and_leave(engine: &Engine, gateway: &Gateway, reader: &Client, own_id:
     });
     assert!(!tasks(engine, &id).is_empty(), "the search is not running");
     drop(connection);
-    until("the search to be cancelled", Duration::from_secs(20), || tasks(engine, &id).is_empty().then_some(()));
+    // The engine looks at this between one part of an index and the next; then the task goes.
+    until("the search to be cancelled", Duration::from_secs(30), || {
+        tasks(engine, &id).iter().any(|task| task["cancelled"] == true).then_some(())
+    });
+    until("the search's task to be gone", Duration::from_secs(120), || tasks(engine, &id).is_empty().then_some(()));
     // What the engine called the work leads to the record.
     let event = gateway.audit_where("the search that was left", |event| match own_id {
         Some(id) => event["opaque_id"] == id,

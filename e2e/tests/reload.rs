@@ -51,7 +51,8 @@ fn clients_come_and_go_and_lose_their_rights_on_the_next_request() {
     narrow.get("/logs-app-1/_search").expect(200);
     gateway.with("reader").get("/metrics-1/_search").expect(200);
     // A new one.
-    let token = token_of(&gateway, &new, "new").expect_ok().json()["access_token"].as_str().expect("a token").to_owned();
+    let token =
+        token_of(&gateway, &new, "new").expect_ok().json()["access_token"].as_str().expect("a token").to_owned();
     gateway.http().with_token(&token).get("/metrics-1/_search").expect(200);
     let event = gateway.audit_where("the reload", |event| event["event"] == "config.reloaded");
     assert_eq!(event["decision"], "allow", "{event}");
@@ -75,10 +76,11 @@ fn policies_and_limits_change_for_tokens_that_are_in_use() {
         client_of(config, "reader")["rate_limit"] = json!({"requests_per_second": 1, "burst": 1});
     });
     assert_eq!(gateway.reload(), "applied");
-    reader.get("/logs-app-1/_search").send();
+    let _ = reader.get("/logs-app-1/_search").send();
     // What was used up stays used up: a reload is no fresh burst.
     assert_eq!(gateway.reload(), "applied");
-    let refused = (0..50).map(|_| reader.get("/logs-app-1/_search").send()).filter(|answer| answer.status == 429).count();
+    let refused =
+        (0..50).map(|_| reader.get("/logs-app-1/_search").send()).filter(|answer| answer.status == 429).count();
     assert!(refused >= 40, "{refused} of 50 were refused, with one permitted each second");
     gateway.with("other").get("/logs-app-1/_search").expect(200);
 }

@@ -70,7 +70,12 @@ pub(crate) fn snapshot(
             .rate_limit
             .as_ref()
             .map(|limit| RateLimit { requests_per_second: limit.per_second, burst: limit.burst });
-        SnapshotClient { principal: principal(&client), scopes: client.scopes.clone(), addresses: client.addresses.clone(), limit }
+        SnapshotClient {
+            principal: principal(&client),
+            scopes: client.scopes.clone(),
+            addresses: client.addresses.clone(),
+            limit,
+        }
     });
     Snapshot::new(verifier, clients, policies, &config.limits)
 }

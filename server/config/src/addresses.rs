@@ -48,8 +48,7 @@ impl FromStr for Network {
         let none = || {
             format!("`{text}` is neither a network nor an address; write for example `192.0.2.0/24` or `2001:db8::1`")
         };
-        let (address, prefix) =
-            text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
+        let (address, prefix) = text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
         let address: IpAddr = address.parse().map_err(|_| none())?;
         let longest = if address.is_ipv4() { 32 } else { 128 };
         let prefix = match prefix {
@@ -69,7 +68,9 @@ impl FromStr for Network {
             IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & mask_v6(prefix))),
         };
         if first != address {
-            return Err(format!("`{text}` is an address within a network; write `{first}/{prefix}`, or the address alone"));
+            return Err(format!(
+                "`{text}` is an address within a network; write `{first}/{prefix}`, or the address alone"
+            ));
         }
         Ok(Self { address, prefix })
     }
@@ -202,9 +203,17 @@ mod tests {
 
     #[test]
     fn what_is_no_network_is_refused() {
-        for text in
-            ["", "/", "192.0.2.0/33", "192.0.2.0/", "192.0.2.0/+8", "192.0.2/24", "::/129", "localhost", "192.0.2.0/24 "]
-        {
+        for text in [
+            "",
+            "/",
+            "192.0.2.0/33",
+            "192.0.2.0/",
+            "192.0.2.0/+8",
+            "192.0.2/24",
+            "::/129",
+            "localhost",
+            "192.0.2.0/24 ",
+        ] {
             assert!(text.parse::<Network>().unwrap_err().contains("neither a network nor an address"), "{text}");
         }
         assert!("192.0.2.1/24".parse::<Network>().unwrap_err().contains("write `192.0.2.0/24`"));

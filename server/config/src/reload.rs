@@ -74,7 +74,8 @@ mod tests {
     #[test]
     fn every_other_key_is_named() {
         let running = json!({"listen": "a", "state": {"directory": "s"}, "limits": {"body": "1MiB"}, "workers": 2});
-        let new = json!({"listen": "b", "state": {"directory": "t"}, "limits": {"head": "1KiB"}, "audit": {"file": "x"}});
+        let new =
+            json!({"listen": "b", "state": {"directory": "t"}, "limits": {"head": "1KiB"}, "audit": {"file": "x"}});
         let sentence = refused(&running, &new);
         for key in ["listen", "state.directory", "limits.body", "limits.head", "workers", "audit.file"] {
             assert!(sentence.contains(&format!("  {key}")), "{key}: {sentence}");

@@ -85,7 +85,9 @@ pub(crate) fn check_client(rules: &AddressRules, address: IpAddr) -> Result<(), 
     rules.check(address).map_err(|refusal| {
         Refusal::address(match refusal {
             AddressRefusal::Denied => "the client may not be used from this address: its `addresses.deny` has it",
-            AddressRefusal::NotAllowed => "the client may not be used from this address: its `addresses.allow` has it not",
+            AddressRefusal::NotAllowed => {
+                "the client may not be used from this address: its `addresses.allow` has it not"
+            }
         })
     })
 }

@@ -100,7 +100,8 @@ pub(crate) fn opaque_id<'a>(fields: &[Field<'a>], connection: &ConnectionOptions
     let value = values.next()?;
     let is_plain = matches!(value.len(), 1..=MAX_OPAQUE_ID) && value.iter().all(|byte| matches!(byte, b' '..=b'~'));
     let holds = |sign: &[u8]| memchr::memmem::find(value, sign).is_some();
-    if !is_plain || values.next().is_some() || connection.names(NAME) || SIGNS_OF_SECRETS.iter().any(|sign| holds(sign)) {
+    if !is_plain || values.next().is_some() || connection.names(NAME) || SIGNS_OF_SECRETS.iter().any(|sign| holds(sign))
+    {
         return None;
     }
     std::str::from_utf8(value).ok()
@@ -251,7 +252,18 @@ mod tests {
         const LONGEST: &[u8] = &[b'a'; MAX_OPAQUE_ID];
         const LONGER: &[u8] = &[b'a'; MAX_OPAQUE_ID + 1];
         assert!(kept(&[LONGEST], b"close").is_some());
-        for values in [&[][..], &[b""], &[b" "], &[LONGER], &[b"a", b"a"], &[b"a\tb"], &[b"a\xffb"], &[b"\xc3\xa4"], &[b"eyJhbGciOiJub25lIn0"], &[b"id o4s_cs_1"]] {
+        for values in [
+            &[][..],
+            &[b""],
+            &[b" "],
+            &[LONGER],
+            &[b"a", b"a"],
+            &[b"a\tb"],
+            &[b"a\xffb"],
+            &[b"\xc3\xa4"],
+            &[b"eyJhbGciOiJub25lIn0"],
+            &[b"id o4s_cs_1"],
+        ] {
             assert_eq!(kept(values, b"close"), None, "{values:?}");
         }
         assert_eq!(kept(&[b"a"], b"x-opaque-id"), None);

@@ -42,7 +42,10 @@ impl Identities {
 
     /// Forgets what was made under earlier snapshots.
     pub(crate) fn forget_before(&self, generation: u64) {
-        self.made.lock().unwrap_or_else(PoisonError::into_inner).retain(|(made_under, ..), _| *made_under >= generation);
+        self.made
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|(made_under, ..), _| *made_under >= generation);
     }
 
     fn shared(&self, session: &Session, now: UnixTime) -> Result<Arc<HandedIdentity>, IdentityError> {

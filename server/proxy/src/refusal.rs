@@ -162,11 +162,7 @@ impl Refusal {
 
     /// The client sends too many requests.
     pub(crate) fn limited(standing: Standing) -> Self {
-        Self::over(
-            CLIENT_RATE,
-            standing,
-            "this client has sent too many requests; wait as long as `Retry-After` says",
-        )
+        Self::over(CLIENT_RATE, standing, "this client has sent too many requests; wait as long as `Retry-After` says")
     }
 
     /// Too many requests without a valid credential have come from the address.
@@ -332,7 +328,10 @@ mod tests {
         let limit = oauth4os_config::RateLimit { requests_per_second: 100, burst: 1 };
         let standing = crate::limit::Rate::new(limit).standing(i64::MAX, 0, false);
         let text = written(&Refusal::limited(standing), false);
-        assert!(text.contains("retry-after: 1\r\n") && text.contains("\r\nratelimit: \"client\";r=0;t=1\r\n"), "{text}");
+        assert!(
+            text.contains("retry-after: 1\r\n") && text.contains("\r\nratelimit: \"client\";r=0;t=1\r\n"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -33,7 +33,8 @@ async fn ids_are_unique_over_both_sources() {
 
 #[tokio::test]
 async fn another_configuration_leaves_the_store_s_clients_alone() {
-    let directory = load(json!([configured("a", "read:x"), configured("b", "read:x")]), &[("s", "read:x")]).await.unwrap();
+    let directory =
+        load(json!([configured("a", "read:x"), configured("b", "read:x")]), &[("s", "read:x")]).await.unwrap();
     let clients = |value: serde_json::Value| serde_json::from_value::<Vec<ClientConfig>>(value).unwrap();
     let before = directory.generation();
     let mut seen = None;

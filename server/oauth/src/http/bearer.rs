@@ -88,12 +88,7 @@ impl BearerError {
         match self {
             Self::Missing => Refusal::new(ErrorCode::Unauthenticated, self).challenging(challenge),
             Self::Malformed => Refusal::new(ErrorCode::InvalidRequest, self),
-            Self::Invalid(_)
-            | Self::Revoked
-            | Self::NotOnRecord
-            | Self::ClientGone
-            | Self::Address
-            | Self::Scopes => {
+            Self::Invalid(_) | Self::Revoked | Self::NotOnRecord | Self::ClientGone | Self::Address | Self::Scopes => {
                 Refusal::new(ErrorCode::InvalidToken, self).challenging(challenge)
             }
             Self::Store(error) => Refusal::store(&error),
