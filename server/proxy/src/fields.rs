@@ -252,8 +252,8 @@ mod tests {
         const LONGEST: &[u8] = &[b'a'; MAX_OPAQUE_ID];
         const LONGER: &[u8] = &[b'a'; MAX_OPAQUE_ID + 1];
         assert!(kept(&[LONGEST], b"close").is_some());
-        for values in [
-            &[][..],
+        let refused: &[&[&'static [u8]]] = &[
+            &[],
             &[b""],
             &[b" "],
             &[LONGER],
@@ -263,7 +263,8 @@ mod tests {
             &[b"\xc3\xa4"],
             &[b"eyJhbGciOiJub25lIn0"],
             &[b"id o4s_cs_1"],
-        ] {
+        ];
+        for values in refused {
             assert_eq!(kept(values, b"close"), None, "{values:?}");
         }
         assert_eq!(kept(&[b"a"], b"x-opaque-id"), None);

@@ -180,6 +180,7 @@ mod tests {
         assert_eq!(passed(&slow, now, 5_000), 3_600);
         let mut wider = limiter(LIMIT);
         wider.go_on_from(&slow);
+        assert_eq!(passed(&wider, now, 100), 0);
         assert_eq!(passed(&wider, now + Duration::from_millis(500), 100), 5);
     }
 
