@@ -28,8 +28,10 @@ pub struct Http<S> {
 }
 
 impl Connection {
-    pub(crate) fn open(from: IpAddr, address: SocketAddr, tls: Arc<ClientConfig>) -> Self {
-        let socket = connect(from, address);
+    /// Opens a connection; `before` is sent before TLS.
+    pub(crate) fn open(from: IpAddr, address: SocketAddr, before: &[u8], tls: Arc<ClientConfig>) -> Self {
+        let mut socket = connect_from(from, address);
+        socket.write_all(before).expect("send to the gateway");
         let name = ServerName::try_from("localhost").expect("a name");
         let session = ClientConnection::new(tls, name).expect("a TLS session");
         let mut stream = StreamOwned::new(session, socket);
@@ -43,6 +45,16 @@ impl Connection {
     #[must_use]
     pub fn is_open(&self) -> bool {
         is_quiet(&self.stream.sock) && self.input.is_empty()
+    }
+
+    /// The certificate the gateway has shown, or the one under which the session that goes on was begun.
+    ///
+    /// # Panics
+    /// When it has shown none.
+    #[must_use]
+    pub fn certificate(&self) -> Vec<u8> {
+        let chain = self.stream.conn.peer_certificates().expect("a certificate");
+        chain.first().expect("a leaf").to_vec()
     }
 
     /// How long a read may take.
@@ -67,11 +79,16 @@ impl Connection {
 
 impl PlainConnection {
     pub(crate) fn open(address: SocketAddr) -> Self {
-        Self { stream: connect(Ipv4Addr::UNSPECIFIED.into(), address), input: Vec::new() }
+        Self { stream: connect_from(Ipv4Addr::UNSPECIFIED.into(), address), input: Vec::new() }
     }
 }
 
-fn connect(from: IpAddr, address: SocketAddr) -> TcpStream {
+/// A TCP connection from one of this machine's addresses.
+///
+/// # Panics
+/// When nobody listens there.
+#[must_use]
+pub fn connect_from(from: IpAddr, address: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).expect("a socket");
     socket.bind(&SocketAddr::new(from, 0).into()).expect("one of this machine's addresses");
     socket.connect(&address.into()).unwrap_or_else(|error| panic!("nobody listens on {address}: {error}"));

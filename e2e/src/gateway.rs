@@ -268,6 +268,54 @@ impl Gateway {
         self.wait_until_ready();
     }
 
+    /// Changes the configuration file; the gateway does not know yet.
+    ///
+    /// # Panics
+    /// When the file is not as it was written.
+    pub fn change_config(&self, change: impl FnOnce(&mut Value)) {
+        let file = self.folder.path().join("oauth4os.yaml");
+        let mut config = serde_json::from_str(&fs::read_to_string(&file).expect("the configuration")).expect("JSON");
+        change(&mut config);
+        self.write_file("oauth4os.yaml", &config.to_string());
+    }
+
+    /// Replaces a file of the gateway's folder at once.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn write_file(&self, name: &str, content: &str) {
+        let new = self.folder.path().join(format!("{name}.new"));
+        tls::write_private(&new, content.as_bytes());
+        fs::rename(&new, self.folder.path().join(name)).expect("replace a file");
+    }
+
+    /// Gives the gateway another certificate and key; it does not know yet. Clients made before trust the old one.
+    pub fn replace_certificate(&self) {
+        let (certificate, key) = tls::new_pair();
+        self.write_file("gateway-key.pem", &key);
+        self.write_file("gateway.pem", &certificate);
+    }
+
+    /// Somebody without a credential who trusts the certificate the file holds now.
+    #[must_use]
+    pub fn http_of_present_certificate(&self) -> Client {
+        Client::new(self.port(), &self.ca())
+    }
+
+    /// Tells the gateway to read its configuration again, and waits until it says how that ended: `applied`, `invalid`
+    /// or `needs_restart`.
+    pub fn reload(&self) -> &'static str {
+        let results = ["applied", "invalid", "needs_restart"];
+        let counts =
+            || results.map(|result| self.metric(&format!("oauth4os_config_reloads_total{{result=\"{result}\"}}")));
+        let before = counts();
+        self.process().signal("HUP");
+        until("the configuration to be reloaded", Duration::from_secs(30), || {
+            let now = counts();
+            (0..results.len()).find(|at| now[*at] > before[*at]).map(|at| results[at])
+        })
+    }
+
     /// Runs another command of the gateway on this configuration, with the engine's administrator's certificate.
     #[must_use]
     pub fn engine_command(&self, arguments: &[&str]) -> Run {
@@ -332,6 +380,9 @@ fn configuration(settings: &Settings, folder: &Path, port: u16, metrics_port: u1
         "log": {"level": settings.log_level.as_deref().unwrap_or("info")},
         "workers": 2,
     });
+    for (key, value) in &settings.top {
+        config[key] = value.clone();
+    }
     if let Some(text) = &settings.policies {
         fs::write(folder.join("policies.cedar"), text).expect("write the policies");
         config["policies"] = json!({"files": ["policies.cedar"]});

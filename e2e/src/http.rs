@@ -81,7 +81,13 @@ impl Client {
     /// A new connection.
     #[must_use]
     pub fn connect(&self) -> Connection {
-        Connection::open(self.from, self.address, Arc::clone(&self.tls))
+        Connection::open(self.from, self.address, &[], Arc::clone(&self.tls))
+    }
+
+    /// A new connection on which these bytes are sent before TLS.
+    #[must_use]
+    pub fn connect_after(&self, bytes: &[u8]) -> Connection {
+        Connection::open(self.from, self.address, bytes, Arc::clone(&self.tls))
     }
 
     /// The value of the `Authorization` field this client sends, if any.

@@ -44,7 +44,7 @@ pub use answer::Answer;
 pub use base64url::{decode as base64url_decode, encode as base64url};
 pub use cleanup::OnDrop;
 pub use command::run_to_end;
-pub use connection::{Connection, PlainConnection};
+pub use connection::{Connection, PlainConnection, connect_from};
 pub use engine::Engine;
 pub use forge::{Claims, Forge};
 pub use gateway::{Gateway, ISSUER, Run};

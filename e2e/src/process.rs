@@ -57,10 +57,15 @@ impl Process {
         line.trim().to_owned()
     }
 
-    /// Sends a signal by its name and waits for the end.
-    pub(crate) fn signal_and_wait(&mut self, signal: &str) {
+    /// Sends a signal by its name.
+    pub(crate) fn signal(&mut self, signal: &str) {
         let stdin = self.keeper.stdin.as_mut().expect("the keeper listens");
         writeln!(stdin, "{signal}").expect("tell the keeper");
+    }
+
+    /// Sends a signal by its name and waits for the end.
+    pub(crate) fn signal_and_wait(&mut self, signal: &str) {
+        self.signal(signal);
         until("the gateway to end", Duration::from_secs(40), || (!self.is_running()).then_some(()));
     }
 }

@@ -14,6 +14,7 @@ pub struct Settings {
     pub(crate) limits: Map<String, Value>,
     pub(crate) tokens: Map<String, Value>,
     pub(crate) log_level: Option<String>,
+    pub(crate) top: Map<String, Value>,
     pub(crate) engine_decides: bool,
 }
 
@@ -37,6 +38,12 @@ impl ClientSettings {
         Self { id: id.to_owned(), secret: id::random_id("secret-of-the-client-").expect("random bytes"), fields }
     }
 
+    /// The secret it proves itself with.
+    #[must_use]
+    pub fn secret(&self) -> &str {
+        &self.secret
+    }
+
     /// Sets a key of the client's configuration.
     #[must_use]
     pub fn with(mut self, key: &str, value: Value) -> Self {
@@ -44,7 +51,9 @@ impl ClientSettings {
         self
     }
 
-    pub(crate) fn to_json(&self) -> Value {
+    /// The client as the configuration file has it.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
         let mut client = self.fields.clone();
         client.insert("id".to_owned(), json!(self.id));
         client.insert("secret_hash".to_owned(), json!(format!("sha256:{}", sha256_hex(self.secret.as_bytes()))));
@@ -109,6 +118,13 @@ impl Settings {
     #[must_use]
     pub fn tokens(mut self, key: &str, value: Value) -> Self {
         self.tokens.insert(key.to_owned(), value);
+        self
+    }
+
+    /// Sets a key of the configuration as a whole.
+    #[must_use]
+    pub fn top(mut self, key: &str, value: Value) -> Self {
+        self.top.insert(key.to_owned(), value);
         self
     }
 

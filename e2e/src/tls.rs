@@ -20,12 +20,18 @@ struct ServerCertificate {
 fn server_certificate() -> &'static ServerCertificate {
     static CERTIFICATE: OnceLock<ServerCertificate> = OnceLock::new();
     CERTIFICATE.get_or_init(|| {
-        let mut params = CertificateParams::new(["localhost".to_owned()]).expect("a name");
-        params.subject_alt_names.push(SanType::IpAddress(std::net::Ipv4Addr::LOCALHOST.into()));
-        let key = KeyPair::generate().expect("a key");
-        let certificate = params.self_signed(&key).expect("a certificate");
-        ServerCertificate { certificate: certificate.pem(), key: key.serialize_pem() }
+        let (certificate, key) = new_pair();
+        ServerCertificate { certificate, key }
     })
+}
+
+/// A certificate of its own authority for this machine, and its key.
+pub(crate) fn new_pair() -> (String, String) {
+    let mut params = CertificateParams::new(["localhost".to_owned()]).expect("a name");
+    params.subject_alt_names.push(SanType::IpAddress(std::net::Ipv4Addr::LOCALHOST.into()));
+    let key = KeyPair::generate().expect("a key");
+    let certificate = params.self_signed(&key).expect("a certificate");
+    (certificate.pem(), key.serialize_pem())
 }
 
 /// Writes certificate and key of a gateway, and returns the names of the files.

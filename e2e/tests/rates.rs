@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use e2e::{Answer, Client, ClientSettings, Gateway, Settings, Upstream};
+use e2e::{Answer, Client, ClientSettings, Gateway, Settings, Upstream, until};
 use serde_json::json;
 
 fn limited(id: &str, requests_per_second: u32, burst: u32) -> ClientSettings {
@@ -88,6 +88,94 @@ fn clients_without_a_limit_of_their_own_have_the_common_one_each() {
         let (answered, _) = until_refused(&client);
         within_the_limit(answered, burst, begin);
     }
+}
+
+#[test]
+fn the_answer_tells_of_the_rate_when_it_is_over_or_always() {
+    let gateway = start(Settings::new().client_with(limited("slow", 1, 3)));
+    let slow = gateway.with("slow");
+    assert_eq!(slow.get("/").expect(200).header("ratelimit"), None);
+    let (_, refused) = until_refused(&slow);
+    assert_eq!(refused.header("ratelimit-policy"), Some("\"client\";q=3;w=3"));
+    assert_eq!(refused.header("ratelimit"), Some("\"client\";r=0;t=1"));
+    assert_eq!(refused.header("retry-after"), Some("1"));
+
+    let settings = Settings::new().client_with(limited("slow", 1, 3)).limit("rate_headers", json!("all"));
+    let gateway = start(settings);
+    let slow = gateway.with("slow");
+    for (target, status, left) in [("/logs-a/_count", 200, 2), ("/pii-a/_count", 403, 1)] {
+        let answer = slow.get(target).expect(status);
+        assert_eq!(answer.header("ratelimit-policy"), Some("\"client\";q=3;w=3"), "{target}");
+        let told = answer.header("ratelimit").expect("a standing").to_owned();
+        // A second may have passed on a busy machine.
+        assert!((left..3).any(|left| told == format!("\"client\";r={left};t=1")), "{target}: {told}");
+    }
+}
+
+#[test]
+fn observing_refuses_nothing_and_tells_what_would_have_been_refused() {
+    let settings = Settings::new()
+        .client_with(limited("busy", 1, 2))
+        .limit("rate_mode", json!("observe"))
+        .limit("unauthenticated", json!({"requests_per_second": 1, "burst": 2}));
+    let gateway = start(settings);
+    let busy = gateway.with("busy");
+    let last = (0..20).map(|_| busy.get("/logs-a/_count").expect(200)).last().expect("an answer");
+    let event = gateway.audit_of(last.request_id());
+    assert_eq!((&event["decision"], &event["status"]), (&json!("allow"), &json!(200)), "{event}");
+    assert_eq!(event["observed"], "the client has sent too many requests");
+    let over = |rate: &str, mode: &str| {
+        gateway.metric(&format!("oauth4os_over_rate_total{{rate=\"{rate}\",mode=\"{mode}\"}}"))
+    };
+    assert!(over("client", "observe") >= 15.0 && over("client", "enforce") == 0.0);
+
+    let stranger = gateway.http().with_token("eyJ.wrong.token");
+    let last = (0..20).map(|_| stranger.get("/logs-a/_count").expect(401)).last().expect("an answer");
+    let event = gateway.audit_of(last.request_id());
+    assert!(event["observed"].as_str().is_some_and(|what| what.contains("from the address")), "{event}");
+    assert!(over("address", "observe") >= 15.0 && over("address", "enforce") == 0.0);
+}
+
+#[test]
+fn who_guesses_tokens_is_slowed_and_nobody_else() {
+    let settings = Settings::new()
+        .client("reader", &["read:logs-*"])
+        .limit("unauthenticated", json!({"requests_per_second": 1, "burst": 5}));
+    let gateway = start(settings);
+    // Sessions belong to workers; a connection stays with one.
+    let (known, unknown) = (gateway.token("reader"), gateway.token("reader"));
+    let known = gateway.http().with_token(&known);
+    let mut neighbour = known.connect();
+    let mut ask_neighbour = || {
+        neighbour.write(&known.get("/logs-a/_count").bytes());
+        neighbour.answer()
+    };
+    assert_eq!(ask_neighbour().status, 200);
+    let guess = |number: usize| gateway.http().with_token(&format!("eyJ.wrong.{number}")).get("/logs-a/_count").send();
+    let begin = Instant::now();
+    let answers: Vec<Answer> = (0..200).map(guess).collect();
+    let looked_at = answers.iter().filter(|answer| answer.status == 401).count() as u64;
+    within_the_limit(looked_at, 5, begin);
+    let refused = answers.iter().find(|answer| answer.status == 429).expect("a refusal");
+    assert_eq!(refused.header("ratelimit-policy"), Some("\"address\";q=5;w=5"));
+    assert_eq!((refused.header("ratelimit"), refused.header("retry-after")), (Some("\"address\";r=0;t=1"), Some("1")));
+    let event = gateway.audit_of(refused.request_id());
+    assert_eq!((&event["decision"], &event["status"]), (&json!("deny"), &json!(429)), "{event}");
+    // Without a token it is the same.
+    let answers: Vec<Answer> = (0..50).map(|_| gateway.http().get("/").send()).collect();
+    assert!(answers.iter().filter(|answer| answer.status == 429).count() > 40);
+
+    // A token that is known goes on; a new one from there has to wait; from elsewhere it need not.
+    assert_eq!(ask_neighbour().status, 200);
+    let unknown = gateway.http().with_token(&unknown);
+    until("a new token to be kept waiting", Duration::from_secs(20), || {
+        // Keeps the address over its limit.
+        guess(0);
+        (gateway.http().with_token(&gateway.token("reader")).get("/logs-a/_count").send().status == 429).then_some(())
+    });
+    unknown.from_address([127, 0, 0, 9].into()).get("/logs-a/_count").expect(200);
+    std::thread::sleep(Duration::from_secs(2));
+    unknown.get("/logs-a/_count").expect(200);
 }
 
 /// The whole burst, and then one for each second that has begun.

@@ -304,7 +304,7 @@ fn the_engines_own_authentication_stays_behind() {
               warning: 299 OpenSearch \"deprecated\"\r\nkeep-alive: timeout=5\r\nproxy-connection: close\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}",
         );
     });
-    let answer = client.get("/logs-a/_search").expect(403);
+    let answer = client.get("/logs-a/_search").header("X-Opaque-Id", "mine").expect(403);
     for name in ["set-cookie", "www-authenticate", "keep-alive", "proxy-connection"] {
         assert_eq!(answer.header(name), None, "{name}");
     }

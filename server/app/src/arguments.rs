@@ -18,7 +18,8 @@ const CONFIG_HELP: &str = "The configuration file";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Serve requests until SIGTERM or SIGINT.
+    /// Serve requests until SIGTERM or SIGINT. SIGHUP reloads clients, policies, limits for each client, and the
+    /// listener's certificate.
     Serve {
         #[arg(long, value_name = "FILE", default_value = "oauth4os.yaml", env = "OAUTH4OS_CONFIG", help = CONFIG_HELP)]
         config: PathBuf,

@@ -6,6 +6,7 @@ mod first_admin;
 mod monitor;
 mod names;
 mod parts;
+mod reload;
 mod serve;
 mod state;
 mod tls;
@@ -40,10 +41,10 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     tls::install_provider()?;
     match &arguments.command {
-        Command::Serve { config } => {
-            let config = load(config)?;
+        Command::Serve { config: path } => {
+            let config = load(path)?;
             log::start(&config.log.level, config.log.format == LogFormat::Json)?;
-            serve::run(config)?;
+            serve::run(config, path)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::CheckConfig { config } => {
@@ -51,7 +52,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             let policies = parts::policies(&config)?;
             parts::client_scopes(&config, &policies)?;
             parts::check_providers(&config)?;
-            tls::server(&config.tls)?;
+            tls::ServerTls::load(&config.tls)?;
             tls::engine(config.upstream.engine.ca.as_deref())?;
             println!("{}", summary(&config, &policies));
             Ok(ExitCode::SUCCESS)

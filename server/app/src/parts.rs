@@ -10,10 +10,12 @@ use oauth4os_federation::{ProviderError, Providers};
 use oauth4os_oauth::{Authority, BridgeError, ClientDirectory};
 use oauth4os_policy::cedar::PolicyErrors;
 use oauth4os_policy::{Clusters, Policies, PolicyFile, Principal, PrincipalKind, ScopeError, ScopeSet};
-use oauth4os_proxy::{BasicClient, BasicClients, BasicRefusal, Snapshot};
+use oauth4os_proxy::{BasicClient, BasicClients, BasicRefusal, Listener, Snapshot, SnapshotClient};
 use oauth4os_store::ClientKind;
 use oauth4os_telemetry::metrics::Metrics;
 use oauth4os_tokens::clock::{Clock, SystemClock};
+
+use crate::tls::ServerTls;
 
 /// A part cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +59,15 @@ pub(crate) fn check_providers(config: &Config) -> Result<(), ProviderError> {
     Providers::new(&config.providers, &Clusters::default(), &clock, &Arc::new(Metrics::new())).map(drop)
 }
 
+/// What connections meet first.
+pub(crate) fn listener(config: &Config, tls: &ServerTls) -> Listener {
+    Listener {
+        tls: Arc::clone(&tls.config),
+        addresses: config.addresses.clone(),
+        trusted_proxies: config.trusted_proxies.clone(),
+    }
+}
+
 /// What the data plane is told of clients, policies and providers.
 pub(crate) fn snapshot(
     config: &Config,
@@ -67,21 +78,26 @@ pub(crate) fn snapshot(
     let directory = authority.clients();
     let enabled = directory.all().into_iter().filter(|client| client.enabled);
     let clients = enabled.map(|client| {
-        let limit = client.rate_limit.as_ref().map_or(config.limits.per_client, |limit| RateLimit {
-            requests_per_second: limit.per_second,
-            burst: limit.burst,
-        });
-        (principal(&client), limit)
+        let limit = client
+            .rate_limit
+            .as_ref()
+            .map(|limit| RateLimit { requests_per_second: limit.per_second, burst: limit.burst });
+        SnapshotClient {
+            principal: principal(&client),
+            scopes: client.scopes.clone(),
+            addresses: client.addresses.clone(),
+            limit,
+        }
     });
-    Snapshot::new(directory.generation(), authority.verifier(), clients, policies)
-        .with_providers(providers, config.limits.per_client)
+    Snapshot::new(authority.verifier(), clients, policies, &config.limits)
+        .with_providers(providers)
         .with_basic(Arc::new(Bridge::new(Arc::clone(authority))))
 }
 
 /// Lets the data plane ask the authority for the clients that may send id and secret instead of a token.
 struct Bridge {
     authority: Arc<Authority>,
-    /// Such clients stand in the configuration, which does not change while the process runs.
+    /// Such clients stand in the configuration; another one comes with another snapshot.
     is_offered: bool,
 }
 

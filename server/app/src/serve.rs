@@ -1,5 +1,6 @@
 //! The life of the serving process: open the state, build the parts, serve, drain, close.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,9 +18,11 @@ use oauth4os_telemetry::audit::{Audit, AuditWriter};
 use oauth4os_telemetry::metrics::Metrics;
 use oauth4os_tokens::clock::{Clock, SystemClock};
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::monitor::{self, EngineWatch};
+use crate::reload::Reloader;
+use crate::tls::ServerTls;
 use crate::{Failure, engine, first_admin, names, parts, state, tls};
 
 /// Threads of the control plane: enough that a slow disk or a slow login holds up nobody else.
@@ -32,20 +35,30 @@ const PURGE_INTERVAL: Duration = Duration::from_secs(3_600);
 /// How long the start waits for the keys of providers. Without them the gateway serves all the same.
 const PROVIDERS_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Serves until SIGTERM or SIGINT.
-pub(crate) fn run(config: Config) -> Result<(), Failure> {
+/// Serves until SIGTERM or SIGINT; SIGHUP reloads the configuration, which is in the file at `path`.
+pub(crate) fn run(config: Config, path: &Path) -> Result<(), Failure> {
     let control = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(CONTROL_THREADS)
         .thread_name("control")
         .enable_all()
         .build()?;
+    // First, so that none of them ends the process unasked.
+    let mut signals = control.block_on(async { Signals::listen() })?;
     let (audit, audit_writer) = open_audit(&config.audit)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let store: Arc<dyn Store> = Arc::new(control.block_on(state::open(&config.state, Arc::clone(&clock)))?);
-    let gateway = start(&config, &control, Arc::clone(&store), clock, audit)?;
+    let (gateway, mut reloader) = start(config, path, &control, Arc::clone(&store), clock, audit)?;
+    let config = &reloader.config;
     tracing::info!(address = %gateway.address(), issuer = config.issuer, workers = config.workers, "serving");
 
-    let reason = control.block_on(until_told_to_stop())?;
+    let reason = control.block_on(async {
+        loop {
+            match signals.next().await {
+                Told::Reload => reloader.reload(&gateway).await,
+                Told::Stop(reason) => break reason,
+            }
+        }
+    });
     tracing::info!(reason, "stopping: no new connections, requests that are under way go on");
     gateway.stop();
     control.block_on(store.close())?;
@@ -63,14 +76,15 @@ fn open_audit(config: &AuditConfig) -> Result<(Audit, AuditWriter), Failure> {
 
 /// Builds all parts and starts the data plane.
 fn start(
-    config: &Config,
+    config: Config,
+    path: &Path,
     control: &Runtime,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     audit: Audit,
-) -> Result<Gateway, Failure> {
-    let policies = parts::policies(config)?;
-    let server_tls = tls::server(&config.tls)?;
+) -> Result<(Gateway, Reloader), Failure> {
+    let policies = parts::policies(&config)?;
+    let server_tls = ServerTls::load(&config.tls)?;
     let engine_tls = tls::engine(config.upstream.engine.ca.as_deref())?;
     let metrics = Arc::new(Metrics::new());
     let names = names::at_first(&config.upstream.engine);
@@ -111,9 +125,9 @@ fn start(
     })?;
 
     let engine_client = EngineClient::plain(&config.upstream.engine)?;
-    let identities = engine::identities(config, &internal_keys);
+    let identities = engine::identities(&config, &internal_keys);
     let reader = CatalogReader::new(engine_client.clone(), identities.clone());
-    let scopes = parts::client_scopes(config, &policies)?;
+    let scopes = parts::client_scopes(&config, &policies)?;
     names::watch(&names, &config.upstream.engine, reader, scopes, Arc::clone(&clock), control);
     control.spawn(purge(Arc::clone(&store), Arc::clone(&clock)));
     let watch = Arc::clone(&engine_watch);
@@ -126,13 +140,13 @@ fn start(
 
     let providers = Arc::new(Providers::new(&config.providers, &Clusters::default(), &clock, &metrics)?);
     control.block_on(providers.start(PROVIDERS_PATIENCE));
-    let snapshot = parts::snapshot(config, &authority, providers, &policies);
+    let snapshot = parts::snapshot(&config, &authority, Arc::clone(&providers), &policies);
     let gateway = Gateway::start(Setup {
         listen: config.listen,
         workers: config.workers,
         issuer: config.issuer.clone(),
         limits: config.limits.clone(),
-        server_tls,
+        listener: parts::listener(&config, &server_tls),
         engine: config.upstream.engine.clone(),
         engine_tls,
         identities,
@@ -148,11 +162,12 @@ fn start(
                 extensions.insert(RequestId(origin.request_id));
             }),
         ),
-        metrics,
-        audit,
-        clock,
+        metrics: Arc::clone(&metrics),
+        audit: audit.clone(),
+        clock: Arc::clone(&clock),
     })?;
-    Ok(gateway)
+    let reloader = Reloader { path: path.to_owned(), config, server_tls, authority, providers, metrics, audit, clock };
+    Ok((gateway, reloader))
 }
 
 /// Forgets tokens that have expired long ago.
@@ -166,13 +181,35 @@ async fn purge(store: Arc<dyn Store>, clock: Arc<dyn Clock>) {
     }
 }
 
-async fn until_told_to_stop() -> std::io::Result<&'static str> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-    })
+/// What the process can be told from outside.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+enum Told {
+    Stop(&'static str),
+    Reload,
+}
+
+impl Signals {
+    /// To be called in a runtime.
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Told {
+        tokio::select! {
+            _ = self.terminate.recv() => Told::Stop("SIGTERM"),
+            _ = self.interrupt.recv() => Told::Stop("SIGINT"),
+            _ = self.hangup.recv() => Told::Reload,
+        }
+    }
 }
 
 /// Takes what the control plane revokes out of use on the data plane.

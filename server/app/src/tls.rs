@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use oauth4os_config::Tls;
+use oauth4os_tokens::id::sha256;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
@@ -33,16 +34,43 @@ pub(crate) fn install_provider() -> Result<(), TlsError> {
 }
 
 /// The listener's side: TLS 1.2 and 1.3, HTTP/1.1.
-pub(crate) fn server(tls: &Tls) -> Result<Arc<ServerConfig>, TlsError> {
+#[derive(Clone)]
+pub(crate) struct ServerTls {
+    pub(crate) config: Arc<ServerConfig>,
+    /// SHA-256 of certificates and key, to tell whether they are others.
+    pair: [u8; 32],
+}
+
+impl ServerTls {
+    /// Reads certificate and key.
+    pub(crate) fn load(tls: &Tls) -> Result<Self, TlsError> {
+        let (chain, key, pair) = read(tls)?;
+        let mut config =
+            ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).map_err(TlsError::Pair)?;
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new().map_err(TlsError::Tickets)?;
+        config.send_tls13_tickets = 1;
+        Ok(Self { config: Arc::new(config), pair })
+    }
+
+    /// Reads them again. Others make everything anew, session tickets too: no connection is resumed under a certificate
+    /// that has been replaced. The same ones leave everything as it is.
+    pub(crate) fn reload(&self, tls: &Tls) -> Result<Self, TlsError> {
+        let (.., pair) = read(tls)?;
+        if pair == self.pair { Ok(self.clone()) } else { Self::load(tls) }
+    }
+}
+
+/// A certificate chain, its key, and what tells both from others.
+type Pair = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>, [u8; 32]);
+
+fn read(tls: &Tls) -> Result<Pair, TlsError> {
     let chain = certificates(&tls.certificate)?;
     let key = PrivateKeyDer::from_pem_file(&tls.key)
         .map_err(|error| TlsError::Pem { path: tls.key.clone(), reason: error.to_string() })?;
-    let mut config =
-        ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).map_err(TlsError::Pair)?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new().map_err(TlsError::Tickets)?;
-    config.send_tls13_tickets = 1;
-    Ok(Arc::new(config))
+    let hashes: Vec<u8> =
+        chain.iter().map(AsRef::as_ref).chain([key.secret_der()]).flat_map(|der: &[u8]| sha256(der)).collect();
+    Ok((chain, key, sha256(&hashes)))
 }
 
 /// The engine's side: trusts `ca`, or the authorities of the system.

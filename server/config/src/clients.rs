@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
+use crate::addresses::AddressRules;
 use crate::problem::Problems;
 use crate::providers::RESERVED_ID_PREFIX;
 use crate::secret::{Secret, SecretHash};
@@ -61,6 +62,10 @@ pub struct ClientConfig {
     /// scopes permit: for shippers that speak nothing else. A stolen secret then works until it is changed.
     #[serde(default)]
     pub basic: bool,
+
+    /// Where this client may be used from, with its secret and with its tokens.
+    #[serde(default)]
+    pub addresses: AddressRules,
 
     /// The value of `secret`.
     #[serde(skip)]

@@ -8,11 +8,13 @@
 //! schema's description), check it in that section's `check`, show it in `oauth4os.example.yaml` at the root of the
 //! repository (a test loads it), and run `cargo xtask generate`.
 
+mod addresses;
 mod clients;
 mod limits;
 mod policies;
 mod problem;
 mod providers;
+mod reload;
 mod secret;
 mod server;
 mod state;
@@ -25,8 +27,9 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+pub use addresses::{AddressRefusal, AddressRules, Network, ToldBy, TrustedProxies};
 pub use clients::{ClientConfig, ClientKind, RateLimit};
-pub use limits::Limits;
+pub use limits::{Limits, RateHeaders, RateMode};
 pub use policies::Policies;
 pub use problem::{ConfigError, Problems};
 pub use providers::{
@@ -56,6 +59,14 @@ pub struct Config {
 
     /// Certificate and key of the listener.
     pub tls: Tls,
+
+    /// Which addresses may connect. A client may have its own (`clients[].addresses`).
+    #[serde(default)]
+    pub addresses: AddressRules,
+
+    /// Proxies in front of the gateway whose word on the client's address is taken.
+    #[serde(default)]
+    pub trusted_proxies: TrustedProxies,
 
     /// Where the gateway keeps its keys, clients and issued tokens.
     pub state: State,
@@ -98,6 +109,11 @@ pub struct Config {
     /// Threads that serve requests, each with a listener of its own on the same port (1 to 256). Default: one for each core.
     #[serde(default = "default_workers")]
     pub workers: usize,
+
+    /// The file as it is written, to tell what has changed at a reload. It holds no secret.
+    #[serde(skip)]
+    #[schemars(skip)]
+    written: serde_json::Value,
 }
 
 fn default_workers() -> usize {
@@ -129,10 +145,21 @@ impl Config {
         let options = serde_saphyr::options! { with_snippet: false };
         let mut config: Self = serde_saphyr::from_str_with_options(text, options)
             .map_err(|error| ConfigError::Syntax { message: error.to_string() })?;
+        let options = serde_saphyr::options! { with_snippet: false };
+        config.written = serde_saphyr::from_str_with_options(text, options)
+            .map_err(|error| ConfigError::Syntax { message: error.to_string() })?;
         let mut problems = Problems::default();
         config.resolve(base, env, &mut problems);
         config.check(&mut problems);
         problems.into_result().map(|()| config)
+    }
+
+    /// Makes sure that a gateway which runs with this configuration can go on with `new`.
+    ///
+    /// # Errors
+    /// When something has changed that is read at the start only; every such key is in the error.
+    pub fn check_reload(&self, new: &Self) -> Result<(), ConfigError> {
+        reload::check(&self.written, &new.written)
     }
 
     /// The JSON schema of the file (draft 2020-12), as checked in at `docs/reference/config.schema.json`.
@@ -161,6 +188,7 @@ impl Config {
             problems.add("workers", "give a number from 1 to 256");
         }
         self.tls.check(problems);
+        self.trusted_proxies.check(problems);
         self.upstream.check(problems);
         self.tokens.check(problems);
         clients::check_all(&self.clients, problems);

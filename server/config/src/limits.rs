@@ -13,6 +13,13 @@ use crate::units::{ByteSize, Span};
 pub struct Limits {
     /// Requests a client may send, over all its tokens. A client may have its own (`clients[].rate_limit`).
     pub per_client: RateLimit,
+    /// Requests from one address (of IPv6: one network of 64 bits) that may be refused for want of a valid credential.
+    /// Over that, tokens from there that are not known yet are not looked at.
+    pub unauthenticated: RateLimit,
+    /// What becomes of a request over one of these rates.
+    pub rate_mode: RateMode,
+    /// Which answers carry the `RateLimit` fields.
+    pub rate_headers: RateHeaders,
     /// Request line and headers together. The engine itself takes 16 KiB.
     pub head: ByteSize,
     /// Header fields in one request.
@@ -37,10 +44,35 @@ pub struct Limits {
     pub token_cache: usize,
 }
 
+/// What becomes of a request over a rate.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RateMode {
+    /// It is refused with 429.
+    #[default]
+    Enforce,
+    /// It goes on; metrics and audit events say what would have been refused.
+    Observe,
+}
+
+/// Which answers carry the fields `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-11).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RateHeaders {
+    /// Answers with status 429.
+    #[default]
+    Refusals,
+    /// All answers to requests with a valid credential, too.
+    All,
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
             per_client: RateLimit { requests_per_second: 10_000, burst: 20_000 },
+            unauthenticated: RateLimit { requests_per_second: 50, burst: 500 },
+            rate_mode: RateMode::default(),
+            rate_headers: RateHeaders::default(),
             head: ByteSize::kib(16),
             headers: 100,
             request_line: ByteSize::kib(4),
@@ -59,6 +91,7 @@ impl Default for Limits {
 impl Limits {
     pub(crate) fn check(&self, problems: &mut Problems) {
         self.per_client.check("limits.per_client", problems);
+        self.unauthenticated.check("limits.unauthenticated", problems);
         let head = ByteSize::kib(1)..=ByteSize::kib(64);
         if !head.contains(&self.head) {
             problems.add("limits.head", "give a size from `1KiB` to `64KiB`");

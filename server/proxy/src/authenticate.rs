@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use oauth4os_config::RateMode;
 use oauth4os_federation::{Provider, Refused};
 use oauth4os_policy::{Clusters, ScopeSet};
 use oauth4os_tokens::access::{Invalid, MAX_TOKEN_BYTES};
@@ -115,6 +116,12 @@ fn attempt(worker: &Worker, presented: Presented<'_>, peer: IpAddr, now: UnixTim
         });
     }
 
+    let (rate, mode) = snapshot.unauthenticated;
+    if mode == RateMode::Enforce
+        && let Some(standing) = shared.strangers.over(peer, rate, now)
+    {
+        return Err(Refusal::limited_address(standing).into());
+    }
     shared.metrics.token_cache_misses.inc();
     let session = match presented {
         Presented::Bearer(token) => bearer(&snapshot, token_text(token)?, revocation_generation, now)?,
@@ -136,6 +143,11 @@ fn is_current(session: &Session, snapshot: &Snapshot, now: UnixTime) -> bool {
                     && snapshot.basic.as_ref().is_some_and(|clients| clients.generation() == *generation)
             }
         }
+}
+
+/// Whether scopes that were given out are within those the client may have now. The same scope is, however complex.
+fn may_still_have(allowed: &ScopeSet, given: &ScopeSet) -> bool {
+    given.iter().all(|scope| allowed.iter().any(|other| other.as_str() == scope.as_str())) || given.is_within(allowed)
 }
 
 /// What must hold on every request.
@@ -175,6 +187,13 @@ fn bearer(snapshot: &Snapshot, token: &str, revocation_generation: u64, now: Uni
     };
     let scopes = ScopeSet::parse(&claims.scope, &Clusters::default())
         .map_err(|error| Refusal::invalid_token(format!("the scopes of the token cannot be read: {error}")))?;
+    // The client may have been given less since.
+    if !may_still_have(&client.scopes, &scopes) {
+        return Err(Refusal::invalid_token(
+            "the client of this token may not have all of its scopes any more; get a new one",
+        )
+        .into());
+    }
     // Not looked at yet: any generation but the present one.
     let credential = Credential::own(claims.jti, revocation_generation.wrapping_sub(1));
     Ok(Session::new(Arc::clone(client), credential, scopes, claims.scope, claims.exp, snapshot.generation))

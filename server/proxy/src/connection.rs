@@ -22,7 +22,10 @@ const LINGER_TIME: Duration = Duration::from_secs(30);
 pub(crate) struct Connection {
     pub(crate) worker: Rc<Worker>,
     pub(crate) stream: ClientStream,
+    /// Whose connection it is: the other end, or whom a trusted proxy there speaks for.
     pub(crate) peer: IpAddr,
+    /// Who sent the present request: `peer`, or whom a trusted proxy names in it.
+    pub(crate) client: IpAddr,
     /// What has arrived and is not used yet.
     pub(crate) input: Buffer,
     pub(crate) deadline: Deadline,

@@ -1,12 +1,15 @@
 //! The way of one request, from its head to its record.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use oauth4os_classify::{Class, ClassifyError, Operation};
+use oauth4os_config::{RateHeaders, RateMode};
 use oauth4os_engine::IdentityError;
 use oauth4os_telemetry::audit::Event;
-use oauth4os_telemetry::metrics::Outcome;
+use oauth4os_telemetry::metrics::{Outcome, OverRate};
 
+use crate::arrival::check_client;
 use crate::authenticate::authenticate;
 use crate::body::RequestBody;
 use crate::connection::{ClientGone, Connection, Next};
@@ -15,7 +18,8 @@ use crate::gate::Gate;
 use crate::identity::NoIdentity;
 use crate::own;
 use crate::record::{Exchange, Stop};
-use crate::refusal::Refusal;
+use crate::refusal::{CLIENT_RATE, Refusal};
+use crate::session::Session;
 use crate::wire::request::{MAX_HEADERS, RequestHead};
 use crate::worker::{MAX_KEPT_TARGET, Worker, with_audit};
 
@@ -28,14 +32,20 @@ pub(crate) async fn run(connection: &mut Connection, head: &[u8]) -> Next {
         Ok(head) => head,
         Err(problem) => return refuse_unread(connection, &Refusal::malformed(problem)).await,
     };
-    if worker.shared.control.owns(head.path()) {
+    let (client, admitted) = worker.shared.listener.load().admit(connection.peer, head.fields);
+    connection.client = client;
+    if admitted.is_ok() && worker.shared.control.owns(head.path()) {
         return own::run(connection, &head).await;
     }
     let mut exchange = Exchange::begin(&worker);
     let mut body = RequestBody::new(head.framing, worker.shared.limits.body.bytes());
-    let next = match exchange.serve(connection, &head, &mut body).await {
+    let served = match admitted {
+        Ok(()) => exchange.serve(connection, &head, &mut body).await,
+        Err(refusal) => Err(refusal.into()),
+    };
+    let next = match served {
         Ok(next) => next,
-        Err(Stop::Refuse(refusal)) => exchange.refuse(connection, &head, &mut body, &refusal).await,
+        Err(Stop::Refuse(refusal)) => exchange.refuse(connection, &head, &mut body, refusal).await,
         Err(Stop::Gone) => Next::Gone,
     };
     exchange.record(connection, &head, &body);
@@ -76,13 +86,17 @@ impl Exchange {
         if head.expects_unknown {
             return Err(Refusal::expectation().into());
         }
-        let authenticated = authenticate(&worker, head.fields, connection.peer, &mut self.time).await;
-        let session = authenticated.map_err(|unauthenticated| {
-            self.session = unauthenticated.session;
-            unauthenticated.refusal
-        })?;
+        let authenticated = authenticate(&worker, head.fields, connection.client, &mut self.time).await;
+        let session = match authenticated {
+            Ok(session) => session,
+            Err(unauthenticated) => {
+                self.session = unauthenticated.session;
+                return Err(self.limit_stranger(&worker, connection.client, unauthenticated.refusal).into());
+            }
+        };
         self.session = Some(Rc::clone(&session));
-        session.client.limiter.check(self.time).map_err(|exceeded| Refusal::limited(exceeded.retry_after))?;
+        check_client(&session.client.addresses, connection.client)?;
+        self.limit(&worker, &session)?;
         body.check_announced()?;
         let (gate, may_repeat) = if cfg!(feature = "engine-decides") {
             (Gate::Open, false)
@@ -100,12 +114,52 @@ impl Exchange {
         Forward { exchange: self, connection, head, body, gate, identity: &identity, may_repeat }.run().await
     }
 
+    /// Counts the request against its client's rate.
+    fn limit(&mut self, worker: &Worker, session: &Session) -> Result<(), Refusal> {
+        let limiter = &session.client.limiter;
+        let standing = limiter.check(self.time);
+        if limiter.headers == RateHeaders::All {
+            self.standing = Some(standing);
+        }
+        if !standing.passed {
+            worker.shared.metrics.over_rate(OverRate::Client, limiter.mode == RateMode::Enforce);
+            match limiter.mode {
+                RateMode::Enforce => return Err(Refusal::limited(standing)),
+                RateMode::Observe => self.observed = Some("the client has sent too many requests"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts a request without a valid credential against its address's rate; over that, it is refused for that.
+    fn limit_stranger(&mut self, worker: &Worker, address: IpAddr, refusal: Refusal) -> Refusal {
+        let (rate, mode) = worker.shared.snapshot.load().unauthenticated;
+        let refusal = match refusal.outcome {
+            Outcome::Unauthenticated => {
+                let standing = worker.shared.strangers.refused(address, rate, self.time);
+                if standing.passed {
+                    return refusal;
+                }
+                if mode == RateMode::Observe {
+                    self.observed = Some("too many requests without a valid credential have come from the address");
+                    refusal
+                } else {
+                    Refusal::limited_address(standing)
+                }
+            }
+            Outcome::Limited => refusal,
+            _ => return refusal,
+        };
+        worker.shared.metrics.over_rate(OverRate::Address, mode == RateMode::Enforce);
+        refusal
+    }
+
     async fn refuse(
         &mut self,
         connection: &mut Connection,
         head: &RequestHead<'_>,
         body: &mut RequestBody,
-        refusal: &Refusal,
+        mut refusal: Refusal,
     ) -> Next {
         self.status = Some(refusal.status);
         self.error = Some(refusal.reason.to_string());
@@ -116,6 +170,9 @@ impl Exchange {
             body.take(&mut connection.input, |_| Ok::<(), crate::body::BodyError>(())).is_ok() && body.is_done();
         let close = refusal.close || !taken || !head.keep_alive || connection.worker.is_draining();
         let mut out = Vec::new();
+        if refusal.rate.is_none() {
+            refusal.rate = self.standing.map(|standing| Box::new((CLIENT_RATE, standing)));
+        }
         refusal.write(&mut out, &connection.worker.shared.issuer, &self.request_id, head.method == "HEAD", close);
         match connection.send(&out).await {
             Ok(()) if close => Next::Close,

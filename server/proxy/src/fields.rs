@@ -6,6 +6,7 @@
 //! `Connection` option can take it away again.
 
 use crate::wire::request::Field;
+use crate::wire::trim;
 
 /// Fields that are written anew, mean one connection, or carry a credential; in canonical spelling.
 const REMOVED: &[&[u8]] = &[
@@ -36,6 +37,7 @@ const REMOVED: &[&[u8]] = &[
     b"x-http-method",
     b"x-http-method-override",
     b"x-method-override",
+    b"x-opaque-id",
     b"x-real-ip",
     b"x-remote-user",
     b"x-request-id",
@@ -77,6 +79,32 @@ pub(crate) fn is_removed_from_request(name: &str, connection: &ConnectionOptions
             || REMOVED.binary_search(&canonical).is_ok()
             || REMOVED_PREFIXES.iter().any(|prefix| canonical.starts_with(prefix))))
         || connection.names(name)
+}
+
+/// Longest `X-Opaque-Id` that is kept. The engine writes it into every line of its slow and deprecation logs.
+const MAX_OPAQUE_ID: usize = 256;
+
+/// What tokens and secrets begin with: JSON in base64, and the gateway's own prefix.
+const SIGNS_OF_SECRETS: [&[u8]; 2] = [b"eyJ", b"o4s_"];
+
+/// The client's own `X-Opaque-Id`: the name it gives its work in the engine's tasks and logs. `None` when there is
+/// none, or it is not one plain value: sent more than once (which the engine answers with 400), named as an option of
+/// `Connection`, empty, longer than 256 bytes, with other characters than printable ASCII, or what looks like a token or
+/// a secret and must not get into logs. Other spellings of the name are other fields.
+pub(crate) fn opaque_id<'a>(fields: &[Field<'a>], connection: &ConnectionOptions<'_>) -> Option<&'a str> {
+    const NAME: &str = "x-opaque-id";
+    let mut values = fields
+        .iter()
+        .filter(|field| field.name.len() == NAME.len() && field.name.eq_ignore_ascii_case(NAME))
+        .map(|field| trim(field.value));
+    let value = values.next()?;
+    let is_plain = matches!(value.len(), 1..=MAX_OPAQUE_ID) && value.iter().all(|byte| matches!(byte, b' '..=b'~'));
+    let holds = |sign: &[u8]| memchr::memmem::find(value, sign).is_some();
+    if !is_plain || values.next().is_some() || connection.names(NAME) || SIGNS_OF_SECRETS.iter().any(|sign| holds(sign))
+    {
+        return None;
+    }
+    std::str::from_utf8(value).ok()
 }
 
 /// Whether an answer's field stays behind: it belongs to one connection, speaks of the engine's own authentication, or
@@ -201,13 +229,45 @@ mod tests {
             "Content-Type",
             "Content-Encoding",
             "User-Agent",
-            "X-Opaque-Id",
             "traceparent",
             "Accept-Encoding",
             "X-Elastic-Client-Meta",
         ] {
             assert!(!is_removed(name), "{name}");
         }
+    }
+
+    #[test]
+    fn an_opaque_id_is_kept_when_it_is_one_and_plain() {
+        let kept = |values: &[&'static [u8]], options: &'static [u8]| {
+            let mut fields: Vec<Field<'_>> =
+                values.iter().map(|value| httparse::Header { name: "X-Opaque-ID", value }).collect();
+            fields.push(httparse::Header { name: "x_opaque_id", value: b"another" });
+            fields.push(httparse::Header { name: "Connection", value: options });
+            let options = ConnectionOptions::of(&fields);
+            opaque_id(&fields, &options).map(ToOwned::to_owned)
+        };
+        assert_eq!(kept(&[b"job-7"], b"keep-alive").as_deref(), Some("job-7"));
+        assert_eq!(kept(&[b" 5ac; dashboard: sales \t"], b"close").as_deref(), Some("5ac; dashboard: sales"));
+        const LONGEST: &[u8] = &[b'a'; MAX_OPAQUE_ID];
+        const LONGER: &[u8] = &[b'a'; MAX_OPAQUE_ID + 1];
+        assert!(kept(&[LONGEST], b"close").is_some());
+        let refused: &[&[&'static [u8]]] = &[
+            &[],
+            &[b""],
+            &[b" "],
+            &[LONGER],
+            &[b"a", b"a"],
+            &[b"a\tb"],
+            &[b"a\xffb"],
+            &[b"\xc3\xa4"],
+            &[b"eyJhbGciOiJub25lIn0"],
+            &[b"id o4s_cs_1"],
+        ];
+        for values in refused {
+            assert_eq!(kept(values, b"close"), None, "{values:?}");
+        }
+        assert_eq!(kept(&[b"a"], b"x-opaque-id"), None);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use oauth4os_telemetry::metrics::UpstreamFailure;
 use crate::body::RequestBody;
 use crate::buffers::{Buffer, poll_read_into};
 use crate::connection::{Connection, Next};
-use crate::fields::{ConnectionOptions, is_removed_from_request};
+use crate::fields::{ConnectionOptions, is_removed_from_request, opaque_id};
 use crate::gate::Gate;
 use crate::names;
 use crate::pool::{EngineConnection, Sent};
@@ -239,6 +239,11 @@ impl Forward<'_, '_> {
                 out.extend_from_slice(field.value);
                 out.extend_from_slice(b"\r\n");
             }
+        }
+        // So that the engine's tasks and logs lead back to the request's record, whatever the client says.
+        let opaque_id = opaque_id(head.fields, &options).unwrap_or(&self.exchange.request_id);
+        for piece in ["x-opaque-id: ", opaque_id, "\r\n"] {
+            out.extend_from_slice(piece.as_bytes());
         }
         match framing {
             Framing::None | Framing::UntilClose => {}

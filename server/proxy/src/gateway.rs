@@ -2,8 +2,8 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
@@ -14,8 +14,8 @@ use oauth4os_telemetry::metrics::Metrics;
 use oauth4os_tokens::clock::Clock;
 use oauth4os_tokens::id;
 use tokio::sync::watch;
-use tokio_rustls::TlsAcceptor;
 
+use crate::arrival::Listener;
 use crate::control::ControlPlane;
 use crate::identity::Identities;
 use crate::names::Names;
@@ -23,6 +23,7 @@ use crate::pool::Pool;
 use crate::revocation::Revocations;
 use crate::serve;
 use crate::snapshot::Snapshot;
+use crate::strangers::Strangers;
 use crate::transport::{Dialer, InvalidHost};
 use crate::worker::Shared;
 
@@ -36,8 +37,8 @@ pub struct Setup {
     pub issuer: String,
     /// Limits.
     pub limits: Limits,
-    /// Certificate and key of the listener.
-    pub server_tls: Arc<rustls::ServerConfig>,
+    /// What connections meet first.
+    pub listener: Listener,
     /// The engine.
     pub engine: Engine,
     /// Whom to trust when the engine shows its certificate.
@@ -90,6 +91,8 @@ pub struct Gateway {
     shared: Arc<Shared>,
     address: SocketAddr,
     stop: watch::Sender<bool>,
+    /// Held while a snapshot is published, so that one follows the other.
+    publishing: Mutex<()>,
     workers: Vec<JoinHandle<io::Result<()>>>,
 }
 
@@ -105,9 +108,10 @@ impl Gateway {
             issuer: setup.issuer,
             limits: setup.limits,
             response_timeout: setup.engine.response_timeout.as_duration(),
-            acceptor: TlsAcceptor::from(setup.server_tls),
+            listener: ArcSwap::from_pointee(setup.listener),
             snapshot: ArcSwap::from_pointee(setup.snapshot),
             revocations: setup.revocations,
+            strangers: Strangers::default(),
             identities: Identities::new(setup.identities),
             names: setup.names,
             control: setup.control,
@@ -117,7 +121,13 @@ impl Gateway {
             connections: AtomicUsize::new(0),
         });
         let (stop, stopped) = watch::channel(false);
-        let mut gateway = Self { shared, address: setup.listen, stop, workers: Vec::with_capacity(setup.workers) };
+        let mut gateway = Self {
+            shared,
+            address: setup.listen,
+            stop,
+            publishing: Mutex::default(),
+            workers: Vec::with_capacity(setup.workers),
+        };
         for number in 0..setup.workers.max(1) {
             let pool = Pool::new(dialer.clone(), setup.engine.connections, setup.engine.connect_timeout.as_duration());
             gateway.start_worker(number, pool, stopped.clone())?;
@@ -147,8 +157,16 @@ impl Gateway {
     }
 
     /// Replaces the snapshot; the next request is decided by the new one.
-    pub fn publish(&self, snapshot: Snapshot) {
+    pub fn publish(&self, mut snapshot: Snapshot) {
+        let _one_at_a_time = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
+        snapshot.follow(&self.shared.snapshot.load());
         self.shared.snapshot.store(Arc::new(snapshot));
+    }
+
+    /// Replaces certificate, key and the rules for addresses: new connections get the new certificate, open ones go on,
+    /// and every request is held to the new rules.
+    pub fn replace_listener(&self, listener: Listener) {
+        self.shared.listener.store(Arc::new(listener));
     }
 
     /// Stops accepting, waits for what is under way as long as `limits.drain_timeout` allows, and ends the workers.

@@ -8,6 +8,7 @@
 //! Nothing here queries a database or waits for one: what the control plane knows comes in as a [`Snapshot`] and as
 //! [`Revocations`] and [`Names`], what is to be written goes out through bounded channels.
 
+mod arrival;
 mod authenticate;
 mod basic;
 mod body;
@@ -32,13 +33,15 @@ mod revocation;
 mod serve;
 mod session;
 mod snapshot;
+mod strangers;
 mod transport;
 mod wire;
 mod worker;
 
+pub use arrival::Listener;
 pub use basic::{BasicClient, BasicClients, BasicRefusal};
 pub use control::{ControlPlane, Origin};
 pub use gateway::{Gateway, GatewayError, Setup};
 pub use names::{Look, Names};
 pub use revocation::Revocations;
-pub use snapshot::Snapshot;
+pub use snapshot::{Snapshot, SnapshotClient};

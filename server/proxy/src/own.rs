@@ -77,7 +77,7 @@ async fn ask(
             return Err(Stop::Gone);
         }
     }
-    let origin = Origin { address: connection.peer, request_id: request_id.to_owned() };
+    let origin = Origin { address: connection.client, request_id: request_id.to_owned() };
     let worker = Rc::clone(&connection.worker);
     worker.shared.control.ask(head, received, origin).await.map_err(|error| {
         tracing::error!(%error, request_id, "an own endpoint gave no answer");

@@ -10,6 +10,8 @@ use oauth4os_tokens::clock::UnixTime;
 
 use crate::body::RequestBody;
 use crate::connection::{ClientGone, Connection};
+use crate::fields::{ConnectionOptions, opaque_id};
+use crate::limit::Standing;
 use crate::refusal::Refusal;
 use crate::session::{Decided, Session};
 use crate::wire::request::RequestHead;
@@ -35,6 +37,10 @@ pub(crate) struct Exchange {
     /// The gateway refused the request, whatever parts of it were allowed before: a body that cannot be read to its
     /// end, or is too large.
     pub(crate) refused: bool,
+    /// Where the client stands with its rate, when the answer is to tell it.
+    pub(crate) standing: Option<Standing>,
+    /// What would have been refused, if rates were not only observed.
+    pub(crate) observed: Option<&'static str>,
 }
 
 /// Why an exchange ended without an answer of the engine.
@@ -81,6 +87,8 @@ impl Exchange {
             status: None,
             error: None,
             refused: false,
+            standing: None,
+            observed: None,
         }
     }
 
@@ -114,8 +122,9 @@ impl Exchange {
             let mut event = Event::new(self.time, "request", &self.request_id, if allowed { "allow" } else { "deny" });
             if let Some(session) = &self.session {
                 session.describe(&mut event);
+                event.opaque_id = opaque_id(head.fields, &ConnectionOptions::of(head.fields));
             }
-            event.address = Some(connection.peer);
+            event.address = Some(connection.client);
             event.method = Some(head.method);
             event.path = Some(head.path());
             if let Some(operation) = &self.operation {
@@ -135,6 +144,7 @@ impl Exchange {
             } else {
                 event.reason = self.error.as_deref();
             }
+            event.observed = self.observed;
             event.status = self.status;
             event.latency_us = u64::try_from(elapsed.as_micros()).ok();
             event.bytes_in = body.received();

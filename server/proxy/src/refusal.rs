@@ -7,6 +7,7 @@ use std::time::Duration;
 use oauth4os_telemetry::metrics::Outcome;
 
 use crate::body::BodyError;
+use crate::limit::{Standing, whole_seconds};
 use crate::wire::Malformed;
 
 /// A request that is not forwarded, or whose answer cannot be had, and why.
@@ -21,6 +22,8 @@ pub(crate) struct Refusal {
     /// What becomes of the request in metrics.
     pub(crate) outcome: Outcome,
     challenge: Option<Challenge>,
+    /// The rate the answer tells of, by its name.
+    pub(crate) rate: Option<Box<(&'static str, Standing)>>,
     retry_after: Option<Duration>,
     /// The methods that would do.
     allow: Option<String>,
@@ -39,6 +42,10 @@ enum Challenge {
     InsufficientScope(Option<String>),
 }
 
+/// The names of the rates in the `RateLimit` fields.
+pub(crate) const CLIENT_RATE: &str = "client";
+pub(crate) const ADDRESS_RATE: &str = "address";
+
 const METHODS: &str = "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH";
 
 impl Refusal {
@@ -49,6 +56,7 @@ impl Refusal {
             reason: reason.into(),
             outcome,
             challenge: None,
+            rate: None,
             retry_after: None,
             allow: None,
             close: false,
@@ -132,6 +140,11 @@ impl Refusal {
         }
     }
 
+    /// Not from this address.
+    pub(crate) fn address(reason: &'static str) -> Self {
+        Self::new(403, "security_exception", Outcome::Denied, reason)
+    }
+
     /// The request is well-formed HTTP, but what it asks for can be read in more than one way, or not at all.
     pub(crate) fn unreadable(reason: impl Into<Cow<'static, str>>) -> Self {
         Self::new(400, "illegal_argument_exception", Outcome::Malformed, reason)
@@ -148,15 +161,24 @@ impl Refusal {
     }
 
     /// The client sends too many requests.
-    pub(crate) fn limited(retry_after: Duration) -> Self {
+    pub(crate) fn limited(standing: Standing) -> Self {
+        Self::over(CLIENT_RATE, standing, "this client has sent too many requests; wait as long as `Retry-After` says")
+    }
+
+    /// Too many requests without a valid credential have come from the address.
+    pub(crate) fn limited_address(standing: Standing) -> Self {
+        Self::over(
+            ADDRESS_RATE,
+            standing,
+            "too many requests without a valid credential have come from this address; wait as long as `Retry-After` says",
+        )
+    }
+
+    fn over(rate: &'static str, standing: Standing, reason: &'static str) -> Self {
         Self {
-            retry_after: Some(retry_after),
-            ..Self::new(
-                429,
-                "rate_limit_exceeded_exception",
-                Outcome::Limited,
-                "this client has sent too many requests; wait as long as `Retry-After` says",
-            )
+            rate: Some(Box::new((rate, standing))),
+            retry_after: Some(standing.wait),
+            ..Self::new(429, "rate_limit_exceeded_exception", Outcome::Limited, reason)
         }
     }
 
@@ -230,8 +252,10 @@ impl Refusal {
             };
         }
         if let Some(retry_after) = self.retry_after {
-            let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
-            let _ = write!(out, "retry-after: {seconds}\r\n");
+            let _ = write!(out, "retry-after: {}\r\n", whole_seconds(retry_after));
+        }
+        if let Some(rate) = &self.rate {
+            rate.1.write(rate.0, out);
         }
         if let Some(allow) = &self.allow {
             let _ = write!(out, "allow: {allow}\r\n");
@@ -314,7 +338,13 @@ mod tests {
 
     #[test]
     fn times_to_wait_are_rounded_up() {
-        assert!(written(&Refusal::limited(Duration::from_millis(1)), false).contains("retry-after: 1\r\n"));
+        let limit = oauth4os_config::RateLimit { requests_per_second: 100, burst: 1 };
+        let standing = crate::limit::Rate::new(limit).standing(i64::MAX, 0, false);
+        let text = written(&Refusal::limited(standing), false);
+        assert!(
+            text.contains("retry-after: 1\r\n") && text.contains("\r\nratelimit: \"client\";r=0;t=1\r\n"),
+            "{text}"
+        );
     }
 
     #[test]

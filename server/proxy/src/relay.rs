@@ -9,10 +9,10 @@ use oauth4os_telemetry::metrics::UpstreamFailure;
 
 use crate::buffers::{Buffer, CHUNK, poll_read_into};
 use crate::connection::{Connection, Next};
-use crate::fields::is_removed_from_response;
+use crate::fields::{ConnectionOptions, is_removed_from_response, opaque_id};
 use crate::pool::EngineConnection;
 use crate::record::{Exchange, Stop};
-use crate::refusal::Refusal;
+use crate::refusal::{CLIENT_RATE, Refusal};
 use crate::wire::chunked::{self, ChunkedDecoder, Piece};
 use crate::wire::request::{Arrived, MAX_HEADERS, RequestHead, find_end};
 use crate::wire::response::ResponseHead;
@@ -166,7 +166,7 @@ impl Relay<'_, '_> {
             }
             status => {
                 self.exchange.status = Some(status);
-                Ok(Some(write_head(&answer, self.head.is_1_1, &self.exchange.request_id, out)))
+                Ok(Some(write_head(&answer, self.head, self.exchange, out)))
             }
         };
         match result {
@@ -231,13 +231,16 @@ impl Relay<'_, '_> {
 }
 
 /// Writes the head the client gets, all but what says whether the connection goes on.
-fn write_head(answer: &ResponseHead<'_>, to_1_1: bool, request_id: &str, out: &mut Buffer) -> Outline {
+fn write_head(answer: &ResponseHead<'_>, request: &RequestHead<'_>, exchange: &Exchange, out: &mut Buffer) -> Outline {
+    // The engine repeats an `X-Opaque-Id`: the client gets its own back, not the one it was given here.
+    let repeats_opaque_id = opaque_id(request.fields, &ConnectionOptions::of(request.fields)).is_some();
     // Writing to memory does not fail.
     let _ = write!(out, "HTTP/1.1 {} ", answer.status);
     out.extend_from_slice(answer.reason.as_bytes());
     out.extend_from_slice(b"\r\n");
     for field in answer.fields {
-        if !is_removed_from_response(field.name) {
+        let is_ours = !repeats_opaque_id && field.name.eq_ignore_ascii_case("x-opaque-id");
+        if !is_ours && !is_removed_from_response(field.name) {
             out.extend_from_slice(field.name.as_bytes());
             out.extend_from_slice(b": ");
             out.extend_from_slice(field.value);
@@ -245,12 +248,15 @@ fn write_head(answer: &ResponseHead<'_>, to_1_1: bool, request_id: &str, out: &m
         }
     }
     out.extend_from_slice(b"x-request-id: ");
-    out.extend_from_slice(request_id.as_bytes());
+    out.extend_from_slice(exchange.request_id.as_bytes());
     out.extend_from_slice(b"\r\n");
+    if let Some(standing) = &exchange.standing {
+        standing.write(CLIENT_RATE, out);
+    }
     let to_client = match answer.framing {
         Framing::None => Framing::None,
         Framing::Length(length) => Framing::Length(length),
-        Framing::Chunked | Framing::UntilClose if to_1_1 => {
+        Framing::Chunked | Framing::UntilClose if request.is_1_1 => {
             out.extend_from_slice(b"transfer-encoding: chunked\r\n");
             Framing::Chunked
         }

@@ -6,12 +6,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use oauth4os_telemetry::audit::AuditBuffer;
+use oauth4os_telemetry::audit::{AuditBuffer, Event};
+use oauth4os_telemetry::metrics::ConnectionRefusal;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::LocalSet;
+use tokio_rustls::TlsAcceptor;
 
+use crate::arrival::Unwelcome;
 use crate::buffers::Buffer;
 use crate::connection::{Connection, Next};
 use crate::deadline::Deadline;
@@ -89,17 +92,27 @@ async fn accept(worker: &Rc<Worker>, listener: TcpListener, mut stop: watch::Rec
 }
 
 /// Serves a connection from its first byte to its last.
-async fn serve(slot: ConnectionSlot, stream: TcpStream, peer: IpAddr) {
+async fn serve(slot: ConnectionSlot, mut stream: TcpStream, peer: IpAddr) {
     let worker = Rc::clone(&slot.worker);
     let limits = &worker.shared.limits;
     if stream.set_nodelay(true).is_err() {
         return;
     }
     let mut deadline = Deadline::new(limits.head_timeout.as_duration());
-    let Ok(Ok(stream)) = deadline.guard(worker.shared.acceptor.accept(stream)).await else {
+    let listener = worker.shared.listener.load_full();
+    let peer = match deadline.guard(listener.receive(&mut stream, peer)).await {
+        Ok(Ok(address)) => address,
+        Ok(Err(unwelcome)) => return note(&worker, peer, &unwelcome),
+        Err(_) => return note(&worker, peer, &Unwelcome::Ended(io::ErrorKind::TimedOut.into())),
+    };
+    let acceptor = TlsAcceptor::from(Arc::clone(&listener.tls));
+    // While an idle connection waits, it must not keep what has been replaced.
+    drop(listener);
+    let Ok(Ok(stream)) = deadline.guard(acceptor.accept(stream)).await else {
         return;
     };
-    let mut connection = Connection { worker: Rc::clone(&worker), stream, peer, input: Buffer::empty(), deadline };
+    let mut connection =
+        Connection { worker: Rc::clone(&worker), stream, peer, client: peer, input: Buffer::empty(), deadline };
     loop {
         match next_request(&mut connection).await {
             Next::KeepAlive if worker.is_draining() => break connection.close().await,
@@ -108,6 +121,24 @@ async fn serve(slot: ConnectionSlot, stream: TcpStream, peer: IpAddr) {
             Next::Gone => break,
         }
     }
+}
+
+/// Records a connection that is closed before TLS.
+fn note(worker: &Worker, peer: IpAddr, unwelcome: &Unwelcome) {
+    let (reason, address) = match unwelcome {
+        Unwelcome::Address { address, .. } => (ConnectionRefusal::Address, *address),
+        Unwelcome::Ended(_) | Unwelcome::ProxyHeader(_) => (ConnectionRefusal::ProxyHeader, peer),
+    };
+    worker.shared.metrics.connection_refused(reason);
+    let mut request_id = String::new();
+    worker.requests.write_next(&mut request_id);
+    let sentence = unwelcome.to_string();
+    with_audit(|audit| {
+        let mut event = Event::new(worker.shared.clock.now(), "connection", &request_id, "deny");
+        event.address = Some(address);
+        event.reason = Some(&sentence);
+        audit.push(&event);
+    });
 }
 
 async fn next_request(connection: &mut Connection) -> Next {

@@ -236,7 +236,7 @@ fn scope_for_header(shown: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use oauth4os_config::RateLimit;
+    use oauth4os_config::{AddressRules, RateHeaders, RateLimit, RateMode};
     use oauth4os_policy::{Clusters, Policies, Principal, PrincipalKind};
 
     use super::*;
@@ -248,8 +248,10 @@ mod tests {
         let limit = RateLimit { requests_per_second: 1, burst: 1 };
         let client = GatewayClient {
             policies: Policies::none().for_principal(&principal),
-            limiter: Arc::new(Limiter::new(limit)),
+            limiter: Arc::new(Limiter::new(limit, RateMode::Enforce, RateHeaders::Refusals)),
             engine_name: principal.id.clone(),
+            scopes: ScopeSet::parse(scopes, &Clusters::default()).expect("scopes"),
+            addresses: AddressRules::default(),
             principal,
         };
         let held = ScopeSet::parse(scopes, &Clusters::default()).expect("scopes");

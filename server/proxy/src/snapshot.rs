@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use oauth4os_config::RateLimit;
+use oauth4os_config::{AddressRules, Limits, RateHeaders, RateLimit, RateMode};
 use oauth4os_federation::{Outsider, Provider, Providers};
-use oauth4os_policy::{Policies, Principal, PrincipalPolicies};
+use oauth4os_policy::{Policies, Principal, PrincipalPolicies, ScopeSet};
 use oauth4os_tokens::access::Verifier;
 use quick_cache::sync::Cache;
 
 use crate::basic::BasicClients;
-use crate::limit::Limiter;
+use crate::limit::{Limiter, Rate};
 
 /// Principals of providers whose limits are kept, and principals with their groups whose policies are. Whoever is
 /// forgotten, because so many others came after, begins with a full bucket at the next token.
@@ -23,9 +23,24 @@ pub struct Snapshot {
     pub(crate) generation: u64,
     pub(crate) verifier: Verifier,
     pub(crate) clients: HashMap<String, Arc<GatewayClient>>,
+    /// Refusals for want of a valid credential, for each address, and what becomes of those over that.
+    pub(crate) unauthenticated: (Rate, RateMode),
     pub(crate) providers: Arc<Providers>,
     pub(crate) basic: Option<Arc<dyn BasicClients>>,
     outsiders: Outsiders,
+}
+
+/// A client as the control plane knows it.
+#[derive(Debug)]
+pub struct SnapshotClient {
+    /// Who it is to the policies.
+    pub principal: Principal,
+    /// What it may have at most; a token of more is not accepted any more.
+    pub scopes: ScopeSet,
+    /// Where it may be used from.
+    pub addresses: AddressRules,
+    /// What it may send, when not what all others may.
+    pub limit: Option<RateLimit>,
 }
 
 /// Who asks, as the data plane sees it: a client of ours, or a principal of a provider.
@@ -34,6 +49,10 @@ pub struct GatewayClient {
     pub(crate) principal: Principal,
     /// What the engine is told the principal is called. No two principals share one.
     pub(crate) engine_name: String,
+    /// What a client may have at most; empty for a principal of a provider, of whom every token says it anew.
+    pub(crate) scopes: ScopeSet,
+    /// Where it may be used from.
+    pub(crate) addresses: AddressRules,
     pub(crate) policies: PrincipalPolicies,
     pub(crate) limiter: Arc<Limiter>,
 }
@@ -41,29 +60,36 @@ pub struct GatewayClient {
 /// What is kept of the principals of providers, of which nobody knows beforehand how many there are.
 struct Outsiders {
     policies: Policies,
-    limit: RateLimit,
-    /// One limit for each principal, over all its tokens and all workers.
-    limiters: Cache<String, Arc<Limiter>>,
+    /// The limit of those whose provider has none of its own, and how limits are kept and told.
+    limits: (RateLimit, RateMode, RateHeaders),
+    /// One limit for each principal, over all its tokens, all workers and all snapshots with the same limits.
+    limiters: Arc<Cache<String, Arc<Limiter>>>,
     /// By name and groups, which may change from token to token.
     known: Cache<(String, Vec<String>), Arc<GatewayClient>>,
 }
 
 impl Snapshot {
-    /// A snapshot of these clients, each with its limit. `generation` must differ from that of every snapshot before.
+    /// A snapshot of these clients under these policies and rates.
     #[must_use]
     pub fn new(
-        generation: u64,
         verifier: Verifier,
-        clients: impl IntoIterator<Item = (Principal, RateLimit)>,
+        clients: impl IntoIterator<Item = SnapshotClient>,
         policies: &Policies,
+        limits: &Limits,
     ) -> Self {
         let clients = clients
             .into_iter()
-            .map(|(principal, limit)| {
+            .map(|SnapshotClient { principal, scopes, addresses, limit }| {
                 let client = GatewayClient {
                     policies: policies.for_principal(&principal),
-                    limiter: Arc::new(Limiter::new(limit)),
+                    limiter: Arc::new(Limiter::new(
+                        limit.unwrap_or(limits.per_client),
+                        limits.rate_mode,
+                        limits.rate_headers,
+                    )),
                     engine_name: principal.id.clone(),
+                    scopes,
+                    addresses,
                     principal,
                 };
                 (client.principal.id.clone(), Arc::new(client))
@@ -71,21 +97,21 @@ impl Snapshot {
             .collect();
         let outsiders = Outsiders {
             policies: policies.clone(),
-            limit: RateLimit { requests_per_second: 1, burst: 1 },
-            limiters: Cache::new(1),
+            limits: (limits.per_client, limits.rate_mode, limits.rate_headers),
+            limiters: Arc::new(Cache::new(1)),
             known: Cache::new(1),
         };
-        Self { generation, verifier, clients, providers: Arc::default(), basic: None, outsiders }
+        let unauthenticated = (Rate::new(limits.unauthenticated), limits.rate_mode);
+        Self { generation: 0, verifier, clients, unauthenticated, providers: Arc::default(), basic: None, outsiders }
     }
 
-    /// Also takes tokens of these providers. `limit` is for the principals of those that have none of their own.
+    /// Also takes tokens of these providers. Principals of those that say nothing else have the limit of a client.
     #[must_use]
-    pub fn with_providers(mut self, providers: Arc<Providers>, limit: RateLimit) -> Self {
+    pub fn with_providers(mut self, providers: Arc<Providers>) -> Self {
         if !providers.is_empty() {
-            self.outsiders.limiters = Cache::new(OUTSIDERS);
+            self.outsiders.limiters = Arc::new(Cache::new(OUTSIDERS));
             self.outsiders.known = Cache::new(SLICES);
         }
-        self.outsiders.limit = limit;
         self.providers = providers;
         self
     }
@@ -99,23 +125,42 @@ impl Snapshot {
 
     /// The principal a provider's token speaks for, with the policies that concern it and its limit.
     pub(crate) fn outsider(&self, provider: &Provider, outsider: &Outsider) -> Arc<GatewayClient> {
-        let Outsiders { policies, limit, limiters, known } = &self.outsiders;
+        let Outsiders { policies, limits, limiters, known } = &self.outsiders;
         let key = (outsider.engine_name.clone(), outsider.principal.groups.clone());
         if let Some(client) = known.get(&key) {
             return client;
         }
-        let limit = provider.rate_limit().unwrap_or(*limit);
+        let (limit, mode, headers) = *limits;
+        let limit = provider.rate_limit().unwrap_or(limit);
         let made: Result<_, std::convert::Infallible> =
-            limiters.get_or_insert_with(&outsider.engine_name, || Ok(Arc::new(Limiter::new(limit))));
+            limiters.get_or_insert_with(&outsider.engine_name, || Ok(Arc::new(Limiter::new(limit, mode, headers))));
         let Ok(limiter) = made;
         let client = Arc::new(GatewayClient {
             policies: policies.for_principal(&outsider.principal),
             limiter,
             engine_name: outsider.engine_name.clone(),
+            scopes: ScopeSet::default(),
+            addresses: AddressRules::default(),
             principal: outsider.principal.clone(),
         });
         known.insert(key, Arc::clone(&client));
         client
+    }
+
+    /// Makes this the one after `earlier`: another generation, so that what was made from the earlier one is made anew,
+    /// and the same counts of requests, so that nobody gets a whole burst by it.
+    pub(crate) fn follow(&mut self, earlier: &Self) {
+        self.generation = earlier.generation.wrapping_add(1);
+        for (id, client) in &mut self.clients {
+            if let (Some(client), Some(known)) = (Arc::get_mut(client), earlier.clients.get(id))
+                && let Some(limiter) = Arc::get_mut(&mut client.limiter)
+            {
+                limiter.go_on_from(&known.limiter);
+            }
+        }
+        if self.outsiders.limits == earlier.outsiders.limits {
+            self.outsiders.limiters = Arc::clone(&earlier.outsiders.limiters);
+        }
     }
 }
 

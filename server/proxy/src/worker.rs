@@ -11,12 +11,12 @@ use arc_swap::ArcSwap;
 use oauth4os_classify::Operation;
 use oauth4os_config::Limits;
 use oauth4os_telemetry::audit::{Audit, AuditBuffer};
-use oauth4os_telemetry::metrics::Metrics;
+use oauth4os_telemetry::metrics::{ConnectionRefusal, Metrics};
 use oauth4os_tokens::clock::Clock;
 use quick_cache::unsync::Cache;
 use tokio::sync::Notify;
-use tokio_rustls::TlsAcceptor;
 
+use crate::arrival::Listener;
 use crate::control::ControlPlane;
 use crate::identity::Identities;
 use crate::names::Names;
@@ -24,6 +24,7 @@ use crate::pool::Pool;
 use crate::revocation::Revocations;
 use crate::session::Session;
 use crate::snapshot::Snapshot;
+use crate::strangers::Strangers;
 
 /// Request targets whose classification is kept, and the longest one.
 const CLASSIFICATIONS: usize = 4_096;
@@ -34,9 +35,10 @@ pub(crate) struct Shared {
     pub(crate) issuer: String,
     pub(crate) limits: Limits,
     pub(crate) response_timeout: Duration,
-    pub(crate) acceptor: TlsAcceptor,
+    pub(crate) listener: ArcSwap<Listener>,
     pub(crate) snapshot: ArcSwap<Snapshot>,
     pub(crate) revocations: Arc<Revocations>,
+    pub(crate) strangers: Strangers,
     pub(crate) identities: Identities,
     pub(crate) names: Arc<Names>,
     pub(crate) control: ControlPlane,
@@ -87,6 +89,7 @@ impl ConnectionSlot {
         let shared = &worker.shared;
         if shared.connections.fetch_add(1, Ordering::Relaxed) >= shared.limits.connections {
             shared.connections.fetch_sub(1, Ordering::Relaxed);
+            shared.metrics.connection_refused(ConnectionRefusal::Limit);
             return None;
         }
         shared.metrics.connections.inc();

@@ -37,10 +37,15 @@ pub struct Event<'a> {
     /// When the decision was taken.
     #[serde(serialize_with = "rfc3339")]
     pub time: UnixTime,
-    /// What happened: `request`, `token.issued`, `token.refused`, `token.revoked`.
+    /// What happened: `request`, `token.issued`, `token.refused`, `token.revoked`,
+    /// `config.reloaded`, `connection`.
     pub event: &'static str,
     /// The id the answer carries in `X-Request-Id`.
     pub request_id: &'a str,
+    /// The client's own `X-Opaque-Id`, by which the engine's tasks and logs name the request; without one they name it
+    /// by `request_id`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub opaque_id: Option<&'a str>,
     /// Who asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client: Option<&'a str>,
@@ -85,6 +90,9 @@ pub struct Event<'a> {
     /// The scopes and policies that decided.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub determining: &'a [String],
+    /// What would have been refused, in a sentence, if it were not only observed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed: Option<&'a str>,
     /// The status the client got; absent when the connection ended before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
@@ -110,6 +118,7 @@ impl<'a> Event<'a> {
             time,
             event,
             request_id,
+            opaque_id: None,
             client: None,
             user: None,
             provider: None,
@@ -125,6 +134,7 @@ impl<'a> Event<'a> {
             decision,
             reason: None,
             determining: &[],
+            observed: None,
             status: None,
             latency_us: None,
             bytes_in: 0,

@@ -42,6 +42,66 @@ pub enum UpstreamFailure {
     Identity,
 }
 
+/// Why a connection was closed before TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ConnectionRefusal {
+    /// There were too many already.
+    Limit,
+    /// Its address may not connect.
+    Address,
+    /// A trusted proxy did not say whose it is.
+    ProxyHeader,
+}
+
+impl EncodeLabelValue for ConnectionRefusal {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        encoder.write_str(match self {
+            Self::Limit => "limit",
+            Self::Address => "address",
+            Self::ProxyHeader => "proxy_header",
+        })
+    }
+}
+
+/// A rate that was exceeded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum OverRate {
+    /// A client's requests.
+    Client,
+    /// An address's requests without a valid credential.
+    Address,
+}
+
+impl EncodeLabelValue for OverRate {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        encoder.write_str(match self {
+            Self::Client => "client",
+            Self::Address => "address",
+        })
+    }
+}
+
+/// What became of a changed configuration file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reload {
+    /// It is in force.
+    Applied,
+    /// It cannot be read, is not valid, or contradicts the store.
+    Invalid,
+    /// It changes what is read at the start only.
+    NeedsRestart,
+}
+
+impl EncodeLabelValue for Reload {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        encoder.write_str(match self {
+            Self::Applied => "applied",
+            Self::Invalid => "invalid",
+            Self::NeedsRestart => "needs_restart",
+        })
+    }
+}
+
 impl EncodeLabelValue for Outcome {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
         encoder.write_str(match self {
@@ -88,6 +148,23 @@ struct ProviderFetchLabels {
     outcome: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReloadLabels {
+    result: Reload,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OverRateLabels {
+    rate: OverRate,
+    /// `enforce` or `observe`.
+    mode: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ConnectionLabels {
+    reason: ConnectionRefusal,
+}
+
 /// Handles to every metric; made once, shared by all.
 #[derive(Debug)]
 pub struct Metrics {
@@ -97,6 +174,9 @@ pub struct Metrics {
     upstream_failures: Family<FailureLabels, Counter>,
     provider_keys_stale: Family<ProviderLabels, Gauge>,
     provider_key_fetches: Family<ProviderFetchLabels, Counter>,
+    config_reloads: Family<ReloadLabels, Counter>,
+    over_rate: Family<OverRateLabels, Counter>,
+    connections_refused: Family<ConnectionLabels, Counter>,
     /// Requests whose token was found verified.
     pub token_cache_hits: Counter,
     /// Requests whose token had to be verified.
@@ -155,6 +235,27 @@ impl Metrics {
             "Fetches of a provider's keys by what became of them",
             provider_key_fetches.clone(),
         );
+        let config_reloads = Family::default();
+        registry.register("config_reloads", "Reloads of the configuration file, by result", config_reloads.clone());
+        for result in [Reload::Applied, Reload::Invalid, Reload::NeedsRestart] {
+            drop(config_reloads.get_or_create(&ReloadLabels { result }));
+        }
+        let over_rate = Family::default();
+        registry.register("over_rate", "Requests over a rate, refused or only observed", over_rate.clone());
+        for rate in [OverRate::Client, OverRate::Address] {
+            for mode in ["enforce", "observe"] {
+                drop(over_rate.get_or_create(&OverRateLabels { rate, mode }));
+            }
+        }
+        let connections_refused = Family::default();
+        registry.register(
+            "connections_refused",
+            "Connections from clients that were closed before TLS, by reason",
+            connections_refused.clone(),
+        );
+        for reason in [ConnectionRefusal::Limit, ConnectionRefusal::Address, ConnectionRefusal::ProxyHeader] {
+            drop(connections_refused.get_or_create(&ConnectionLabels { reason }));
+        }
         let mut counter = |name: &str, help: &str| {
             let counter = Counter::default();
             registry.register(name, help, counter.clone());
@@ -181,6 +282,9 @@ impl Metrics {
             upstream_failures,
             provider_keys_stale,
             provider_key_fetches,
+            config_reloads,
+            over_rate,
+            connections_refused,
             token_cache_hits,
             token_cache_misses,
             connections,
@@ -213,6 +317,22 @@ impl Metrics {
     pub fn provider_keys_fetched(&self, provider: &str, succeeded: bool) {
         let outcome = if succeeded { "ok" } else { "failed" };
         self.provider_key_fetches.get_or_create(&ProviderFetchLabels { provider: provider.to_owned(), outcome }).inc();
+    }
+
+    /// Counts a connection that was closed before TLS.
+    pub fn connection_refused(&self, reason: ConnectionRefusal) {
+        self.connections_refused.get_or_create(&ConnectionLabels { reason }).inc();
+    }
+
+    /// Counts a request over a rate, and whether it was refused for it.
+    pub fn over_rate(&self, rate: OverRate, refused: bool) {
+        let mode = if refused { "enforce" } else { "observe" };
+        self.over_rate.get_or_create(&OverRateLabels { rate, mode }).inc();
+    }
+
+    /// Counts a reload of the configuration.
+    pub fn config_reloaded(&self, result: Reload) {
+        self.config_reloads.get_or_create(&ReloadLabels { result }).inc();
     }
 
     /// All metrics in the text format of OpenMetrics 1.0.
@@ -273,6 +393,7 @@ mod tests {
         metrics.tokens_issued.inc();
         metrics.provider_keys_stale("keycloak", true);
         metrics.provider_keys_fetched("keycloak", false);
+        metrics.config_reloaded(Reload::NeedsRestart);
         let text = metrics.render().unwrap();
         assert!(text.contains("oauth4os_provider_keys_stale{provider=\"keycloak\"} 1"), "{text}");
         assert!(
@@ -282,6 +403,8 @@ mod tests {
         assert!(text.contains("oauth4os_requests_total{outcome=\"denied\"} 1"), "{text}");
         assert!(text.contains("oauth4os_upstream_failures_total{reason=\"timeout\"} 1"), "{text}");
         assert!(text.contains("oauth4os_tokens_issued_total 1"), "{text}");
+        assert!(text.contains("oauth4os_config_reloads_total{result=\"needs_restart\"} 1"), "{text}");
+        assert!(text.contains("oauth4os_config_reloads_total{result=\"applied\"} 0"), "{text}");
         assert!(text.contains("oauth4os_request_duration_seconds_count{outcome=\"denied\"} 1"), "{text}");
     }
 }

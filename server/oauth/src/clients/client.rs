@@ -1,9 +1,10 @@
 //! One client, whether it is registered in the configuration or in the store.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
-use oauth4os_config::ClientConfig;
+use oauth4os_config::{AddressRules, ClientConfig};
 use oauth4os_policy::{Clusters, ScopeSet};
 use oauth4os_store::{ClientKind, MAX_LIVE_SECRETS, RateLimit, SecretHash, StoredSecret};
 use oauth4os_tokens::clock::UnixTime;
@@ -34,6 +35,8 @@ pub struct Client {
     pub rate_limit: Option<RateLimit>,
     /// Whether it may send id and secret to the data plane instead of a token.
     pub basic: bool,
+    /// Where it may be used from.
+    pub addresses: AddressRules,
     /// Where it is registered.
     pub source: ClientSource,
     secrets: Vec<StoredSecret>,
@@ -72,6 +75,7 @@ impl Client {
                 .rate_limit
                 .map(|limit| RateLimit { per_second: limit.requests_per_second, burst: limit.burst }),
             basic: config.basic,
+            addresses: config.addresses.clone(),
             source: ClientSource::Configuration,
             secrets: vec![StoredSecret {
                 id: "configuration".to_owned(),
@@ -97,9 +101,15 @@ impl Client {
             token_lifetime: None,
             rate_limit: client.rate_limit,
             basic: false,
+            addresses: AddressRules::default(),
             source: ClientSource::Store,
             secrets: client.secrets,
         })
+    }
+
+    /// Whether it may be used from there. An address nobody knows is within no rule.
+    pub(crate) fn may_come_from(&self, address: Option<IpAddr>) -> bool {
+        address.map_or(self.addresses == AddressRules::default(), |address| self.addresses.check(address).is_ok())
     }
 
     pub(super) fn secrets(&self) -> &[StoredSecret] {

@@ -62,7 +62,7 @@ pub enum DirectoryError {
         id: String,
     },
     /// A client of the configuration cannot be changed at run time.
-    #[error("the client `{id}` is registered in the configuration file; change it there and restart the gateway")]
+    #[error("the client `{id}` is registered in the configuration file; change it there and reload the gateway")]
     Configured {
         /// The client.
         id: String,
@@ -135,6 +135,30 @@ impl ClientDirectory {
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
+    }
+
+    /// Puts other clients of the configuration in force; those of the store stay as they are. `publish` sees the
+    /// directory as it is from now on, before a token is issued from it.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load); nothing has changed then.
+    pub async fn reconfigure(
+        &self,
+        configured: &[ClientConfig],
+        publish: impl FnOnce(&Self),
+    ) -> Result<(), DirectoryError> {
+        let mut map = Map::new();
+        for config in configured {
+            add(&mut map, Client::from_config(config, &self.clusters)?)?;
+        }
+        let _changing = self.changing.write().await;
+        for client in self.clients.load().values().filter(|client| client.source == ClientSource::Store) {
+            add(&mut map, Client::clone(client))?;
+        }
+        self.clients.store(Arc::new(map));
+        self.generation.fetch_add(1, Ordering::Release);
+        publish(self);
+        Ok(())
     }
 
     /// Registers a client in the store.

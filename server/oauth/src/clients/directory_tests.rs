@@ -32,6 +32,27 @@ async fn ids_are_unique_over_both_sources() {
 }
 
 #[tokio::test]
+async fn another_configuration_leaves_the_store_s_clients_alone() {
+    let directory =
+        load(json!([configured("a", "read:x"), configured("b", "read:x")]), &[("s", "read:x")]).await.unwrap();
+    let clients = |value: serde_json::Value| serde_json::from_value::<Vec<ClientConfig>>(value).unwrap();
+    let before = directory.generation();
+    let mut seen = None;
+    let new = clients(json!([configured("b", "read:y"), configured("c", "read:x")]));
+    directory.reconfigure(&new, |directory| seen = directory.get("c")).await.unwrap();
+    assert!(seen.is_some() && directory.get("a").is_none() && directory.get("s").is_some());
+    assert_eq!(directory.get("b").unwrap().scopes.to_string(), "read:y");
+    assert_ne!(directory.generation(), before);
+
+    // What contradicts itself changes nothing and is not published.
+    let before = directory.generation();
+    for wrong in [json!([configured("s", "read:x")]), json!([configured("d", "openid")])] {
+        directory.reconfigure(&clients(wrong), |_| panic!("published")).await.unwrap_err();
+    }
+    assert!(directory.generation() == before && directory.get("d").is_none() && directory.get("c").is_some());
+}
+
+#[tokio::test]
 async fn a_client_whose_scopes_mean_nothing_stops_the_start() {
     for (configured, stored) in
         [(json!([configured("a", "openid")]), &[][..]), (json!([]), &[("a", "read:x write")][..])]

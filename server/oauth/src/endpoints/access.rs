@@ -49,7 +49,7 @@ impl Requester {
             let client = Credentials::of_basic(encoded)?.authenticate(authority, caller)?;
             return Ok(Self { administrator: client.scopes.administers_gateway(), client_id: client.id.clone() });
         }
-        let token = BearerToken::of_request(authority, headers).await?;
+        let token = BearerToken::of_request(authority, caller, headers).await?;
         Ok(Self { administrator: token.administers_gateway(), client_id: token.client.id.clone() })
     }
 

@@ -11,7 +11,7 @@ use oauth4os_telemetry::time::Rfc3339;
 use serde::Serialize;
 
 use crate::Authority;
-use crate::http::{BearerToken, Challenge};
+use crate::http::{BearerToken, Caller, Challenge};
 
 #[derive(Serialize)]
 struct WhoAmI<'a> {
@@ -27,8 +27,8 @@ struct WhoAmI<'a> {
     expires_at: Rfc3339,
 }
 
-pub(crate) async fn get(State(authority): State<Arc<Authority>>, headers: HeaderMap) -> Response {
-    match BearerToken::of_request(&authority, &headers).await {
+pub(crate) async fn get(State(authority): State<Arc<Authority>>, caller: Caller, headers: HeaderMap) -> Response {
+    match BearerToken::of_request(&authority, &caller, &headers).await {
         Ok(token) => Json(WhoAmI {
             client_id: &token.client.id,
             name: &token.client.name,

@@ -8,7 +8,7 @@ use oauth4os_store::StoreError;
 use oauth4os_tokens::access::{AccessClaims, Invalid};
 
 use super::credentials::{authorization, scheme};
-use super::{Challenge, ErrorCode, Refusal};
+use super::{Caller, Challenge, ErrorCode, Refusal};
 use crate::{Authority, Client};
 
 /// A token that is in force, and whose it is.
@@ -39,6 +39,9 @@ pub(crate) enum BearerError {
     /// The client is gone or disabled.
     #[error("the client of this token has been removed or disabled")]
     ClientGone,
+    /// Not from there.
+    #[error("the client of this token may not be used from this address")]
+    Address,
     /// The scopes mean nothing any more, after a change of configuration.
     #[error("the scopes of this token are no longer valid; ask for a new one")]
     Scopes,
@@ -49,12 +52,19 @@ pub(crate) enum BearerError {
 
 impl BearerToken {
     /// The token of a request, verified, not revoked, of a client that is there and enabled.
-    pub(crate) async fn of_request(authority: &Authority, headers: &HeaderMap) -> Result<Self, BearerError> {
+    pub(crate) async fn of_request(
+        authority: &Authority,
+        caller: &Caller,
+        headers: &HeaderMap,
+    ) -> Result<Self, BearerError> {
         let field = authorization(headers).map_err(|_| BearerError::Malformed)?.ok_or(BearerError::Missing)?;
         let token = scheme(field, "Bearer").ok_or(BearerError::Malformed)?;
         let claims = authority.signing().verifier.verify(token, authority.now())?;
         let client =
             authority.clients.get(&claims.client_id).filter(|client| client.enabled).ok_or(BearerError::ClientGone)?;
+        if !client.may_come_from(caller.address) {
+            return Err(BearerError::Address);
+        }
         let scopes = authority.parse_scopes(&claims.scope).map_err(|_| BearerError::Scopes)?;
         let record = authority.store.token(&claims.jti).await?.ok_or(BearerError::NotOnRecord)?;
         if record.client_id != claims.client_id {
@@ -78,7 +88,7 @@ impl BearerError {
         match self {
             Self::Missing => Refusal::new(ErrorCode::Unauthenticated, self).challenging(challenge),
             Self::Malformed => Refusal::new(ErrorCode::InvalidRequest, self),
-            Self::Invalid(_) | Self::Revoked | Self::NotOnRecord | Self::ClientGone | Self::Scopes => {
+            Self::Invalid(_) | Self::Revoked | Self::NotOnRecord | Self::ClientGone | Self::Address | Self::Scopes => {
                 Refusal::new(ErrorCode::InvalidToken, self).challenging(challenge)
             }
             Self::Store(error) => Refusal::store(&error),

@@ -52,6 +52,9 @@ pub(crate) enum ClientAuthError {
     /// Unknown client, wrong secret, disabled client: one answer.
     #[error("the client is not known, or its secret is wrong")]
     Wrong,
+    /// Not from there.
+    #[error("this client may not be used from this address")]
+    Address,
     /// Too many wrong secrets.
     #[error("there were too many wrong secrets for this client from this address; try again later")]
     TooManyGuesses(Duration),
@@ -116,10 +119,11 @@ impl Credentials {
         }
         let decoded = authority.clients.authenticate(id, &self.secret);
         let undecoded = self.undecoded.as_ref().and_then(|secret| authority.clients.authenticate(id, secret));
-        decoded.or(undecoded).ok_or_else(|| {
+        let client = decoded.or(undecoded).ok_or_else(|| {
             authority.guesses.wrong(id, address, now);
             ClientAuthError::Wrong
-        })
+        })?;
+        if client.may_come_from(address) { Ok(client) } else { Err(ClientAuthError::Address) }
     }
 }
 
@@ -134,6 +138,7 @@ impl From<ClientAuthError> for Refusal {
             | ClientAuthError::NoSecret
             | ClientAuthError::Scheme
             | ClientAuthError::Assertion
+            | ClientAuthError::Address
             | ClientAuthError::Wrong => Self::new(ErrorCode::InvalidClient, error).challenging(Challenge::Basic),
             ClientAuthError::TooManyGuesses(wait) => Self::new(ErrorCode::TooManyGuesses, error).after(wait),
         }

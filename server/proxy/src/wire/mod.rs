@@ -5,6 +5,7 @@
 //! readable in one. Everything here is about bytes in memory; sockets are the business of [`crate::connection`].
 
 pub(crate) mod chunked;
+pub(crate) mod proxy_protocol;
 pub(crate) mod request;
 pub(crate) mod response;
 
@@ -88,7 +89,7 @@ fn once<T>(kept: &mut Option<T>, value: T, repeated: Malformed) -> Result<(), Ma
 }
 
 /// Takes the white space around a field's value away (RFC 9110 section 5.5).
-fn trim(value: &[u8]) -> &[u8] {
+pub(crate) fn trim(value: &[u8]) -> &[u8] {
     let is_space = |byte: &u8| matches!(byte, b' ' | b'\t');
     let Some(start) = value.iter().position(|byte| !is_space(byte)) else {
         return &[];

@@ -15,6 +15,7 @@ pub(super) fn write(event: &Event<'_>, line: &mut Vec<u8>) -> serde_json::Result
     line.push(b'"');
     text(line, br#","event":"#, event.event)?;
     text(line, br#","request_id":"#, event.request_id)?;
+    optional_text(line, br#","opaque_id":"#, event.opaque_id)?;
     optional_text(line, br#","client":"#, event.client)?;
     optional_text(line, br#","user":"#, event.user)?;
     optional_text(line, br#","provider":"#, event.provider)?;
@@ -33,6 +34,7 @@ pub(super) fn write(event: &Event<'_>, line: &mut Vec<u8>) -> serde_json::Result
     text(line, br#","decision":"#, event.decision)?;
     optional_text(line, br#","reason":"#, event.reason)?;
     list(line, br#","determining":"#, event.determining)?;
+    optional_text(line, br#","observed":"#, event.observed)?;
     if let Some(status) = event.status {
         number(line, br#","status":"#, status.into())?;
     }
@@ -108,6 +110,7 @@ mod tests {
         let mut event = Event::new(time, "request", "r-1", "deny");
         assert_as_the_library_writes_it(&event);
         let (one, many) = (vec!["logs-*".to_owned()], vec!["a".to_owned(), "b\"c".to_owned(), String::new()]);
+        event.opaque_id = Some("job-7");
         event.client = Some("log-agent");
         event.user = Some("keycloak/a \"b\"");
         event.provider = Some("keycloak");
@@ -122,6 +125,7 @@ mod tests {
         event.targets = &one;
         event.reason = Some("the scope `read:logs-*` does not cover `pii-*`");
         event.determining = &many;
+        event.observed = Some("the client has sent too many requests");
         event.status = Some(403);
         event.latency_us = Some(0);
         event.bytes_in = u64::MAX;
