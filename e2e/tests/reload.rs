@@ -102,11 +102,13 @@ fn a_new_forbid_reaches_the_engine_with_the_next_request() {
     assert!(refused.status == 403 || refused.json()["count"] == 0, "{}: {}", engine.version, refused.text());
 }
 
+type Change = fn(&mut Value);
+
 #[test]
 fn what_cannot_change_is_named_and_nothing_changes() {
     let gateway = start(settings());
     let reader = gateway.with("reader");
-    let changes: &[(&str, fn(&mut Value))] = &[
+    let changes: &[(&str, Change)] = &[
         ("listen", |config| config["listen"] = json!("127.0.0.1:1")),
         ("state.directory", |config| config["state"]["directory"] = json!("elsewhere")),
         ("workers", |config| config["workers"] = json!(3)),
@@ -231,7 +233,7 @@ fn a_hundred_reloads_under_load_fail_no_request() {
                     };
                     kept.write(&request);
                     assert_eq!(kept.answer().status, 200);
-                    if number % 16 == 0 {
+                    if number.is_multiple_of(16) {
                         assert_eq!(gateway.ask_for_token("reader", &[]).status, 200);
                     }
                     served.fetch_add(1, Ordering::Relaxed);

@@ -29,14 +29,14 @@ const BASIC_LIFETIME: Duration = Duration::from_secs(60);
 
 /// A request without a credential that is valid now.
 pub(crate) struct Unauthenticated {
-    pub(crate) refusal: Refusal,
+    pub(crate) refusal: Box<Refusal>,
     /// Whose token it was, when it was one that had been valid: revoked or expired.
     pub(crate) session: Option<Rc<Session>>,
 }
 
 impl From<Refusal> for Unauthenticated {
     fn from(refusal: Refusal) -> Self {
-        Self { refusal, session: None }
+        Self { refusal: Box::new(refusal), session: None }
     }
 }
 
@@ -79,7 +79,7 @@ enum Failure {
     /// A key is missing that the provider may have; `refusal` is the answer if it has not.
     Keys {
         provider: Arc<Provider>,
-        refusal: Refusal,
+        refusal: Box<Refusal>,
     },
 }
 
@@ -87,7 +87,7 @@ impl Failure {
     fn into_unauthenticated(self) -> Unauthenticated {
         match self {
             Self::Refused(unauthenticated) => unauthenticated,
-            Self::Keys { refusal, .. } => refusal.into(),
+            Self::Keys { refusal, .. } => Unauthenticated { refusal, session: None },
         }
     }
 }
@@ -158,7 +158,7 @@ fn check(
     now: UnixTime,
 ) -> Result<Rc<Session>, Unauthenticated> {
     let refused = |session, reason| {
-        let refusal = Refusal::invalid_token(reason);
+        let refusal = Box::new(Refusal::invalid_token(reason));
         Err(Unauthenticated { refusal, session: Some(session) })
     };
     if now >= session.expires_at {
@@ -206,7 +206,7 @@ fn of_provider(snapshot: &Snapshot, token: &str, invalid: &Invalid, now: UnixTim
         return Err(Refusal::invalid_token(invalid.to_string()).into());
     };
     let outsider = provider.verify(token, now).map_err(|refused| {
-        let keys = |refusal| Failure::Keys { provider: Arc::clone(provider), refusal };
+        let keys = |refusal| Failure::Keys { provider: Arc::clone(provider), refusal: Box::new(refusal) };
         match refused {
             // Not the token's fault; nothing has reached the engine.
             Refused::NoKeys => keys(Refusal::unavailable(refused.to_string())),

@@ -91,7 +91,7 @@ impl Exchange {
             Ok(session) => session,
             Err(unauthenticated) => {
                 self.session = unauthenticated.session;
-                return Err(self.limit_stranger(&worker, connection.client, unauthenticated.refusal).into());
+                return Err(self.limit_stranger(&worker, connection.client, *unauthenticated.refusal).into());
             }
         };
         self.session = Some(Rc::clone(&session));
