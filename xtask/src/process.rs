@@ -110,15 +110,35 @@ impl Started {
         }
     }
 
+    /// Whether somebody of its group is alive. The dead count as members until their parent has waited for them: that
+    /// may be us, and it may be another program that started this one and goes on.
     fn group_lives(&self) -> bool {
-        // A dead leader still counts as a member until its parent has waited for it, which may be us.
         let _ = rustix::process::waitpid(self.group(), WaitOptions::NOHANG);
         self.group().is_some_and(|group| rustix::process::test_kill_process_group(group).is_ok())
+            && has_living_member(self.pid)
     }
 
     fn group(&self) -> Option<Pid> {
         i32::try_from(self.pid).ok().and_then(Pid::from_raw)
     }
+}
+
+/// Whether a process of this group is more than an entry nobody has waited for; where nobody can say, there is one.
+fn has_living_member(group: u32) -> bool {
+    let Ok(processes) = std::fs::read_dir("/proc") else { return true };
+    let mut seen_any = false;
+    for process in processes.flatten() {
+        let Ok(stat) = std::fs::read_to_string(process.path().join("stat")) else { continue };
+        seen_any = true;
+        // The second field is the program's name in parentheses and may hold anything; then state, parent, group.
+        let Some((_, fields)) = stat.rsplit_once(')') else { continue };
+        let mut fields = fields.split_ascii_whitespace();
+        let is_dead = fields.next().is_some_and(|state| matches!(state, "Z" | "X"));
+        if !is_dead && fields.nth(1) == Some(group.to_string().as_str()) {
+            return true;
+        }
+    }
+    !seen_any
 }
 
 /// Refuses with a sentence if the port is taken. A program that was just killed may hold its port a moment
@@ -197,6 +217,21 @@ mod tests {
         let (_child, started) = launch.start().unwrap();
         started.stop(&record, Progress::start("stopping")).unwrap();
         assert!(!started.group_lives());
+    }
+
+    /// As when a test ends what the program around it has started: nobody waits for the dead process meanwhile.
+    #[test]
+    fn a_dead_process_that_nobody_has_waited_for_is_dead() {
+        let mut child = Command::new("sleep").arg("60").process_group(0).spawn().unwrap();
+        assert!(has_living_member(child.id()));
+        child.kill().unwrap();
+        let stat = PathBuf::from(format!("/proc/{}/stat", child.id()));
+        let is_dead = || std::fs::read_to_string(&stat).is_ok_and(|stat| stat.contains(") Z "));
+        while stat.exists() && !is_dead() {
+            std::thread::yield_now();
+        }
+        assert!(!stat.exists() || !has_living_member(child.id()));
+        child.wait().unwrap();
     }
 
     #[test]
