@@ -231,7 +231,7 @@ async fn write() {
                 (403, "POST", "/T-logs-a/_update_by_query", ""),
                 (403, "POST", "/T-logs-a/_delete_by_query", r#"{"query":{"match_all":{}}}"#),
                 (403, "DELETE", "/T-logs-a", ""),
-                (403, "POST", "/T-logs-a/_refresh", ""),
+                (200, "POST", "/T-logs-a/_refresh", ""),
                 (403, "PUT", "/T-logs-a/_settings", r#"{"index":{"number_of_replicas":0}}"#),
                 (403, "PUT", "/T-logs-with", r#"{"aliases":{"T-logs-x":{}}}"#),
                 (403, "PUT", "/T-logs-a/_alias/T-logs-y", ""),
