@@ -25,6 +25,17 @@ pub struct Claims {
     pub claims: Map<String, Value>,
 }
 
+/// The `jti` of a token.
+///
+/// # Panics
+/// When it is none.
+#[must_use]
+pub fn token_id(token: &str) -> String {
+    let claims = token.split('.').nth(1).expect("three parts");
+    let claims: Value = serde_json::from_slice(&decode(claims)).expect("claims");
+    claims["jti"].as_str().expect("an id").to_owned()
+}
+
 impl Forge {
     /// Reads the keys out of a gateway's state, also while it is running.
     pub(crate) fn of_state(folder: &Path) -> Self {

@@ -134,6 +134,14 @@ impl Gateway {
         self.http.with_basic(client, self.secret(client)).post("/oauth/token").form(&form).send()
     }
 
+    /// Has a client revoke one of its tokens.
+    ///
+    /// # Panics
+    /// When that is refused.
+    pub fn revoke(&self, client: &str, token: &str) {
+        self.http.with_basic(client, self.secret(client)).post("/oauth/revoke").form(&[("token", token)]).expect(200);
+    }
+
     /// Somebody with a fresh token of this client.
     #[must_use]
     pub fn with(&self, client: &str) -> Client {

@@ -46,7 +46,7 @@ pub use cleanup::OnDrop;
 pub use command::run_to_end;
 pub use connection::{Connection, PlainConnection, connect_from};
 pub use engine::Engine;
-pub use forge::{Claims, Forge};
+pub use forge::{Claims, Forge, token_id};
 pub use gateway::{Gateway, ISSUER, Run};
 pub use http::{Client, Request};
 pub use issuer::Issuer;

@@ -146,12 +146,7 @@ fn ship(connection: &str) {
 fn a_refusal_reads_well_in_the_client() {
     let gateway = Gateway::start(settings());
     let revoked = gateway.token("reader");
-    gateway
-        .http()
-        .with_basic("reader", gateway.secret("reader"))
-        .post("/oauth/revoke")
-        .form(&[("token", &revoked)])
-        .expect(200);
+    gateway.revoke("reader", &revoked);
     let (token, hasty) = (gateway.token("reader"), gateway.token("hasty"));
     let found = run(&gateway, "refused.py", &[], &[("TOKEN", &token), ("REVOKED", &revoked), ("LIMITED", &hasty)]);
 

@@ -74,12 +74,7 @@ fn after_kill_9_and_restart_keys_tokens_and_revocations_are_the_same() {
     for token in [&kept, &revoked] {
         gateway.http().with_token(token).get(TARGET).expect(200);
     }
-    gateway
-        .http()
-        .with_basic("reader", gateway.secret("reader"))
-        .post("/oauth/revoke")
-        .form(&[("token", &revoked)])
-        .expect(200);
+    gateway.revoke("reader", &revoked);
     // Right after the answer: what was acknowledged is on the disk.
     gateway.kill();
     gateway.start_again();
