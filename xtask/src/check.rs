@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::build::cargo;
+use crate::build::{cargo, target};
 use crate::cache::Cache;
 use crate::progress::say;
 use crate::{files, generate};
@@ -70,7 +70,12 @@ fn units() -> Result<()> {
         cargo().args(["test", "--locked", "--workspace", "--exclude", "e2e", "--exclude", "oauth4os-engine"]),
         "mend what the tests name",
     )?;
-    passes(cargo().args(["test", "--locked", "--package", "oauth4os-engine", "--lib"]), "mend what the tests name")
+    passes(cargo().args(["test", "--locked", "--package", "oauth4os-engine", "--lib"]), "mend what the tests name")?;
+    // The fuzz targets are a workspace of their own; without the fuzzer their seeds are tested on stable.
+    let mut corpus = cargo();
+    corpus.args(["test", "--locked", "--manifest-path", "fuzz/Cargo.toml", "--no-default-features"]);
+    corpus.env("CARGO_TARGET_DIR", target().join("fuzz"));
+    passes(&mut corpus, "a seed in `fuzz/corpus` breaks a law; mend what the test names")
 }
 
 /// The `cargo-deny` on the PATH, else that in the cache, built there if need be.
