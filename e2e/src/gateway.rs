@@ -330,6 +330,17 @@ impl Gateway {
         engine_command(&self.program, &self.folder.path().join("oauth4os.yaml"), arguments)
     }
 
+    /// `oauth4os check-config` of the file as it is now.
+    ///
+    /// # Panics
+    /// When it cannot be run.
+    #[must_use]
+    pub fn check_config(&self) -> Run {
+        let mut command = Command::new(&self.program);
+        command.arg("check-config").arg("--config").arg(self.folder.path().join("oauth4os.yaml"));
+        Run::from(command.output().expect("run the gateway"))
+    }
+
     fn process(&self) -> std::sync::MutexGuard<'_, Process> {
         self.process.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
@@ -386,6 +397,8 @@ fn configuration(settings: &Settings, folder: &Path, port: u16, metrics_port: u1
         "audit": {"file": "audit.jsonl"},
         "metrics": {"listen": format!("127.0.0.1:{metrics_port}")},
         "log": {"level": settings.log_level.as_deref().unwrap_or("info")},
+        // The same for every gateway of the tests: each brings the engine's roles in line with its own.
+        "field_sets": {"slim": {"exclude": ["email", "card.*"]}, "bare": {"include": ["tenant"]}},
         "workers": 2,
     });
     for (key, value) in &settings.top {

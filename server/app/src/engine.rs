@@ -8,7 +8,7 @@ use oauth4os_engine::check::{Check, Severity};
 use oauth4os_engine::setup;
 use oauth4os_engine::{AdminCredentials, EngineClient, Identities, Naming, SecurityConfig};
 use oauth4os_tokens::clock::{Clock, SystemClock};
-use oauth4os_tokens::keys::KeySet;
+use oauth4os_tokens::keys::{KeySet, SigningKey};
 use secrecy::SecretString;
 
 use crate::Failure;
@@ -58,7 +58,7 @@ pub(crate) fn check(config: &Config, admin: &Admin) -> Result<ExitCode, Failure>
         let desired = security_config(config, &keys)?;
         let engine = EngineClient::plain(&config.upstream.engine)?;
         let admin = admin_client(&config.upstream.engine, admin)?;
-        let identities = identities(config, &keys);
+        let identities = identities(config, keys.active());
         let policies = parts::policies(config)?;
         let clients = parts::client_scopes(config, &policies)?;
         let check = Check {
@@ -77,18 +77,18 @@ pub(crate) fn check(config: &Config, admin: &Admin) -> Result<ExitCode, Failure>
 }
 
 /// Makes the identities the engine is handed.
-pub(crate) fn identities(config: &Config, keys: &KeySet) -> Identities {
+pub(crate) fn identities(config: &Config, key: &Arc<SigningKey>) -> Identities {
     Identities::new(
         Naming::default(),
         config.issuer.clone(),
-        Arc::clone(keys.active()),
+        Arc::clone(key),
         config.tokens.internal_lifetime.as_duration(),
     )
 }
 
 fn security_config(config: &Config, keys: &KeySet) -> Result<SecurityConfig, Failure> {
     let public = keys.verifying().iter().map(AsRef::as_ref);
-    Ok(SecurityConfig::new(Naming::default(), &config.issuer, public)?)
+    Ok(SecurityConfig::new(Naming::default(), &config.issuer, public)?.with_field_sets(&config.field_sets))
 }
 
 async fn internal_keys(config: &Config) -> Result<KeySet, Failure> {

@@ -5,16 +5,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use oauth4os_config::{ClientConfig, Config, RateLimit};
+use oauth4os_engine::IdentityError;
 use oauth4os_engine::check::ClientScopes;
 use oauth4os_federation::{ProviderError, Providers};
-use oauth4os_oauth::{Authority, BridgeError, ClientDirectory};
+use oauth4os_oauth::{Authority, BridgeError, ClientDirectory, configured_grants};
 use oauth4os_policy::cedar::PolicyErrors;
-use oauth4os_policy::{Clusters, Policies, PolicyFile, Principal, PrincipalKind, ScopeError, ScopeSet};
+use oauth4os_policy::{Catalog, Clusters, EngineGrant, Grants, Policies, PolicyFile, Principal, PrincipalKind, RestrictionError};
 use oauth4os_proxy::{BasicClient, BasicClients, BasicRefusal, Listener, Snapshot, SnapshotClient};
 use oauth4os_store::ClientKind;
 use oauth4os_telemetry::metrics::Metrics;
 use oauth4os_tokens::clock::{Clock, SystemClock};
+use oauth4os_tokens::keys::{Algorithm, KeyError, SigningKey};
 
+use crate::engine;
 use crate::tls::ServerTls;
 
 /// A part cannot be built.
@@ -25,7 +28,11 @@ pub(crate) enum PartsError {
     #[error("the policies are refused:\n{0}")]
     Policies(#[from] PolicyErrors),
     #[error("the client `{client}` cannot be used: {source}")]
-    Scopes { client: String, source: ScopeError },
+    Grants { client: String, source: Box<RestrictionError> },
+    #[error("the client `{client}` cannot be used: {source}")]
+    Identity { client: String, source: IdentityError },
+    #[error(transparent)]
+    Key(#[from] KeyError),
 }
 
 /// Loads and checks the Cedar policies.
@@ -43,12 +50,23 @@ pub(crate) fn policies(config: &Config) -> Result<Policies, PartsError> {
 }
 
 /// What each configured client may ask for, and what its policies forbid whatever the action.
+///
+/// Row filters travel in a header: a client whose filters do not fit there is refused here, not at its first request.
 pub(crate) fn client_scopes(config: &Config, policies: &Policies) -> Result<Vec<ClientScopes>, PartsError> {
+    let has_grants = config.clients.iter().any(|client| !client.grants.is_empty());
+    // Any key of this kind signs as long a token.
+    let any_key = has_grants.then(|| SigningKey::generate(Algorithm::Rs256)).transpose()?.map(Arc::new);
     let of = |client: &ClientConfig| {
-        let scopes = ScopeSet::collect(&client.scopes, &Clusters::default())
-            .map_err(|source| PartsError::Scopes { client: client.id.clone(), source })?;
+        let grants = configured_grants(client, &Clusters::default())
+            .map_err(|source| PartsError::Grants { client: client.id.clone(), source: Box::new(source) })?;
         let ruled = policies.for_principal(&configured_principal(client));
-        Ok(ClientScopes { client: client.id.clone(), scopes, forbidden: ruled.forbidden_everywhere().to_vec() })
+        let forbidden = ruled.forbidden_everywhere().to_vec();
+        if let Some(key) = any_key.as_ref().filter(|_| !grants.restrictions.is_empty()) {
+            let grant = EngineGrant::of(&grants.scopes, &grants.restrictions, &forbidden, Catalog::none());
+            let made = engine::identities(config, key).hand_over(&client.id, &grant, None, SystemClock.now());
+            made.map_err(|source| PartsError::Identity { client: client.id.clone(), source })?;
+        }
+        Ok(ClientScopes { client: client.id.clone(), scopes: grants.scopes, forbidden })
     };
     config.clients.iter().map(of).collect()
 }
@@ -84,7 +102,7 @@ pub(crate) fn snapshot(
             .map(|limit| RateLimit { requests_per_second: limit.per_second, burst: limit.burst });
         SnapshotClient {
             principal: principal(&client),
-            scopes: client.scopes.clone(),
+            grants: Grants { scopes: client.scopes.clone(), restrictions: client.restrictions.clone() },
             addresses: client.addresses.clone(),
             limit,
         }
@@ -123,7 +141,10 @@ impl BasicClients for Bridge {
 
     fn verify(&self, encoded: &str, address: IpAddr) -> Result<BasicClient, BasicRefusal> {
         match self.authority.bridge(encoded, address) {
-            Ok(client) => Ok(BasicClient { id: client.id.clone(), scopes: client.scopes.clone() }),
+            Ok(client) => Ok(BasicClient {
+                id: client.id.clone(),
+                grants: Grants { scopes: client.scopes.clone(), restrictions: client.restrictions.clone() },
+            }),
             Err(BridgeError::Malformed) => Err(BasicRefusal::Malformed),
             Err(BridgeError::Wrong) => Err(BasicRefusal::Wrong),
             Err(BridgeError::NotPermitted) => Err(BasicRefusal::NotPermitted),

@@ -71,6 +71,7 @@ impl Reloader {
         let config = Config::load(&self.path).map_err(ReloadError::Config)?;
         self.config.check_reload(&config).map_err(ReloadError::NeedsRestart)?;
         let policies = parts::policies(&config)?;
+        parts::client_scopes(&config, &policies)?;
         let server_tls = self.server_tls.reload(&config.tls)?;
         // The last step that can fail. No token is issued to a new client before the data plane knows it.
         let publish = |_: &ClientDirectory| {

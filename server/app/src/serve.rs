@@ -125,7 +125,7 @@ fn start(
     })?;
 
     let engine_client = EngineClient::plain(&config.upstream.engine)?;
-    let identities = engine::identities(&config, &internal_keys);
+    let identities = engine::identities(&config, internal_keys.active());
     let reader = CatalogReader::new(engine_client.clone(), identities.clone());
     let scopes = parts::client_scopes(&config, &policies)?;
     names::watch(&names, &config.upstream.engine, reader, scopes, Arc::clone(&clock), control);

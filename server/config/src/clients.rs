@@ -8,6 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
 use crate::addresses::AddressRules;
+use crate::grants::{FieldSets, GrantConfig, Source};
 use crate::problem::Problems;
 use crate::providers::RESERVED_ID_PREFIX;
 use crate::secret::{Secret, SecretHash};
@@ -40,7 +41,12 @@ pub struct ClientConfig {
     pub secret_hash: Option<SecretHash>,
 
     /// The scopes the client may ask for, for example `read:logs-*`.
+    #[serde(default)]
     pub scopes: Vec<String>,
+
+    /// Further scopes, of which only some documents or fields are to be seen.
+    #[serde(default)]
+    pub grants: Vec<GrantConfig>,
 
     /// Groups for Cedar: `principal in Group::"agents"`.
     #[serde(default)]
@@ -108,7 +114,7 @@ impl ClientConfig {
         self.secret_value = self.secret.as_ref().and_then(|secret| secret.fetch(&key, base, env, problems));
     }
 
-    fn check(&self, problems: &mut Problems) {
+    fn check(&self, field_sets: &FieldSets, problems: &mut Problems) {
         let key = format!("clients `{}`", self.id);
         let id_is_plain = self.id.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'));
         if self.id.is_empty() || self.id.len() > 128 || !id_is_plain {
@@ -134,7 +140,10 @@ impl ClientConfig {
         {
             problems.add(&key, format!("the secret is shorter than {MIN_SECRET_LENGTH} characters; make a random one, for example with `openssl rand -hex 32`"));
         }
-        if self.scopes.is_empty() {
+        for grant in &self.grants {
+            grant.check(&format!("{key}: grants"), Source::Client(&self.labels), field_sets, problems);
+        }
+        if self.scopes.is_empty() && self.grants.is_empty() {
             problems.add(&key, "give at least one scope; a client without scopes can ask for nothing");
         }
         if let Some(lifetime) = self.token_lifetime
@@ -148,12 +157,12 @@ impl ClientConfig {
     }
 }
 
-pub(crate) fn check_all(clients: &[ClientConfig], problems: &mut Problems) {
+pub(crate) fn check_all(clients: &[ClientConfig], field_sets: &FieldSets, problems: &mut Problems) {
     let mut seen = BTreeSet::new();
     for client in clients {
         if !seen.insert(client.id.as_str()) {
             problems.add(format!("clients `{}`", client.id), "this id is used twice");
         }
-        client.check(problems);
+        client.check(field_sets, problems);
     }
 }

@@ -9,7 +9,9 @@
 //! repository (a test loads it), and run `cargo xtask generate`.
 
 mod addresses;
+mod claims;
 mod clients;
+mod grants;
 mod limits;
 mod policies;
 mod problem;
@@ -28,14 +30,15 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub use addresses::{AddressRefusal, AddressRules, Network, ToldBy, TrustedProxies};
+pub use claims::{ClaimPath, ClaimPaths, OneOrMany};
 pub use clients::{ClientConfig, ClientKind, RateLimit};
+pub use grants::{
+    FieldSet, FieldSets, GrantConfig, GrantOrScope, Reference, RowBool, RowField, RowRange, RowValue, RowValues, Rows,
+};
 pub use limits::{Limits, RateHeaders, RateMode};
 pub use policies::Policies;
 pub use problem::{ConfigError, Problems};
-pub use providers::{
-    ClaimPath, ClaimPaths, OneOrMany, OutsideKind, ProviderConfig, RESERVED_ID_PREFIX, ScopeMapping,
-    SignatureAlgorithm, TokenType,
-};
+pub use providers::{OutsideKind, ProviderConfig, RESERVED_ID_PREFIX, ScopeMapping, SignatureAlgorithm, TokenType};
 pub use secret::{Secret, SecretHash};
 pub use server::{Audit, Log, LogFormat, Metrics, Tls};
 pub use state::State;
@@ -86,6 +89,10 @@ pub struct Config {
     /// Outside identity providers whose access tokens are taken beside the gateway's own.
     #[serde(default)]
     pub providers: Vec<ProviderConfig>,
+
+    /// Sets of fields that grants may be held to, by name; the engine enforces them. After a change run `oauth4os engine setup`.
+    #[serde(default)]
+    pub field_sets: FieldSets,
 
     /// Cedar policies. Without any, the scope of a token alone decides.
     #[serde(default)]
@@ -191,8 +198,9 @@ impl Config {
         self.trusted_proxies.check(problems);
         self.upstream.check(problems);
         self.tokens.check(problems);
-        clients::check_all(&self.clients, problems);
-        providers::check_all(&self.providers, &self.issuer, problems);
+        grants::check_field_sets(&self.field_sets, problems);
+        clients::check_all(&self.clients, &self.field_sets, problems);
+        providers::check_all(&self.providers, &self.issuer, &self.field_sets, problems);
         self.policies.check(problems);
         self.limits.check(problems);
         self.metrics.check(problems);

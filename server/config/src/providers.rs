@@ -1,15 +1,15 @@
 //! Outside identity providers whose access tokens the gateway takes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer};
+use schemars::JsonSchema;
+use serde::Deserialize;
 
+use crate::claims::{ClaimPaths, OneOrMany};
 use crate::clients::RateLimit;
+use crate::grants::{FieldSets, GrantOrScope, Source};
 use crate::problem::Problems;
 use crate::units::Span;
 
@@ -19,9 +19,6 @@ pub const RESERVED_ID_PREFIX: &str = "idp.";
 
 /// The longest name of a provider. With it a principal's name still fits into what the engine is told.
 const MAX_NAME: usize = 32;
-/// The deepest claim a path reaches, and the longest path.
-const MAX_PATH_STEPS: usize = 8;
-const MAX_PATH_BYTES: usize = 256;
 const MAX_LEEWAY: Span = Span::seconds(300);
 /// Providers, and entries of one scope mapping: each is looked at for a token that is seen for the first time.
 const MAX_PROVIDERS: usize = 64;
@@ -165,174 +162,26 @@ pub enum TokenType {
     Jwt,
 }
 
-/// Where in a token things stand, as paths: names of members with dots between, `realm_access.roles`. A dot or backslash
-/// that belongs to a name is written with a backslash before it: `https://example\.com/roles`.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct ClaimPaths {
-    /// Who a person is. Take one that is never given to somebody else later.
-    pub subject: ClaimPath,
-    /// The client the token was issued to. Default: `azp`, else `client_id`.
-    pub client: Option<ClaimPath>,
-    /// The provider's scopes, as a list or separated by spaces.
-    pub scopes: ClaimPath,
-    /// The provider's roles, one path or several. Default: none.
-    pub roles: OneOrMany<ClaimPath>,
-    /// Groups for policies and for the mapping. Default: none.
-    pub groups: Option<ClaimPath>,
-    /// The tenant, for audit events. Default: none.
-    pub tenant: Option<ClaimPath>,
-}
-
-impl Default for ClaimPaths {
-    fn default() -> Self {
-        let path = |name: &str| ClaimPath(vec![name.to_owned()]);
-        Self {
-            subject: path("sub"),
-            client: None,
-            scopes: path("scope"),
-            roles: OneOrMany(Vec::new()),
-            groups: None,
-            tenant: None,
-        }
-    }
-}
-
-/// Which of our scopes stand for what an outside token says. A token gets the scopes of everything it has.
+/// Which of our scopes stand for what an outside token says. A token gets the scopes of everything it has. A scope may be
+/// held to some rows and fields: `{scope: read:orders-*, rows: {term: {tenant: "${claim.org}"}}}`.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ScopeMapping {
     /// From a role.
-    pub roles: BTreeMap<String, Vec<String>>,
+    pub roles: BTreeMap<String, Vec<GrantOrScope>>,
     /// From a group, as the provider writes it.
-    pub groups: BTreeMap<String, Vec<String>>,
+    pub groups: BTreeMap<String, Vec<GrantOrScope>>,
     /// From a scope of the provider.
-    pub scopes: BTreeMap<String, Vec<String>>,
+    pub scopes: BTreeMap<String, Vec<GrantOrScope>>,
 }
 
 impl ScopeMapping {
     /// The three kinds, each with its key.
-    fn parts(&self) -> [(&'static str, &BTreeMap<String, Vec<String>>); 3] {
+    fn parts(&self) -> [(&'static str, &BTreeMap<String, Vec<GrantOrScope>>); 3] {
         [("roles", &self.roles), ("groups", &self.groups), ("scopes", &self.scopes)]
     }
 }
 
-/// The way to a claim, from the outside in.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClaimPath(Vec<String>);
-
-impl ClaimPath {
-    /// The names of the members, outermost first; at least one.
-    #[must_use]
-    pub fn steps(&self) -> &[String] {
-        &self.0
-    }
-
-    fn parse(text: &str) -> Result<Self, String> {
-        let refused = |why: &str| {
-            let shown: String = text.chars().take(64).collect();
-            Err(format!("`{shown}` is not the path of a claim: {why}"))
-        };
-        if text.len() > MAX_PATH_BYTES {
-            return refused("it is too long");
-        }
-        let (mut steps, mut step) = (Vec::new(), String::new());
-        let mut characters = text.chars();
-        while let Some(character) = characters.next() {
-            match character {
-                '.' => steps.push(std::mem::take(&mut step)),
-                '\\' => match characters.next() {
-                    Some(escaped @ ('.' | '\\')) => step.push(escaped),
-                    _ => return refused("a backslash stands before a dot or a backslash only"),
-                },
-                other => step.push(other),
-            }
-        }
-        steps.push(step);
-        if steps.iter().any(String::is_empty) {
-            return refused("a name is empty; write names with single dots between, for example `realm_access.roles`");
-        }
-        if steps.len() > MAX_PATH_STEPS {
-            return refused("it is too deep");
-        }
-        Ok(Self(steps))
-    }
-}
-
-impl<'de> Deserialize<'de> for ClaimPath {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Self::parse(&text).map_err(D::Error::custom)
-    }
-}
-
-impl JsonSchema for ClaimPath {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "ClaimPath".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "type": "string",
-            "description": "The path of a claim: names of members with dots between.",
-            "examples": ["realm_access.roles"]
-        })
-    }
-}
-
-/// One value, or a list of them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OneOrMany<T = String>(Vec<T>);
-
-impl<T> OneOrMany<T> {
-    /// The values.
-    #[must_use]
-    pub fn values(&self) -> &[T] {
-        &self.0
-    }
-}
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor<T>(std::marker::PhantomData<T>);
-
-        impl<'de, T: Deserialize<'de>> serde::de::Visitor<'de> for Visitor<T> {
-            type Value = OneOrMany<T>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text or a list of texts")
-            }
-
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
-                T::deserialize(serde::de::value::StrDeserializer::new(text)).map(|one| OneOrMany(vec![one]))
-            }
-
-            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-                let mut values = Vec::new();
-                while let Some(value) = list.next_element()? {
-                    values.push(value);
-                }
-                Ok(OneOrMany(values))
-            }
-        }
-
-        deserializer.deserialize_any(Visitor(std::marker::PhantomData))
-    }
-}
-
-impl<T: JsonSchema> JsonSchema for OneOrMany<T> {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        format!("OneOrMany_{}", T::schema_name()).into()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let one = generator.subschema_for::<T>();
-        json_schema!({
-            "description": "One, or a list of them.",
-            "anyOf": [one, {"type": "array", "items": one}]
-        })
-    }
-}
 
 fn all_algorithms() -> BTreeSet<SignatureAlgorithm> {
     SignatureAlgorithm::ALL.into_iter().collect()
@@ -353,7 +202,7 @@ impl ProviderConfig {
         }
     }
 
-    fn check(&self, own_issuer: &str, problems: &mut Problems) {
+    fn check(&self, own_issuer: &str, field_sets: &FieldSets, problems: &mut Problems) {
         let key = format!("providers `{}`", self.name);
         let name_is_plain = self.name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
         if self.name.is_empty() || self.name.len() > MAX_NAME || !name_is_plain {
@@ -397,20 +246,26 @@ impl ProviderConfig {
         if self.leeway > MAX_LEEWAY {
             problems.add(format!("{key}: leeway"), "expired tokens must not work for long; give at most `5m`");
         }
-        self.check_mapping(&key, problems);
+        self.check_mapping(&key, field_sets, problems);
         if let Some(limit) = self.rate_limit {
             limit.check(&format!("{key}: rate_limit"), problems);
         }
     }
 
-    fn check_mapping(&self, key: &str, problems: &mut Problems) {
+    fn check_mapping(&self, key: &str, field_sets: &FieldSets, problems: &mut Problems) {
         let parts = self.scope_mapping.parts();
         if parts.iter().map(|(_, map)| map.len()).sum::<usize>() > MAX_MAPPINGS {
             problems.add(format!("{key}: scope_mapping"), format!("has more than {MAX_MAPPINGS} entries"));
         }
         for (kind, map) in parts {
-            for (from, scopes) in map {
-                if from.is_empty() || scopes.is_empty() {
+            for (from, given) in map {
+                for grant in given {
+                    if let GrantOrScope::Grant(grant) = grant {
+                        let key = format!("{key}: scope_mapping.{kind} `{from}`");
+                        grant.check(&key, Source::Provider, field_sets, problems);
+                    }
+                }
+                if from.is_empty() || given.is_empty() {
                     problems.add(
                         format!("{key}: scope_mapping.{kind} `{from}`"),
                         "name what is mapped and at least one scope, or leave the entry out: what is not listed gives nothing",
@@ -441,7 +296,12 @@ impl ProviderConfig {
     }
 }
 
-pub(crate) fn check_all(providers: &[ProviderConfig], own_issuer: &str, problems: &mut Problems) {
+pub(crate) fn check_all(
+    providers: &[ProviderConfig],
+    own_issuer: &str,
+    field_sets: &FieldSets,
+    problems: &mut Problems,
+) {
     if providers.len() > MAX_PROVIDERS {
         problems.add("providers", format!("there are more than {MAX_PROVIDERS}"));
     }
@@ -457,7 +317,7 @@ pub(crate) fn check_all(providers: &[ProviderConfig], own_issuer: &str, problems
                 format!("`{}` is used twice; a token must belong to one provider", provider.issuer),
             );
         }
-        provider.check(own_issuer, problems);
+        provider.check(own_issuer, field_sets, problems);
     }
 }
 

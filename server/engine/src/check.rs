@@ -11,7 +11,7 @@ mod report;
 
 use oauth4os_config::StrictAliases;
 use oauth4os_policy::scope::Clusters;
-use oauth4os_policy::{Catalog, EngineGrant, Glob, ScopeSet};
+use oauth4os_policy::{Catalog, EngineGrant, Glob, Restrictions, ScopeSet};
 use oauth4os_tokens::clock::Clock;
 
 use crate::client::EngineClient;
@@ -76,7 +76,7 @@ impl Check<'_> {
 /// The rights of scopes that are written here.
 fn grant(scopes: &str) -> EngineGrant {
     let scopes = ScopeSet::parse(scopes, &Clusters::default()).unwrap_or_default();
-    EngineGrant::of(&scopes, &[], Catalog::none())
+    EngineGrant::of(&scopes, &Restrictions::default(), &[], Catalog::none())
 }
 
 #[cfg(test)]

@@ -58,7 +58,7 @@ pub enum IdentityError {
     Expired,
     /// Longer than [`MAX_AUTHORIZATION_BYTES`].
     #[error(
-        "the scopes are too many for one token: what the engine must be told has {bytes} bytes and may have {MAX_AUTHORIZATION_BYTES}; ask for fewer scopes or for wider patterns"
+        "the scopes and row filters are too many for one token: what the engine must be told has {bytes} bytes and may have {MAX_AUTHORIZATION_BYTES}; ask for fewer scopes, wider patterns or shorter filters"
     )]
     TooLarge {
         /// Its size.
@@ -112,7 +112,7 @@ impl Identities {
                 subject.chars().take(MAX_SUBJECT_BYTES).flat_map(char::escape_default).collect(),
             ));
         }
-        if grant.roles.is_empty() {
+        if grant.is_empty() {
             return Err(IdentityError::NoRight);
         }
         let full = now + self.lifetime;
@@ -124,12 +124,17 @@ impl Identities {
             iss: self.issuer.clone(),
             sub: self.naming.user(subject),
             aud: self.naming.audience.clone(),
-            roles: grant.roles.iter().map(|role| self.naming.role(*role)).collect(),
-            attributes: grant.claims.iter().map(|(name, pattern)| ((*name).to_owned(), pattern.clone())).collect(),
+            roles: self.roles(grant),
+            attributes: grant.claims.iter().cloned().collect(),
             iat: now,
             exp,
             jti: id::random_id("int_")?,
         })
+    }
+
+    fn roles(&self, grant: &EngineGrant) -> Vec<String> {
+        let restricted = grant.restricted.iter().map(|role| self.naming.restricted_role(role));
+        grant.roles.iter().map(|role| self.naming.role(*role)).chain(restricted).collect()
     }
 
     pub(crate) fn sign(&self, claims: &InternalClaims) -> Result<SecretString, IdentityError> {

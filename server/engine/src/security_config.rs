@@ -2,12 +2,15 @@
 //!
 //! Roles are granted by backend role only, and only by names with the gateway's prefix. Each index role has one
 //! pattern, the claim of its verb; a token without the claim leaves `${attr.jwt.…}` unresolved, which matches nothing.
+//! For reading under a restriction there are four slots for row filters, which are claims too, and the field sets of the
+//! configuration, which are not: the plugin substitutes nothing in a list of fields.
 
 mod roles;
 
 use std::collections::BTreeMap;
 
-use oauth4os_policy::EngineRole;
+use oauth4os_config::FieldSets;
+use oauth4os_policy::{EngineRole, RestrictedRole};
 use oauth4os_tokens::keys::{Algorithm, PublicKey};
 use serde_json::{Value, json};
 
@@ -67,9 +70,24 @@ impl Naming {
         format!("{}{verb}", self.role_prefix)
     }
 
-    /// Every role.
-    pub fn roles(&self) -> impl Iterator<Item = String> {
-        EngineRole::ALL.into_iter().map(|role| self.role(role))
+    /// The name of a role for reading under a restriction, of its backend role and of its mapping.
+    #[must_use]
+    pub fn restricted_role(&self, role: &RestrictedRole) -> String {
+        let name = role.name();
+        format!("{}{}", self.role_prefix, name.strip_prefix("oauth4os_").unwrap_or(&name))
+    }
+
+    /// Whether a role or mapping of this name is the gateway's, also one of a field set that is gone.
+    #[must_use]
+    pub fn is_own(&self, name: &str) -> bool {
+        EngineRole::ALL.into_iter().any(|role| self.role(role) == name) || self.is_restricted(name)
+    }
+
+    /// Whether a role of this name is for reading under a restriction.
+    #[must_use]
+    pub fn is_restricted(&self, name: &str) -> bool {
+        let rest = name.strip_prefix(&self.role_prefix);
+        rest.is_some_and(|rest| rest.starts_with("rows_") || rest.starts_with("fields_"))
     }
 
     /// The user name of a client or user.
@@ -85,6 +103,7 @@ pub struct SecurityConfig {
     naming: Naming,
     issuer: String,
     keys: Vec<String>,
+    field_sets: FieldSets,
 }
 
 /// The desired state cannot be made.
@@ -121,7 +140,14 @@ impl SecurityConfig {
         if pems.is_empty() {
             return Err(ConfigurationError::NoKey);
         }
-        Ok(Self { naming, issuer: issuer.to_owned(), keys: pems })
+        Ok(Self { naming, issuer: issuer.to_owned(), keys: pems, field_sets: FieldSets::default() })
+    }
+
+    /// Also with roles for these field sets.
+    #[must_use]
+    pub fn with_field_sets(mut self, field_sets: &FieldSets) -> Self {
+        self.field_sets.clone_from(field_sets);
+        self
     }
 
     /// The names.
@@ -170,14 +196,19 @@ impl SecurityConfig {
     /// The roles, by name.
     #[must_use]
     pub fn roles(&self) -> BTreeMap<String, Value> {
-        EngineRole::ALL.into_iter().map(|role| (self.naming.role(role), roles::body(role))).collect()
+        let plain = EngineRole::ALL.into_iter().map(|role| (self.naming.role(role), roles::body(role)));
+        let restricted = RestrictedRole::all(self.field_sets.keys()).into_iter().map(|role| {
+            let fields = role.fields.as_ref().and_then(|name| self.field_sets.get(name));
+            (self.naming.restricted_role(&role), roles::restricted(&role, fields))
+        });
+        plain.chain(restricted).collect()
     }
 
     /// The mappings, by name of the role.
     #[must_use]
     pub fn mappings(&self) -> BTreeMap<String, Value> {
         let mapping = |name: String| (name.clone(), json!({"description": roles::OWNER, "backend_roles": [name]}));
-        self.naming.roles().map(mapping).collect()
+        self.roles().into_keys().map(mapping).collect()
     }
 }
 

@@ -249,11 +249,33 @@ impl Live {
         for (name, to) in desired.mappings() {
             changes.extend(difference(self.mappings.get(&name), to, Object::Mapping(name), compare::mapping));
         }
+        changes.extend(self.left_over(desired));
         let name = desired.naming().domain.clone();
         let live = authc(&self.dynamic);
         let to = desired.domain(domains::free_order(&live, &name));
         changes.extend(difference(live.get(&name), to, Object::Domain(name), compare::domain));
         Plan { changes }
+    }
+
+    /// Roles and mappings of field sets that are gone.
+    fn left_over(&self, desired: &SecurityConfig) -> Vec<Change> {
+        let roles = desired.roles();
+        let is_left_over = |name: &str| desired.naming().is_restricted(name) && !roles.contains_key(name);
+        self.removals(&is_left_over)
+    }
+
+    /// The removal of roles and their mappings. A mapping goes before its role.
+    fn removals(&self, is_to_go: &dyn Fn(&str) -> bool) -> Vec<Change> {
+        let named = |documents: &Value| -> Vec<(String, Value)> {
+            let all = documents.as_object().into_iter().flatten();
+            all.filter(|(name, _)| is_to_go(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
+        };
+        let mappings = named(&self.mappings).into_iter();
+        let roles = named(&self.roles).into_iter();
+        mappings
+            .map(|(name, from)| removal(Object::Mapping(name), compare::mapping(&from)))
+            .chain(roles.map(|(name, from)| removal(Object::Role(name), compare::role(&from))))
+            .collect()
     }
 
     /// Everything of the gateway, in the opposite order: first no token is taken any more.
@@ -264,10 +286,7 @@ impl Live {
             .map(|from| removal(Object::Domain(naming.domain.clone()), compare::domain(from)))
             .into_iter()
             .collect();
-        let mappings = naming.roles().filter_map(|name| Some((self.mappings.get(&name)?, name)));
-        changes.extend(mappings.map(|(from, name)| removal(Object::Mapping(name), compare::mapping(from))));
-        let roles = naming.roles().filter_map(|name| Some((self.roles.get(&name)?, name)));
-        changes.extend(roles.map(|(from, name)| removal(Object::Role(name), compare::role(from))));
+        changes.extend(self.removals(&|name| naming.is_own(name)));
         Plan { changes }
     }
 }

@@ -54,6 +54,11 @@ pub(crate) fn list(claims: &Claims, path: &ClaimPath) -> Result<Vec<String>, Ref
     }
 }
 
+/// Whatever stands there.
+pub(crate) fn value(claims: &Claims, path: &ClaimPath) -> Result<Option<Value>, Refused> {
+    at(claims, path).map(|value| value.cloned())
+}
+
 /// Scopes: as a list, or in one text separated by spaces (RFC 8693 section 4.2).
 pub(crate) fn scopes(claims: &Claims, path: &ClaimPath) -> Result<Vec<String>, Refused> {
     let list = list(claims, path)?;

@@ -2,8 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use oauth4os_config::ScopeMapping;
-use oauth4os_policy::{Clusters, ScopeError, ScopeSet, Target};
+use oauth4os_config::{GrantOrScope, Reference, ScopeMapping};
+use oauth4os_policy::{Clusters, Grants, Restriction, RestrictionError, ScopeError, ScopeSet, Target};
+use serde_json::{Map, Value};
+
+use crate::claims;
+use crate::verify::Refused;
 
 /// A mapping that means nothing.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +21,16 @@ pub enum MappingError {
         from: String,
         /// Why.
         source: ScopeError,
+    },
+    /// A scope that cannot be held to rows or fields.
+    #[error("scope_mapping.{kind} `{from}`: {source}")]
+    Restricted {
+        /// `roles`, `groups` or `scopes`.
+        kind: &'static str,
+        /// What is mapped.
+        from: String,
+        /// Why.
+        source: Box<RestrictionError>,
     },
     /// The control plane takes the gateway's own tokens only.
     #[error(
@@ -33,9 +47,9 @@ pub enum MappingError {
 /// A scope mapping whose scopes have all been read.
 #[derive(Debug)]
 pub(crate) struct Mapping {
-    roles: HashMap<String, Vec<String>>,
-    groups: HashMap<String, Vec<String>>,
-    scopes: HashMap<String, Vec<String>>,
+    roles: HashMap<String, Vec<GrantOrScope>>,
+    groups: HashMap<String, Vec<GrantOrScope>>,
+    scopes: HashMap<String, Vec<GrantOrScope>>,
     clusters: Clusters,
 }
 
@@ -49,36 +63,67 @@ impl Mapping {
         })
     }
 
-    /// The scopes that these give together.
-    pub(crate) fn apply(&self, roles: &[String], groups: &[String], scopes: &[String]) -> Result<ScopeSet, ScopeError> {
-        let given = |map: &HashMap<String, Vec<String>>, names: &[String]| -> Vec<String> {
-            names.iter().filter_map(|name| map.get(name)).flatten().cloned().collect()
+    /// What these give together, with values from the token's claims.
+    pub(crate) fn apply(
+        &self,
+        roles: &[String],
+        groups: &[String],
+        scopes: &[String],
+        claims: &Map<String, Value>,
+    ) -> Result<Grants, Refused> {
+        let maps = [(&self.roles, roles), (&self.groups, groups), (&self.scopes, scopes)];
+        let given: Vec<&GrantOrScope> =
+            maps.iter().flat_map(|(map, names)| names.iter().filter_map(|name| map.get(name))).flatten().collect();
+        // A claim that cannot be read is as good as none: then there is no filter, and no grant.
+        let values = |reference: &Reference| match reference {
+            Reference::Claim(path) => claims::value(claims, path).ok().flatten(),
+            Reference::ClientId | Reference::Label(_) => None,
         };
-        let mut all = given(&self.roles, roles);
-        all.extend(given(&self.groups, groups));
-        all.extend(given(&self.scopes, scopes));
+        let refused = |error: RestrictionError| Refused::Scopes(Box::new(error));
+        let (mut plain, mut restricted) = (Vec::new(), Vec::new());
+        for given in given {
+            match given {
+                GrantOrScope::Scope(scope) => plain.push(scope.as_str()),
+                GrantOrScope::Grant(grant) => {
+                    let restriction = Restriction::new(grant, &values).map_err(|error| refused(error.into()))?;
+                    restricted.push((grant.scope.as_str(), restriction));
+                }
+            }
+        }
         // In one order, whatever order the provider writes them in: equal rights are then one identity to the engine.
-        all.sort_unstable();
-        ScopeSet::collect(all, &self.clusters)
+        plain.sort_unstable();
+        restricted.sort_unstable();
+        Grants::new(plain, restricted, &self.clusters).map_err(refused)
     }
 }
 
 fn read(
     kind: &'static str,
-    map: &BTreeMap<String, Vec<String>>,
+    map: &BTreeMap<String, Vec<GrantOrScope>>,
     clusters: &Clusters,
-) -> Result<HashMap<String, Vec<String>>, MappingError> {
-    for (from, scopes) in map {
-        let scopes = ScopeSet::collect(scopes, clusters).map_err(|source| MappingError::Scope {
+) -> Result<HashMap<String, Vec<GrantOrScope>>, MappingError> {
+    for (from, given) in map {
+        let scopes = ScopeSet::collect(given.iter().map(GrantOrScope::scope), clusters).map_err(|source| MappingError::Scope {
             kind,
             from: from.clone(),
             source,
         })?;
+        for grant in given {
+            // Whether it may be held to anything; to what exactly is known when a token comes.
+            if let GrantOrScope::Grant(grant) = grant {
+                let any = Restriction { rows: None, fields: Some(String::new()) };
+                Grants::new([], [(grant.scope.as_str(), any)], clusters).map_err(|source| MappingError::Restricted {
+                    kind,
+                    from: from.clone(),
+                    source: Box::new(source),
+                })?;
+            }
+        }
         if scopes.iter().any(|scope| *scope.target() == Target::Gateway) {
             return Err(MappingError::Gateway { kind, from: from.clone() });
         }
     }
-    Ok(map.iter().map(|(from, scopes)| (from.clone(), scopes.clone())).collect())
+    Ok(map.iter().map(|(from, given)| (from.clone(), given.clone())).collect())
 }
 
 #[cfg(test)]
@@ -100,7 +145,7 @@ mod tests {
         )
         .unwrap();
         let given = |roles: &[&str], groups: &[&str], scopes: &[&str]| {
-            mapping.apply(&names(roles), &names(groups), &names(scopes)).unwrap().to_string()
+            mapping.apply(&names(roles), &names(groups), &names(scopes), &Map::new()).unwrap().scopes.to_string()
         };
         assert_eq!(given(&[], &[], &[]), "");
         assert_eq!(given(&["reader"], &[], &[]), "read:logs-*");

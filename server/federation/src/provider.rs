@@ -8,7 +8,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use oauth4os_config::{ClaimPaths, OutsideKind, ProviderConfig, RESERVED_ID_PREFIX, RateLimit};
-use oauth4os_policy::{Clusters, Principal, PrincipalKind, ScopeSet};
+use oauth4os_policy::{Clusters, Grants, Principal, PrincipalKind};
 use oauth4os_telemetry::metrics::Metrics;
 use oauth4os_tokens::clock::{Clock, UnixTime};
 use oauth4os_tokens::id::sha256;
@@ -62,7 +62,7 @@ pub struct Outsider {
     /// The client the token was issued to, `keycloak/console`, when it says so.
     pub client: Option<String>,
     /// What the mapping gives.
-    pub scopes: ScopeSet,
+    pub grants: Grants,
     /// From this on the token is dead here: its `exp` and the leeway.
     pub expires_at: UnixTime,
     /// Its `jti`, when it has one. It is the provider's and revokes nothing here.
@@ -241,7 +241,7 @@ impl Provider {
             None => Vec::new(),
         };
         let scopes = claims::scopes(claims, &self.paths.scopes)?;
-        let scopes = self.mapping.apply(&roles, &groups, &scopes).map_err(Refused::Scopes)?;
+        let grants = self.mapping.apply(&roles, &groups, &scopes, claims)?;
         Ok(Outsider {
             engine_name: engine_name(&self.name, kind, &id),
             principal: Principal {
@@ -250,7 +250,7 @@ impl Provider {
                 groups: groups.iter().map(|group| self.qualified(group)).collect(),
             },
             client: client.map(|client| self.qualified(&client)),
-            scopes,
+            grants,
             expires_at,
             token_id: claims.get("jti").and_then(Value::as_str).map(ToOwned::to_owned),
             tenant: self.paths.tenant.as_ref().map(|path| claims::name(claims, path)).transpose()?.flatten(),

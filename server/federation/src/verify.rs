@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use oauth4os_config::TokenType;
-use oauth4os_policy::ScopeError;
+use oauth4os_policy::RestrictionError;
 use oauth4os_tokens::clock::UnixTime;
 use oauth4os_tokens::jose::Malformed;
 use serde_json::{Map, Value};
@@ -71,7 +71,7 @@ pub enum Refused {
     Lifetime,
     /// The mapped scopes are too many.
     #[error("what the token's roles, groups and scopes give cannot be held by one token: {0}")]
-    Scopes(ScopeError),
+    Scopes(Box<RestrictionError>),
 }
 
 /// What one provider's tokens are held to.

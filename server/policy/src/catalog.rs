@@ -39,6 +39,8 @@ pub struct Rights<'a> {
     pub granted: &'a [Branch<'a>],
     /// What policies forbid, by index name.
     pub forbidden: &'a [Glob],
+    /// What is granted elsewhere, under a restriction of its own ([`crate::Restrictions`]), and so not here.
+    pub apart: &'a [Branch<'a>],
 }
 
 /// A name that is granted and leads to an index that is not.
@@ -78,9 +80,12 @@ impl Rights<'_> {
         if index.own_names().any(|name| self.forbids(name)) {
             return false;
         }
-        let in_full =
-            |name: &str| self.granted.iter().any(|branch| branch.include.is_literal() && branch.matches(name));
-        index.own_names().any(|name| self.grants(name)) || index.aliases.iter().any(|alias| in_full(alias))
+        let names_it = |branches: &[Branch<'_>]| {
+            let in_full = |alias: &str| branches.iter().any(|branch| branch.include.is_literal() && branch.matches(alias));
+            index.own_names().any(|name| branches.iter().any(|branch| branch.matches(name)))
+                || index.aliases.iter().any(|alias| in_full(alias))
+        };
+        names_it(self.granted) && !names_it(self.apart)
     }
 }
 
@@ -167,7 +172,7 @@ fn name_asked_for<'a>(index: &'a Index, branch: &Branch<'_>) -> Option<&'a str> 
 
 /// The first of the reached indices that the rights are not meant for.
 pub(crate) fn outside<'a>(reached: &[Widening<'a>], granted: &[Branch<'_>]) -> Option<Widening<'a>> {
-    let rights = Rights { granted, forbidden: &[] };
+    let rights = Rights { granted, forbidden: &[], apart: &[] };
     reached.iter().find(|reached| !rights.is_meant(reached.index)).copied()
 }
 

@@ -5,7 +5,7 @@ use super::*;
 use crate::cedar::{Policies, PolicyFile};
 use crate::principal::{Principal, PrincipalKind};
 use crate::scope::{Clusters, ScopeSet};
-use crate::{Access, EngineGrant, PrincipalPolicies, decide};
+use crate::{Access, EngineGrant, PrincipalPolicies, Restrictions, decide};
 
 fn index(name: &str, data_stream: Option<&str>, aliases: &[&str]) -> Index {
     Index {
@@ -93,7 +93,7 @@ fn what_is_forbidden_is_forbidden_under_every_name() {
 fn the_engine_is_told_of_the_names_that_lead_out() {
     let pattern = |held: &str, forbidden: &[&str]| {
         let forbidden: Vec<Glob> = forbidden.iter().map(|text| Glob::with_dots(text)).collect();
-        EngineGrant::of(&scopes(held), &forbidden, &cluster()).claims.remove(0).1
+        EngineGrant::of(&scopes(held), &Restrictions::default(), &forbidden, &cluster()).claims.remove(0).1
     };
     assert_eq!(
         pattern("read:logs-*", &[]),
@@ -102,7 +102,7 @@ fn the_engine_is_told_of_the_names_that_lead_out() {
     );
     assert_eq!(pattern("read:current", &[]), "/(?:current)/");
     assert_eq!(pattern("read:*", &["pii-*"]), r"/(?!(?:pii-.*|logs-stream-alias|logs-sneaky|mixed)$)(?:(?!\.).*)/");
-    assert_eq!(EngineGrant::of(&scopes("read:logs-*"), &[], Catalog::none()).claims[0].1, "/(?:logs-.*)/");
+    assert_eq!(EngineGrant::of(&scopes("read:logs-*"), &Restrictions::default(), &[], Catalog::none()).claims[0].1, "/(?:logs-.*)/");
 }
 
 /// The law of the engine's security plugin: any of an index's names grants it.
@@ -129,7 +129,7 @@ proptest! {
         let globs: Vec<Glob> = granted.iter().map(|text| Glob::new(text)).collect();
         let granted: Vec<Branch<'_>> = globs.iter().map(|include| Branch { include, exclusions: &[] }).collect();
         let forbidden: Vec<Glob> = forbidden.iter().map(|text| Glob::with_dots(text)).collect();
-        let rights = Rights { granted: &granted, forbidden: &forbidden };
+        let rights = Rights { granted: &granted, forbidden: &forbidden, apart: &[] };
         let excluded: Vec<&str> = catalog.widening(rights).iter().map(|widening| widening.name).collect();
         for index in &catalog.indices {
             let by_engine = engine_grants(index, |name| rights.grants(name) && !excluded.contains(&name));

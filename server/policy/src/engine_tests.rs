@@ -1,32 +1,41 @@
+use std::collections::BTreeMap;
+
 use fancy_regex::Regex;
+use oauth4os_config::{RowValue, Rows};
 use proptest::prelude::*;
 
 use super::*;
+use crate::restriction::{Grants, MAX_ROW_FILTERS};
+use crate::rows::RowFilter;
 use crate::scope::Clusters;
 
 fn grant(scopes: &str, forbidden: &[&str]) -> EngineGrant {
     let scopes = ScopeSet::parse(scopes, &Clusters::from_iter(["staging"])).unwrap();
     let forbidden: Vec<Glob> = forbidden.iter().map(|pattern| Glob::with_dots(pattern)).collect();
-    EngineGrant::of(&scopes, &forbidden, &Catalog::default())
+    EngineGrant::of(&scopes, &Restrictions::default(), &forbidden, &Catalog::default())
 }
 
-fn claims(scopes: &str) -> Vec<(&'static str, String)> {
+fn claims(scopes: &str) -> Vec<(String, String)> {
     grant(scopes, &[]).claims
+}
+
+fn claim(name: &str, value: &str) -> (String, String) {
+    (name.to_owned(), value.to_owned())
 }
 
 #[test]
 fn patterns_as_the_engine_was_seen_to_enforce_them() {
-    assert_eq!(claims("read:logs-*"), [("o4s_read", "/(?:logs-.*)/".to_owned())]);
-    assert_eq!(claims("read:logs-* read:metrics-2026.*"), [("o4s_read", r"/(?:logs-.*|metrics-2026\..*)/".to_owned())]);
-    assert_eq!(claims("read:*"), [("o4s_read", r"/(?:(?!\.).*)/".to_owned())]);
-    assert_eq!(claims("read:*,-pii-*,-mixed"), [("o4s_read", r"/(?!(?:pii-.*|mixed)$)(?:(?!\.).*)/".to_owned())]);
+    assert_eq!(claims("read:logs-*"), [claim("o4s_read", "/(?:logs-.*)/")]);
+    assert_eq!(claims("read:logs-* read:metrics-2026.*"), [claim("o4s_read", r"/(?:logs-.*|metrics-2026\..*)/")]);
+    assert_eq!(claims("read:*"), [claim("o4s_read", r"/(?:(?!\.).*)/")]);
+    assert_eq!(claims("read:*,-pii-*,-mixed"), [claim("o4s_read", r"/(?!(?:pii-.*|mixed)$)(?:(?!\.).*)/")]);
     assert_eq!(
         claims("read:logs-*,-logs-s* read:metrics-?"),
-        [("o4s_read", "/(?:(?!(?:logs-s.*)$)(?:logs-.*)|(?:metrics-.))/".to_owned())]
+        [claim("o4s_read", "/(?:(?!(?:logs-s.*)$)(?:logs-.*)|(?:metrics-.))/")]
     );
     assert_eq!(
         grant("read:logs-*", &["logs-pii-*"]).claims,
-        [("o4s_read", "/(?!(?:logs-pii-.*)$)(?:logs-.*)/".to_owned())]
+        [claim("o4s_read", "/(?!(?:logs-pii-.*)$)(?:logs-.*)/")]
     );
 }
 
@@ -38,9 +47,72 @@ fn roles_follow_verbs() {
     assert_eq!(grant.pattern(EngineRole::Search), Some("/(?:c)/"));
     assert_eq!(grant.pattern(EngineRole::Read), None);
     assert_eq!(grant.pattern(EngineRole::ClusterMonitor), None);
-    assert_eq!(EngineGrant::of(&ScopeSet::default(), &[], &Catalog::default()), EngineGrant::default());
+    assert_eq!(EngineGrant::of(&ScopeSet::default(), &Restrictions::default(), &[], &Catalog::default()), EngineGrant::default());
     let names: std::collections::BTreeSet<&str> = EngineRole::ALL.into_iter().map(EngineRole::name).collect();
     assert_eq!(names.len(), EngineRole::ALL.len());
+}
+
+fn rows(tenant: &str) -> Restriction {
+    let rows = Rows::Term(BTreeMap::from([("tenant".to_owned(), RowValue::Text(tenant.to_owned()))]));
+    Restriction { rows: Some(RowFilter::new(&rows, &|_| None).unwrap()), fields: None }
+}
+
+fn fields(name: &str) -> Restriction {
+    Restriction { rows: None, fields: Some(name.to_owned()) }
+}
+
+fn grants(plain: &[&'static str], restricted: Vec<(&'static str, Restriction)>) -> Grants {
+    Grants::new(plain.iter().copied(), restricted, &Clusters::default()).unwrap()
+}
+
+#[test]
+fn what_is_held_to_something_has_roles_of_its_own() {
+    let both = Restriction { fields: Some("slim".to_owned()), ..rows("b") };
+    let grants = grants(
+        &["read:logs-*"],
+        vec![("read:orders-*", rows("a")), ("search:bills", both), ("search:users", fields("slim")), ("read:o-*", rows("a"))],
+    );
+    let grant = EngineGrant::of(&grants.scopes, &grants.restrictions, &[], Catalog::none());
+    assert_eq!(grant.roles, [EngineRole::Read]);
+    let names: Vec<String> = grant.restricted.iter().map(RestrictedRole::name).collect();
+    assert_eq!(names, ["oauth4os_fields_slim", "oauth4os_rows_1", "oauth4os_rows_2_fields_slim"]);
+    assert_eq!(
+        grant.claims,
+        [
+            claim("o4s_read", "/(?:logs-.*)/"),
+            claim("o4s_read_fields_slim", "/(?!)/"),
+            claim("o4s_search_fields_slim", "/(?:users)/"),
+            claim("o4s_read_rows_1", "/(?:orders-.*|o-.*)/"),
+            claim("o4s_search_rows_1", "/(?!)/"),
+            claim("o4s_filter_1", r#"{"term":{"tenant":"a"}}"#),
+            claim("o4s_read_rows_2_fields_slim", "/(?!)/"),
+            claim("o4s_search_rows_2_fields_slim", "/(?:bills)/"),
+            claim("o4s_filter_2", r#"{"term":{"tenant":"b"}}"#),
+        ]
+    );
+    let sets = ["slim".to_owned(), "x".to_owned()];
+    let all = RestrictedRole::all(sets.iter());
+    assert_eq!(all.len(), MAX_ROW_FILTERS + 2 * (MAX_ROW_FILTERS + 1));
+    assert!(grant.restricted.iter().all(|role| all.contains(role)));
+    let claims: std::collections::BTreeSet<String> =
+        all.iter().flat_map(|role| [role.name(), role.read_claim(), role.search_claim()]).collect();
+    assert_eq!(claims.len(), 3 * all.len());
+}
+
+#[test]
+fn another_name_does_not_lead_past_a_restriction() {
+    let index = |name: &str, aliases: &[&str]| crate::catalog::Index {
+        name: name.into(),
+        data_stream: None,
+        aliases: aliases.iter().map(|alias| (*alias).into()).collect(),
+    };
+    let catalog = Catalog::new([index("orders-1", &["logs-orders"]), index("logs-1", &["current"]), index("logs-2", &["all"])]);
+    let grants = grants(&["read:logs-*"], vec![("read:orders-*", rows("a")), ("read:current", rows("b"))]);
+    let grant = EngineGrant::of(&grants.scopes, &grants.restrictions, &[], &catalog);
+    // The alias that leads to filtered rows, and the index that an alias with a filter is meant to stand for.
+    assert_eq!(grant.claim("o4s_read"), Some("/(?!(?:logs-1|logs-orders)$)(?:logs-.*)/"));
+    assert_eq!(grant.claim("o4s_read_rows_1"), Some("/(?:orders-.*)/"));
+    assert_eq!(grant.claim("o4s_read_rows_2"), Some("/(?:current)/"));
 }
 
 proptest! {
@@ -60,7 +132,7 @@ proptest! {
             .collect();
         let Ok(scopes) = ScopeSet::parse(&text.join(" "), &Clusters::default()) else { return Ok(()) };
         let forbidden: Vec<Glob> = forbidden.iter().map(|pattern| Glob::with_dots(pattern)).collect();
-        let grant = EngineGrant::of(&scopes, &forbidden, &Catalog::default());
+        let grant = EngineGrant::of(&scopes, &Restrictions::default(), &forbidden, &Catalog::default());
         let pattern = grant.pattern(EngineRole::Read).unwrap();
         let is_substituted = pattern.contains("${");
         prop_assert!(!is_substituted);

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use oauth4os_config::RateMode;
 use oauth4os_federation::{Provider, Refused};
-use oauth4os_policy::{Clusters, ScopeSet};
+use oauth4os_policy::{Clusters, Grants, ScopeSet};
 use oauth4os_tokens::access::{Invalid, MAX_TOKEN_BYTES};
 use oauth4os_tokens::clock::UnixTime;
 use oauth4os_tokens::id::sha256;
@@ -188,15 +188,17 @@ fn bearer(snapshot: &Snapshot, token: &str, revocation_generation: u64, now: Uni
     let scopes = ScopeSet::parse(&claims.scope, &Clusters::default())
         .map_err(|error| Refusal::invalid_token(format!("the scopes of the token cannot be read: {error}")))?;
     // The client may have been given less since.
-    if !may_still_have(&client.scopes, &scopes) {
+    if !may_still_have(&client.grants.scopes, &scopes) {
         return Err(Refusal::invalid_token(
             "the client of this token may not have all of its scopes any more; get a new one",
         )
         .into());
     }
+    let restrictions = client.grants.restrictions.of(&scopes).map_err(|error| Refusal::invalid_token(error.to_string()))?;
+    let grants = Grants { scopes, restrictions };
     // Not looked at yet: any generation but the present one.
     let credential = Credential::own(claims.jti, revocation_generation.wrapping_sub(1));
-    Ok(Session::new(Arc::clone(client), credential, scopes, claims.scope, claims.exp, snapshot.generation))
+    Ok(Session::new(Arc::clone(client), credential, grants, claims.scope, claims.exp, snapshot.generation))
 }
 
 /// A token that is not ours: a provider's, or nobody's.
@@ -215,10 +217,10 @@ fn of_provider(snapshot: &Snapshot, token: &str, invalid: &Invalid, now: UnixTim
         }
     })?;
     let client = snapshot.outsider(provider, &outsider);
-    let (scopes, scope_text) = (outsider.scopes.clone(), outsider.scopes.to_string());
+    let (grants, scope_text) = (outsider.grants.clone(), outsider.grants.scopes.to_string());
     let expires_at = outsider.expires_at;
     let credential = Credential::Provider { provider: Arc::clone(provider), outsider: Box::new(outsider) };
-    Ok(Session::new(client, credential, scopes, scope_text, expires_at, snapshot.generation))
+    Ok(Session::new(client, credential, grants, scope_text, expires_at, snapshot.generation))
 }
 
 /// Id and secret of a client that may send them with every request.
@@ -240,10 +242,10 @@ fn basic(snapshot: &Snapshot, encoded: &[u8], peer: IpAddr, now: UnixTime) -> Re
     let Some(client) = snapshot.clients.get(&proven.id) else {
         return Err(Refusal::no_credential("the client is not known, or its secret is wrong").into());
     };
-    let scope_text = proven.scopes.to_string();
+    let scope_text = proven.grants.scopes.to_string();
     let credential = Credential::Basic { generation };
     let expires_at = now + BASIC_LIFETIME;
-    Ok(Session::new(Arc::clone(client), credential, proven.scopes, scope_text, expires_at, snapshot.generation))
+    Ok(Session::new(Arc::clone(client), credential, proven.grants, scope_text, expires_at, snapshot.generation))
 }
 
 impl<'a> Presented<'a> {

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use oauth4os_policy::ScopeSet;
+use oauth4os_policy::Grants;
 
 /// Who knows the clients that may send id and secret instead of a token. Answers from memory: the caller is a worker.
 pub trait BasicClients: Send + Sync {
@@ -27,7 +27,7 @@ pub struct BasicClient {
     /// Its id.
     pub id: String,
     /// Everything it is registered for.
-    pub scopes: ScopeSet,
+    pub grants: Grants,
 }
 
 /// Why credentials are refused.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use oauth4os_classify::{Action, Class, Operation, Targets};
 use oauth4os_engine::HandedIdentity;
 use oauth4os_federation::{Outsider, Provider};
-use oauth4os_policy::{Access, Catalog, Decision, PrincipalKind, ScopeSet, decide};
+use oauth4os_policy::{Access, Catalog, Decision, Grants, PrincipalKind, decide};
 use oauth4os_telemetry::audit::Event;
 use oauth4os_tokens::clock::UnixTime;
 
@@ -44,7 +44,7 @@ impl Credential {
 pub(crate) struct Session {
     pub(crate) client: Arc<GatewayClient>,
     pub(crate) credential: Credential,
-    pub(crate) scopes: ScopeSet,
+    pub(crate) grants: Grants,
     /// The scopes as written in the token, or as its provider's mapping gives them.
     pub(crate) scope_text: String,
     pub(crate) expires_at: UnixTime,
@@ -89,7 +89,7 @@ impl Session {
     pub(crate) fn new(
         client: Arc<GatewayClient>,
         credential: Credential,
-        scopes: ScopeSet,
+        grants: Grants,
         scope_text: String,
         expires_at: UnixTime,
         snapshot_generation: u64,
@@ -97,7 +97,7 @@ impl Session {
         Self {
             client,
             credential,
-            scopes,
+            grants,
             scope_text,
             expires_at,
             snapshot_generation,
@@ -179,7 +179,7 @@ impl Session {
         // While nothing is known nothing is forwarded: there is no identity.
         let catalog = names.catalog.as_deref().unwrap_or_else(|| Catalog::none());
         let access = Access { operation, class, action, targets, hidden, catalog };
-        let decision = decide(&self.client.principal, &self.scopes, &self.client.policies, &access);
+        let decision = decide(&self.client.principal, &self.grants.scopes, &self.client.policies, &access);
         let decided = Rc::new(Decided::from(decision));
         let question = Question { operation, class, action, targets: targets.clone(), hidden };
         decisions.remember(question, Rc::clone(&decided));
@@ -237,7 +237,7 @@ fn scope_for_header(shown: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use oauth4os_config::{AddressRules, RateHeaders, RateLimit, RateMode};
-    use oauth4os_policy::{Clusters, Policies, Principal, PrincipalKind};
+    use oauth4os_policy::{Clusters, Policies, Principal, PrincipalKind, ScopeSet};
 
     use super::*;
     use crate::limit::Limiter;
@@ -250,13 +250,13 @@ mod tests {
             policies: Policies::none().for_principal(&principal),
             limiter: Arc::new(Limiter::new(limit, RateMode::Enforce, RateHeaders::Refusals)),
             engine_name: principal.id.clone(),
-            scopes: ScopeSet::parse(scopes, &Clusters::default()).expect("scopes"),
+            grants: Grants::default(),
             addresses: AddressRules::default(),
             principal,
         };
         let held = ScopeSet::parse(scopes, &Clusters::default()).expect("scopes");
         let credential = Credential::own("t".to_owned(), 0);
-        let session = Session::new(Arc::new(client), credential, held, scopes.to_owned(), UnixTime::from_secs(1), 0);
+        let session = Session::new(Arc::new(client), credential, held.into(), scopes.to_owned(), UnixTime::from_secs(1), 0);
         session.go_by(&Names::unguarded().load());
         session.decide(&oauth4os_classify::classify(method, target).expect("an operation"))
     }

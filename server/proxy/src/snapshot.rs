@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use oauth4os_config::{AddressRules, Limits, RateHeaders, RateLimit, RateMode};
 use oauth4os_federation::{Outsider, Provider, Providers};
-use oauth4os_policy::{Policies, Principal, PrincipalPolicies, ScopeSet};
+use oauth4os_policy::{Grants, Policies, Principal, PrincipalPolicies};
 use oauth4os_tokens::access::Verifier;
 use quick_cache::sync::Cache;
 
@@ -36,7 +36,7 @@ pub struct SnapshotClient {
     /// Who it is to the policies.
     pub principal: Principal,
     /// What it may have at most; a token of more is not accepted any more.
-    pub scopes: ScopeSet,
+    pub grants: Grants,
     /// Where it may be used from.
     pub addresses: AddressRules,
     /// What it may send, when not what all others may.
@@ -50,7 +50,7 @@ pub struct GatewayClient {
     /// What the engine is told the principal is called. No two principals share one.
     pub(crate) engine_name: String,
     /// What a client may have at most; empty for a principal of a provider, of whom every token says it anew.
-    pub(crate) scopes: ScopeSet,
+    pub(crate) grants: Grants,
     /// Where it may be used from.
     pub(crate) addresses: AddressRules,
     pub(crate) policies: PrincipalPolicies,
@@ -79,7 +79,7 @@ impl Snapshot {
     ) -> Self {
         let clients = clients
             .into_iter()
-            .map(|SnapshotClient { principal, scopes, addresses, limit }| {
+            .map(|SnapshotClient { principal, grants, addresses, limit }| {
                 let client = GatewayClient {
                     policies: policies.for_principal(&principal),
                     limiter: Arc::new(Limiter::new(
@@ -88,7 +88,7 @@ impl Snapshot {
                         limits.rate_headers,
                     )),
                     engine_name: principal.id.clone(),
-                    scopes,
+                    grants,
                     addresses,
                     principal,
                 };
@@ -139,7 +139,7 @@ impl Snapshot {
             policies: policies.for_principal(&outsider.principal),
             limiter,
             engine_name: outsider.engine_name.clone(),
-            scopes: ScopeSet::default(),
+            grants: Grants::default(),
             addresses: AddressRules::default(),
             principal: outsider.principal.clone(),
         });

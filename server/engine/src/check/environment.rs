@@ -7,7 +7,7 @@ use super::Check;
 use super::pattern::{Reach, matches, matches_some};
 use super::probe::escape;
 use super::report::Report;
-use crate::security_config::Naming;
+use crate::security_config::SecurityConfig;
 use crate::setup::{Live, order};
 
 /// Looks at the security configuration.
@@ -22,7 +22,7 @@ pub(super) async fn examine(check: &Check<'_>, report: &mut Report) {
     match Live::read(admin).await {
         Ok(live) => {
             own(check, &live, report);
-            mappings(&live.mappings, check.desired.naming(), report);
+            mappings(&live.mappings, check.desired, report);
             let ttl = cache_minutes(check).await;
             settings(&live.dynamic, &check.desired.naming().domain, ttl.as_deref(), report);
         }
@@ -42,11 +42,12 @@ fn own(check: &Check<'_>, live: &Live, report: &mut Report) {
 }
 
 /// Mappings of roles that are not the gateway's to users or backend roles that are.
-pub(super) fn mappings(mappings: &Value, naming: &Naming, report: &mut Report) {
+pub(super) fn mappings(mappings: &Value, desired: &SecurityConfig, report: &mut Report) {
+    let (naming, own) = (desired.naming(), desired.roles());
     let mut claimable = Vec::new();
     let mut found_any = false;
     for (role, mapping) in mappings.as_object().into_iter().flatten() {
-        if naming.roles().any(|own| own == *role) {
+        if naming.is_own(role) {
             continue;
         }
         let list = |field: &str| -> Vec<&str> {
@@ -74,7 +75,7 @@ pub(super) fn mappings(mappings: &Value, naming: &Naming, report: &mut Report) {
             );
         }
         for pattern in list("backend_roles") {
-            let reach = naming.roles().map(|own| matches(pattern, &own)).max().unwrap_or(Reach::No);
+            let reach = own.keys().map(|own| matches(pattern, own)).max().unwrap_or(Reach::No);
             warn(
                 reach,
                 format!(
@@ -88,7 +89,7 @@ pub(super) fn mappings(mappings: &Value, naming: &Naming, report: &mut Report) {
         }
         let all_of = list("and_backend_roles");
         if !all_of.is_empty()
-            && all_of.iter().all(|pattern| naming.roles().any(|own| matches(pattern, &own) != Reach::No))
+            && all_of.iter().all(|pattern| own.keys().any(|own| matches(pattern, own) != Reach::No))
         {
             warn(
                 Reach::Yes,

@@ -4,7 +4,14 @@ use serde_json::json;
 use super::aliases::list;
 use super::environment::{mappings, settings};
 use super::*;
-use crate::security_config::Naming;
+use oauth4os_tokens::keys::{Algorithm, SigningKey};
+
+use crate::security_config::{Naming, SecurityConfig};
+
+fn desired() -> SecurityConfig {
+    let key = SigningKey::generate(Algorithm::Rs256).unwrap();
+    SecurityConfig::new(Naming::default(), "https://gateway.example.com", [key.public().as_ref()]).unwrap()
+}
 
 fn warnings(look: impl Fn(&mut Report)) -> Vec<String> {
     let mut report = Report::default();
@@ -18,7 +25,7 @@ fn warnings(look: impl Fn(&mut Report)) -> Vec<String> {
 }
 
 fn of_mapping(mapping: serde_json::Value) -> usize {
-    warnings(|report| mappings(&json!({"foreign": mapping}), &Naming::default(), report)).len()
+    warnings(|report| mappings(&json!({"foreign": mapping}), &desired(), report)).len()
 }
 
 #[test]
@@ -46,13 +53,13 @@ fn foreign_mappings_that_reach_the_gateways_names_are_found() {
 #[test]
 fn own_mappings_are_no_finding() {
     let own = json!({"oauth4os_read": {"backend_roles": ["oauth4os_read"]}});
-    assert!(warnings(|report| mappings(&own, &Naming::default(), report)).is_empty());
+    assert!(warnings(|report| mappings(&own, &desired(), report)).is_empty());
 }
 
 #[test]
 fn what_the_key_could_claim_is_said() {
     let mut report = Report::default();
-    mappings(&json!({"all_access": {"backend_roles": ["admin"]}}), &Naming::default(), &mut report);
+    mappings(&json!({"all_access": {"backend_roles": ["admin"]}}), &desired(), &mut report);
     assert_eq!(report.worst(), Severity::Ok);
     assert!(
         report.items.iter().any(|item| item.subject == "key" && item.sentence.contains("`all_access`")),
@@ -63,7 +70,7 @@ fn what_the_key_could_claim_is_said() {
 #[test]
 fn names_from_the_cluster_do_not_reach_the_terminal_raw() {
     let hostile = json!({"a\u{1b}[2Jb": {"users": ["*\n"], "hosts": ["*"]}});
-    for line in warnings(|report| mappings(&hostile, &Naming::default(), report)) {
+    for line in warnings(|report| mappings(&hostile, &desired(), report)) {
         assert!(line.chars().all(|letter| !letter.is_control()), "{line:?}");
     }
 }

@@ -3,7 +3,7 @@ use std::sync::LazyLock;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use oauth4os_policy::scope::Clusters;
-use oauth4os_policy::{Catalog, ScopeSet};
+use oauth4os_policy::{Catalog, Restrictions, ScopeSet};
 use oauth4os_tokens::keys::Algorithm;
 use serde_json::{Value, json};
 
@@ -22,7 +22,7 @@ fn identities() -> Identities {
 }
 
 fn grant(scopes: &str) -> EngineGrant {
-    EngineGrant::of(&ScopeSet::parse(scopes, &Clusters::default()).unwrap(), &[], Catalog::none())
+    EngineGrant::of(&ScopeSet::parse(scopes, &Clusters::default()).unwrap(), &Restrictions::default(), &[], Catalog::none())
 }
 
 fn parts(identity: &HandedIdentity) -> (Value, Value) {
@@ -106,7 +106,7 @@ fn too_many_scopes_for_one_token() {
     wide.claims[0].1.push_str(&"x".repeat(2_000));
     let error = identities().hand_over("agent-7", &wide, None, NOW).unwrap_err();
     assert!(matches!(error, IdentityError::TooLarge { bytes } if bytes > MAX_AUTHORIZATION_BYTES), "{error}");
-    assert!(error.to_string().starts_with("the scopes are too many for one token"));
+    assert!(error.to_string().starts_with("the scopes and row filters are too many for one token"));
 }
 
 #[test]

@@ -7,7 +7,8 @@
 //! `isClusterPerm`): scroll, and the outer request of `_bulk`, `_mget`, `_msearch`, `_reindex` and `mtv`, whose items are then
 //! checked one by one against the index patterns. They stand in `cluster_permissions` and grant nothing without the index actions.
 
-use oauth4os_policy::EngineRole;
+use oauth4os_config::FieldSet;
+use oauth4os_policy::{EngineRole, RestrictedRole};
 use serde_json::{Value, json};
 
 /// Says in Dashboards and in dumps whose the roles are.
@@ -168,6 +169,40 @@ pub(super) fn body(role: EngineRole) -> Value {
         "index_permissions": indices.into_iter().collect::<Vec<_>>(),
         "tenant_permissions": [],
     })
+}
+
+/// A role for reading under a restriction, as the REST API takes it.
+pub(super) fn restricted(role: &RestrictedRole, fields: Option<&FieldSet>) -> Value {
+    let permission = |claim: String, actions: &[&[&str]]| {
+        let mut permission = json!({
+            "index_patterns": [format!("${{attr.jwt.{claim}}}")],
+            "allowed_actions": sorted(actions),
+        });
+        if let Some(claim) = role.filter_claim() {
+            permission["dls"] = format!("${{attr.jwt.{claim}}}").into();
+        }
+        if let Some(fields) = fields {
+            permission["fls"] = field_list(fields).into();
+        }
+        permission
+    };
+    json!({
+        "description": OWNER,
+        "cluster_permissions": sorted(&[MAIN, SEARCH_OUTER, GET_OUTER]),
+        "index_permissions": [
+            permission(role.read_claim(), &[SEARCH, GET, METADATA]),
+            permission(role.search_claim(), &[SEARCH]),
+        ],
+        "tenant_permissions": [],
+    })
+}
+
+/// As the plugin writes it: `~` before a field is "all but".
+fn field_list(fields: &FieldSet) -> Vec<String> {
+    match fields {
+        FieldSet::Exclude(fields) => fields.iter().map(|field| format!("~{field}")).collect(),
+        FieldSet::Include(fields) => fields.iter().cloned().collect(),
+    }
 }
 
 fn sorted(lists: &[&[&str]]) -> Vec<String> {

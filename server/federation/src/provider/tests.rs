@@ -187,7 +187,7 @@ async fn what_a_token_says_becomes_a_principal_and_its_scopes() {
     claims["scope"] = json!("openid  search read:*");
     claims["org"] = json!({"id": "acme"});
     let outsider = setting.verify(&claims).unwrap();
-    assert_eq!(outsider.scopes.to_string(), "monitor:cluster read:logs-* search:x write:app-*");
+    assert_eq!(outsider.grants.scopes.to_string(), "monitor:cluster read:logs-* search:x write:app-*");
     assert_eq!(outsider.principal.groups, ["idp//ops", "idp//dev"]);
     assert_eq!((outsider.principal.kind, outsider.principal.id.as_str()), (PrincipalKind::User, "idp/ada"));
     assert_eq!((outsider.client.as_deref(), outsider.tenant.as_deref()), (Some("idp/app"), Some("acme")));
@@ -198,7 +198,7 @@ async fn what_a_token_says_becomes_a_principal_and_its_scopes() {
     {
         let outsider = setting.verify(&setting.with("azp", json!(client))).unwrap();
         assert_eq!((outsider.principal.kind, outsider.principal.id), (kind, format!("idp/{client}")));
-        assert_eq!((outsider.engine_name.as_str(), outsider.scopes.is_empty()), (name, true));
+        assert_eq!((outsider.engine_name.as_str(), outsider.grants.scopes.is_empty()), (name, true));
     }
     assert_eq!(setting.verify(&setting.with("azp", json!("other"))).err(), Some(Refused::Party));
     assert_eq!(setting.verify(&setting.without("azp")).err(), Some(Refused::Party));

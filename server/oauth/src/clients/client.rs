@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use oauth4os_config::{AddressRules, ClientConfig};
-use oauth4os_policy::{Clusters, ScopeSet};
+use oauth4os_config::{AddressRules, ClientConfig, Reference};
+use oauth4os_policy::{Clusters, Grants, Restriction, RestrictionError, Restrictions, ScopeSet};
 use oauth4os_store::{ClientKind, MAX_LIVE_SECRETS, RateLimit, SecretHash, StoredSecret};
 use oauth4os_tokens::clock::UnixTime;
 use secrecy::ExposeSecret;
@@ -27,6 +27,8 @@ pub struct Client {
     pub labels: BTreeMap<String, String>,
     /// The scopes it may ask for.
     pub scopes: ScopeSet,
+    /// What some of them are held to.
+    pub restrictions: Restrictions,
     /// Whether it may be given tokens and use those it has.
     pub enabled: bool,
     /// How long its tokens are valid, when not as long as all others'.
@@ -58,6 +60,8 @@ impl Client {
             (None, Some(hash)) => SecretHash::from_bytes(*hash.digest()),
             (None, None) => return Err(DirectoryError::NoSecret { id: config.id.clone() }),
         };
+        let Grants { scopes, restrictions } = configured_grants(config, clusters)
+            .map_err(|source| DirectoryError::Restricted { id: config.id.clone(), source: Box::new(source) })?;
         Ok(Self {
             id: config.id.clone(),
             name: config.name.clone().unwrap_or_default(),
@@ -67,8 +71,8 @@ impl Client {
             },
             groups: config.groups.clone(),
             labels: config.labels.clone(),
-            scopes: ScopeSet::collect(&config.scopes, clusters)
-                .map_err(|source| DirectoryError::Scopes { id: config.id.clone(), source })?,
+            scopes,
+            restrictions,
             enabled: true,
             token_lifetime: config.token_lifetime.map(oauth4os_config::Span::as_duration),
             rate_limit: config
@@ -97,6 +101,7 @@ impl Client {
             groups: client.groups,
             labels: client.labels,
             scopes,
+            restrictions: Restrictions::default(),
             enabled: client.enabled,
             token_lifetime: None,
             rate_limit: client.rate_limit,
@@ -115,6 +120,23 @@ impl Client {
     pub(super) fn secrets(&self) -> &[StoredSecret] {
         &self.secrets
     }
+}
+
+/// What a client of the configuration may ask for, and what some of it is held to.
+///
+/// # Errors
+/// When its scopes and grants mean nothing, or not together.
+pub fn configured_grants(config: &ClientConfig, clusters: &Clusters) -> Result<Grants, RestrictionError> {
+    let values = |reference: &Reference| match reference {
+        Reference::ClientId => Some(config.id.as_str().into()),
+        Reference::Label(name) => config.labels.get(name).map(|label| label.as_str().into()),
+        Reference::Claim(_) => None,
+    };
+    let mut restricted = Vec::with_capacity(config.grants.len());
+    for grant in &config.grants {
+        restricted.push((grant.scope.as_str(), Restriction::new(grant, &values)?));
+    }
+    Grants::new(config.scopes.iter().map(String::as_str), restricted, clusters)
 }
 
 /// Whether a live one of `secrets` has this hash. Does the same work whether one fits or not, and no less than for a

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use oauth4os_config::{ClientConfig, RESERVED_ID_PREFIX};
-use oauth4os_policy::{Clusters, ScopeError, ScopeSet};
+use oauth4os_policy::{Clusters, RestrictionError, ScopeError, ScopeSet};
 use oauth4os_store::{ClientChange, PageRequest, RevokedToken, SecretHash, Store, StoreError};
 use oauth4os_tokens::clock::Clock;
 use tokio::sync::{RwLock, RwLockReadGuard};
@@ -48,6 +48,14 @@ pub enum DirectoryError {
         id: String,
         /// Which scope, and why.
         source: ScopeError,
+    },
+    /// Scopes that cannot be held to the rows and fields they are to be held to.
+    #[error("the client `{id}` cannot be used: {source}")]
+    Restricted {
+        /// The client.
+        id: String,
+        /// Which scope, and why.
+        source: Box<RestrictionError>,
     },
     /// An id that could be taken for the name of a provider's principal.
     #[error("the client `{id}` cannot be used: ids that begin with `idp.` are those of providers' principals")]

@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, Uri};
-use oauth4os_policy::{Scope, ScopeError, ScopeSet};
+use oauth4os_policy::{RestrictionError, Scope, ScopeError, ScopeSet};
 use oauth4os_store::{IssuedToken, StoreError};
 use oauth4os_telemetry::audit::Event;
 use oauth4os_tokens::access::{AccessClaims, SignError, sign};
@@ -36,6 +36,8 @@ enum TokenError {
         "the scope `{0}` goes beyond what the client is registered for; ask for less, or have the registration changed"
     )]
     NotWithin(Scope),
+    #[error(transparent)]
+    Restriction(#[from] RestrictionError),
     #[error("the client is registered without scopes, so there is nothing a token could allow")]
     NothingToGrant,
     #[error("what looks like a token or a secret was sent as a scope")]
@@ -61,6 +63,7 @@ impl From<TokenError> for Refusal {
             TokenError::GrantType => Self::new(ErrorCode::UnsupportedGrantType, error),
             TokenError::Scope(_)
             | TokenError::NotWithin(_)
+            | TokenError::Restriction(_)
             | TokenError::NothingToGrant
             | TokenError::SecretAsScope
             | TokenError::Sign(SignError::TooLong { .. }) => Self::new(ErrorCode::InvalidScope, error),
@@ -196,6 +199,8 @@ fn granted(authority: &Authority, client: &Client, requested: Option<&str>) -> R
             return Err(TokenError::NotWithin(scope.clone()));
         }
     }
+    // Rows and fields stay with the client; here it is only made sure that it is clear which.
+    client.restrictions.of(&requested)?;
     Ok(requested)
 }
 
