@@ -10,7 +10,9 @@ use oauth4os_engine::check::ClientScopes;
 use oauth4os_federation::{ProviderError, Providers};
 use oauth4os_oauth::{Authority, BridgeError, ClientDirectory, configured_grants};
 use oauth4os_policy::cedar::PolicyErrors;
-use oauth4os_policy::{Catalog, Clusters, EngineGrant, Grants, Policies, PolicyFile, Principal, PrincipalKind, RestrictionError};
+use oauth4os_policy::{
+    Catalog, Clusters, EngineGrant, Grants, Policies, PolicyFile, Principal, PrincipalKind, RestrictionError,
+};
 use oauth4os_proxy::{BasicClient, BasicClients, BasicRefusal, Listener, Snapshot, SnapshotClient};
 use oauth4os_store::ClientKind;
 use oauth4os_telemetry::metrics::Metrics;

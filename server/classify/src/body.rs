@@ -17,6 +17,7 @@ mod mget;
 mod mtermvectors;
 mod rank_eval;
 mod reindex;
+pub mod rows;
 mod search;
 mod template;
 mod update;

@@ -25,6 +25,7 @@ pub use body::bulk::{BulkItem, BulkScanner};
 pub use body::content::check_content;
 pub use body::inspection::{BodyTarget, Inspection};
 pub use body::msearch::{MsearchItem, MsearchScanner};
+pub use body::rows::past_row_filter;
 pub use class::{Action, Class};
 pub use error::{BodyError, ClassifyError};
 pub use operation::{Operation, Targets};

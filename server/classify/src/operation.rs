@@ -28,6 +28,9 @@ pub struct Operation {
     /// A `pipeline` parameter is present. The pipeline may change the target index, which only the engine sees: it
     /// checks the rights after the pipeline ran.
     pub pipeline: bool,
+    /// A parameter asks for what a row filter does not hold for: suggestions, statistics, rewritten queries
+    /// ([`past_row_filter`](crate::past_row_filter) says why).
+    pub past_rows: bool,
     /// Why scoped tokens never get it. `Some` exactly if `class` is [`Class::Denied`].
     pub denied: Option<&'static str>,
 }

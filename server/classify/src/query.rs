@@ -30,11 +30,15 @@ const DECIDING: [&str; 14] = [
 const RETURNING_SOURCE: [&str; 6] =
     ["_source", "_source_includes", "_source_excludes", "_source_include", "_source_exclude", "fields"];
 
+/// With these, and with those that begin with `suggest_`, the engine tells of documents that the query does not find.
+const PAST_ROWS: [&str; 3] = ["all_shards", "rewrite", "term_statistics"];
+
 /// The deciding parameters of a request.
 #[derive(Default)]
 pub(crate) struct Query<'a> {
     values: [Option<Cow<'a, str>>; DECIDING.len()],
     returns_source: bool,
+    past_rows: bool,
 }
 
 impl<'a> Query<'a> {
@@ -74,6 +78,7 @@ impl<'a> Query<'a> {
             // `_source=false` asks for nothing. Only if it is written so: in other words it would be a field's name.
             self.returns_source |= name != "_source" || value != "false" || semicolon;
         }
+        self.past_rows |= name.starts_with("suggest_") || PAST_ROWS.contains(&&*name);
         let Some(slot) = DECIDING.iter().position(|known| *known == name).and_then(|at| self.values.get_mut(at)) else {
             return Ok(());
         };
@@ -90,6 +95,11 @@ impl<'a> Query<'a> {
     /// Whether an update with this query answers with the document.
     pub(crate) const fn returns_source(&self) -> bool {
         self.returns_source
+    }
+
+    /// Whether a parameter asks for what a row filter does not hold for.
+    pub(crate) const fn past_rows(&self) -> bool {
+        self.past_rows
     }
 
     /// The decoded value of a deciding parameter.

@@ -147,6 +147,7 @@ impl Request<'_, '_> {
             hidden,
             create_only,
             pipeline: self.query.get("pipeline").is_some(),
+            past_rows: self.query.past_rows(),
             denied: spec.denied,
         }))
     }

@@ -182,7 +182,6 @@ impl ScopeMapping {
     }
 }
 
-
 fn all_algorithms() -> BTreeSet<SignatureAlgorithm> {
     SignatureAlgorithm::ALL.into_iter().collect()
 }

@@ -36,7 +36,7 @@ fn with(old: &str, new: &str) -> Result<Config, String> {
 fn the_example_loads_and_shows_every_key() {
     let config = parse(EXAMPLE).unwrap();
     assert_eq!(config.audience(), "https://gateway.example.com");
-    assert_eq!(config.clients.len(), 2);
+    assert_eq!(config.clients.len(), 3);
     assert!(config.clients[0].secret_value.is_some());
 
     let schema = Config::schema();
@@ -138,7 +138,7 @@ fn a_provider_is_read_with_its_defaults() {
     let [provider] = &config.providers[..] else { panic!("one provider") };
     assert_eq!(provider.audience.values(), ["oauth4os"]);
     assert_eq!(provider.claims.roles.values().len(), 2);
-    assert_eq!(provider.scope_mapping.roles["logs-reader"], ["read:logs-*"]);
+    assert_eq!(provider.scope_mapping.roles["logs-reader"][0].scope(), "read:logs-*");
 
     let (before, rest) = EXAMPLE.split_once("providers:\n").unwrap();
     let (_, after) = rest.split_once("\n\n").unwrap();

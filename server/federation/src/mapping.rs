@@ -103,19 +103,14 @@ fn read(
     clusters: &Clusters,
 ) -> Result<HashMap<String, Vec<GrantOrScope>>, MappingError> {
     for (from, given) in map {
-        let scopes = ScopeSet::collect(given.iter().map(GrantOrScope::scope), clusters).map_err(|source| MappingError::Scope {
-            kind,
-            from: from.clone(),
-            source,
-        })?;
+        let scopes = ScopeSet::collect(given.iter().map(GrantOrScope::scope), clusters)
+            .map_err(|source| MappingError::Scope { kind, from: from.clone(), source })?;
         for grant in given {
             // Whether it may be held to anything; to what exactly is known when a token comes.
             if let GrantOrScope::Grant(grant) = grant {
                 let any = Restriction { rows: None, fields: Some(String::new()) };
-                Grants::new([], [(grant.scope.as_str(), any)], clusters).map_err(|source| MappingError::Restricted {
-                    kind,
-                    from: from.clone(),
-                    source: Box::new(source),
+                Grants::new([], [(grant.scope.as_str(), any)], clusters).map_err(|source| {
+                    MappingError::Restricted { kind, from: from.clone(), source: Box::new(source) }
                 })?;
             }
         }

@@ -81,7 +81,8 @@ impl Rights<'_> {
             return false;
         }
         let names_it = |branches: &[Branch<'_>]| {
-            let in_full = |alias: &str| branches.iter().any(|branch| branch.include.is_literal() && branch.matches(alias));
+            let in_full =
+                |alias: &str| branches.iter().any(|branch| branch.include.is_literal() && branch.matches(alias));
             index.own_names().any(|name| branches.iter().any(|branch| branch.matches(name)))
                 || index.aliases.iter().any(|alias| in_full(alias))
         };

@@ -102,7 +102,10 @@ fn the_engine_is_told_of_the_names_that_lead_out() {
     );
     assert_eq!(pattern("read:current", &[]), "/(?:current)/");
     assert_eq!(pattern("read:*", &["pii-*"]), r"/(?!(?:pii-.*|logs-stream-alias|logs-sneaky|mixed)$)(?:(?!\.).*)/");
-    assert_eq!(EngineGrant::of(&scopes("read:logs-*"), &Restrictions::default(), &[], Catalog::none()).claims[0].1, "/(?:logs-.*)/");
+    assert_eq!(
+        EngineGrant::of(&scopes("read:logs-*"), &Restrictions::default(), &[], Catalog::none()).claims[0].1,
+        "/(?:logs-.*)/"
+    );
 }
 
 /// The law of the engine's security plugin: any of an index's names grants it.

@@ -53,7 +53,7 @@ impl EngineGrant {
         for (restriction, reading) in &held {
             let slot = restriction.rows.as_ref().and_then(|rows| filters.iter().position(|known| *known == rows));
             let role = RestrictedRole { slot: slot.map(|at| at + 1), fields: restriction.fields.clone() };
-            let others = held.iter().filter(|(other, _)| other != restriction);
+            let others = held.iter().filter(|(other, _)| *other != restriction);
             let apart: Vec<Branch<'_>> = others.flat_map(|(_, reading)| reading.both()).collect();
             // A claim that is not there is no pattern that matches nothing, to every version of the plugin.
             let or_nothing = |granted: &[Branch<'_>]| pattern(granted, &apart).unwrap_or_else(|| NOTHING.to_owned());
@@ -121,10 +121,7 @@ impl<'a> Reading<'a> {
     }
 }
 
-fn by_restriction<'a>(
-    scopes: &'a ScopeSet,
-    restrictions: &'a Restrictions,
-) -> BTreeMap<&'a Restriction, Reading<'a>> {
+fn by_restriction<'a>(scopes: &'a ScopeSet, restrictions: &'a Restrictions) -> BTreeMap<&'a Restriction, Reading<'a>> {
     let mut readings: BTreeMap<&Restriction, Reading<'_>> = BTreeMap::new();
     for scope in scopes.iter().filter(|scope| scope.cluster().is_none()) {
         if let Some(restriction) = restrictions.restriction(scope) {

@@ -33,10 +33,7 @@ fn patterns_as_the_engine_was_seen_to_enforce_them() {
         claims("read:logs-*,-logs-s* read:metrics-?"),
         [claim("o4s_read", "/(?:(?!(?:logs-s.*)$)(?:logs-.*)|(?:metrics-.))/")]
     );
-    assert_eq!(
-        grant("read:logs-*", &["logs-pii-*"]).claims,
-        [claim("o4s_read", "/(?!(?:logs-pii-.*)$)(?:logs-.*)/")]
-    );
+    assert_eq!(grant("read:logs-*", &["logs-pii-*"]).claims, [claim("o4s_read", "/(?!(?:logs-pii-.*)$)(?:logs-.*)/")]);
 }
 
 #[test]
@@ -47,7 +44,10 @@ fn roles_follow_verbs() {
     assert_eq!(grant.pattern(EngineRole::Search), Some("/(?:c)/"));
     assert_eq!(grant.pattern(EngineRole::Read), None);
     assert_eq!(grant.pattern(EngineRole::ClusterMonitor), None);
-    assert_eq!(EngineGrant::of(&ScopeSet::default(), &Restrictions::default(), &[], &Catalog::default()), EngineGrant::default());
+    assert_eq!(
+        EngineGrant::of(&ScopeSet::default(), &Restrictions::default(), &[], &Catalog::default()),
+        EngineGrant::default()
+    );
     let names: std::collections::BTreeSet<&str> = EngineRole::ALL.into_iter().map(EngineRole::name).collect();
     assert_eq!(names.len(), EngineRole::ALL.len());
 }
@@ -70,7 +70,12 @@ fn what_is_held_to_something_has_roles_of_its_own() {
     let both = Restriction { fields: Some("slim".to_owned()), ..rows("b") };
     let grants = grants(
         &["read:logs-*"],
-        vec![("read:orders-*", rows("a")), ("search:bills", both), ("search:users", fields("slim")), ("read:o-*", rows("a"))],
+        vec![
+            ("read:orders-*", rows("a")),
+            ("search:bills", both),
+            ("search:users", fields("slim")),
+            ("read:o-*", rows("a")),
+        ],
     );
     let grant = EngineGrant::of(&grants.scopes, &grants.restrictions, &[], Catalog::none());
     assert_eq!(grant.roles, [EngineRole::Read]);
@@ -106,7 +111,8 @@ fn another_name_does_not_lead_past_a_restriction() {
         data_stream: None,
         aliases: aliases.iter().map(|alias| (*alias).into()).collect(),
     };
-    let catalog = Catalog::new([index("orders-1", &["logs-orders"]), index("logs-1", &["current"]), index("logs-2", &["all"])]);
+    let catalog =
+        Catalog::new([index("orders-1", &["logs-orders"]), index("logs-1", &["current"]), index("logs-2", &["all"])]);
     let grants = grants(&["read:logs-*"], vec![("read:orders-*", rows("a")), ("read:current", rows("b"))]);
     let grant = EngineGrant::of(&grants.scopes, &grants.restrictions, &[], &catalog);
     // The alias that leads to filtered rows, and the index that an alias with a filter is meant to stand for.

@@ -127,7 +127,8 @@ impl Restrictions {
             if !is_about_reading(scope) {
                 return Err(RestrictionError::Verb(scope.as_str().into()));
             }
-            let later = restricted.iter().skip(at + 1).filter(|(_, other)| other != restriction).map(|(other, _)| other);
+            let later =
+                restricted.iter().skip(at + 1).filter(|(_, other)| other != restriction).map(|(other, _)| other);
             for other in plain.iter().chain(later) {
                 if share_an_index(scope, other, &mut budget)? {
                     return Err(RestrictionError::Overlap {
@@ -260,7 +261,9 @@ mod tests {
         assert!(grants("read:*,-orders-*", std::slice::from_ref(&held)).is_ok());
         assert!(grants("", &[held.clone(), ("search:orders-x", rows("a"))]).is_ok());
         assert!(grants("", &[held.clone(), ("read:invoices-*", rows("b"))]).is_ok());
-        for plain in ["write:orders-*", "read:orders-1", "read:*", "monitor:o*", "ingest:orders-new", "manage:*,-orders-1*"] {
+        for plain in
+            ["write:orders-*", "read:orders-1", "read:*", "monitor:o*", "ingest:orders-new", "manage:*,-orders-1*"]
+        {
             let refused = grants(plain, std::slice::from_ref(&held)).unwrap_err();
             assert!(matches!(refused, RestrictionError::Overlap { .. }), "{plain}: {refused}");
         }

@@ -116,9 +116,13 @@ fn one(value: &RowValue, values: &dyn Fn(&Reference) -> Option<Value>) -> Result
 
 fn several(list: &RowValues, values: &dyn Fn(&Reference) -> Option<Value>) -> Result<Value, RowFilterError> {
     match list {
-        RowValues::List(list) => list.iter().map(|value| one(value, values)).collect::<Result<Vec<_>, _>>().map(Value::from),
+        RowValues::List(list) => {
+            list.iter().map(|value| one(value, values)).collect::<Result<Vec<_>, _>>().map(Value::from)
+        }
         RowValues::From(reference) => match values(reference) {
-            Some(Value::Array(list)) if list.iter().all(|v| matches!(v, Value::Bool(_) | Value::Number(_) | Value::String(_))) => {
+            Some(Value::Array(list))
+                if list.iter().all(|v| matches!(v, Value::Bool(_) | Value::Number(_) | Value::String(_))) =>
+            {
                 Ok(list.into())
             }
             Some(value @ (Value::Bool(_) | Value::Number(_) | Value::String(_))) => Ok(vec![value].into()),
@@ -166,8 +170,14 @@ mod tests {
         let rows = Rows::Bool(RowBool {
             filter: vec![term(RowValue::Text("acme".to_owned())), Rows::Exists(RowField { field: "a".to_owned() })],
             should: vec![
-                Rows::Terms(BTreeMap::from([("region".to_owned(), RowValues::List(vec![RowValue::Bool(true), RowValue::Number(7.into())]))])),
-                Rows::Range(BTreeMap::from([("year".to_owned(), RowRange { gte: Some(RowValue::Number(2026.into())), ..RowRange::default() })])),
+                Rows::Terms(BTreeMap::from([(
+                    "region".to_owned(),
+                    RowValues::List(vec![RowValue::Bool(true), RowValue::Number(7.into())]),
+                )])),
+                Rows::Range(BTreeMap::from([(
+                    "year".to_owned(),
+                    RowRange { gte: Some(RowValue::Number(2026.into())), ..RowRange::default() },
+                )])),
             ],
             must_not: Vec::new(),
         });

@@ -194,7 +194,8 @@ fn bearer(snapshot: &Snapshot, token: &str, revocation_generation: u64, now: Uni
         )
         .into());
     }
-    let restrictions = client.grants.restrictions.of(&scopes).map_err(|error| Refusal::invalid_token(error.to_string()))?;
+    let restrictions =
+        client.grants.restrictions.of(&scopes).map_err(|error| Refusal::invalid_token(error.to_string()))?;
     let grants = Grants { scopes, restrictions };
     // Not looked at yet: any generation but the present one.
     let credential = Credential::own(claims.jti, revocation_generation.wrapping_sub(1));

@@ -2,7 +2,9 @@
 
 use std::rc::Rc;
 
-use oauth4os_classify::{BodyError, BulkScanner, Class, Inspection, MsearchScanner, Operation, Targets, check_content};
+use oauth4os_classify::{
+    BodyError, BulkScanner, Class, Inspection, MsearchScanner, Operation, Targets, check_content, past_row_filter,
+};
 
 use crate::record::{Exchange, Stop};
 use crate::refusal::Refusal;
@@ -43,6 +45,10 @@ impl Gate {
     ) -> Result<Self, Refusal> {
         use oauth4os_classify::Body;
         let has_body = !matches!(head.framing, Framing::None | Framing::Length(0));
+        let is_row_filtered = session.is_row_filtered;
+        if is_row_filtered && operation.past_rows {
+            exchange.note(&Decided::past_rows("one of the parameters of the URL"))?;
+        }
         let is_inspected = !matches!(operation.body, Body::Opaque);
         if !is_inspected || !(has_body || operation.targets == Targets::Body) {
             exchange.note(&session.decide(&operation))?;
@@ -55,7 +61,8 @@ impl Gate {
                 Self::Bulk { judge, scanner: BulkScanner::new(default_index.as_deref(), *pipeline, *returns_source) }
             }
             Body::Msearch { default } => {
-                Self::Msearch { judge, scanner: MsearchScanner::new(default.clone(), max_line) }
+                let scanner = MsearchScanner::new(default.clone(), max_line).under_a_row_filter(is_row_filtered);
+                Self::Msearch { judge, scanner }
             }
             _ => Self::Whole { judge },
         })
@@ -68,9 +75,10 @@ impl Gate {
             Self::Bulk { judge, scanner } => {
                 scanner.feed(bytes, |item| judge.one(exchange, item.class, item.action, item.index))
             }
-            Self::Msearch { judge, scanner } => {
-                scanner.feed(bytes, |item| judge.search(exchange, item.targets, item.hidden, &item.body))
-            }
+            Self::Msearch { judge, scanner } => scanner.feed(bytes, |item| {
+                judge.search(exchange, item.targets, item.hidden, &item.body)?;
+                Ok(no_way_past_rows(exchange, item.past_rows)?)
+            }),
         }
     }
 
@@ -83,7 +91,11 @@ impl Gate {
             Self::Whole { mut judge } => {
                 let operation = Rc::clone(&judge.operation);
                 let inspection = operation.body.inspect(whole).map_err(refuse_body)?;
-                return judge.whole(exchange, &inspection);
+                judge.whole(exchange, &inspection)?;
+                if judge.session.is_row_filtered {
+                    no_way_past_rows(exchange, past_row_filter(whole).map_err(refuse_body)?)?;
+                }
+                return Ok(());
             }
         };
         if items == 0 {
@@ -158,6 +170,11 @@ impl Judge {
     fn lookups(&mut self, exchange: &mut Exchange, body: &Inspection) -> Result<(), Stop> {
         body.targets.iter().try_for_each(|target| self.one(exchange, target.class, target.action, &target.index))
     }
+}
+
+/// Refuses a search that a row filter would not hold for.
+fn no_way_past_rows(exchange: &mut Exchange, past_rows: Option<String>) -> Result<(), Refusal> {
+    past_rows.map_or(Ok(()), |what| exchange.note(&Decided::past_rows(&what)))
 }
 
 fn text(value: Option<&[u8]>) -> Result<Option<&str>, Refusal> {

@@ -48,6 +48,8 @@ pub(crate) struct Session {
     /// The scopes as written in the token, or as its provider's mapping gives them.
     pub(crate) scope_text: String,
     pub(crate) expires_at: UnixTime,
+    /// Whether some of the scopes are held to some rows: then every search is looked at for what goes past them.
+    pub(crate) is_row_filtered: bool,
     /// The snapshot the session was made from; another one makes another session.
     pub(crate) snapshot_generation: u64,
     pub(crate) identity: RefCell<Option<Arc<HandedIdentity>>>,
@@ -97,6 +99,7 @@ impl Session {
         Self {
             client,
             credential,
+            is_row_filtered: !grants.restrictions.row_filters().is_empty(),
             grants,
             scope_text,
             expires_at,
@@ -199,6 +202,18 @@ impl Decisions {
 }
 
 impl Decided {
+    /// A refusal of what the engine would answer without regard to a row filter.
+    pub(crate) fn past_rows(what: &str) -> Rc<Self> {
+        Rc::new(Self {
+            allow: false,
+            reason: Some(format!(
+                "the engine does not hold {what} to the row filter of this token; leave it out, or use a token without one"
+            )),
+            needed_scope: None,
+            determining: Vec::new(),
+        })
+    }
+
     /// Two permissions, both of which were needed.
     fn joined(&self, other: &Self) -> Self {
         let new = other.determining.iter().filter(|by| !self.determining.contains(by));
@@ -256,7 +271,8 @@ mod tests {
         };
         let held = ScopeSet::parse(scopes, &Clusters::default()).expect("scopes");
         let credential = Credential::own("t".to_owned(), 0);
-        let session = Session::new(Arc::new(client), credential, held.into(), scopes.to_owned(), UnixTime::from_secs(1), 0);
+        let session =
+            Session::new(Arc::new(client), credential, held.into(), scopes.to_owned(), UnixTime::from_secs(1), 0);
         session.go_by(&Names::unguarded().load());
         session.decide(&oauth4os_classify::classify(method, target).expect("an operation"))
     }

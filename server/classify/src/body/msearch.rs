@@ -5,6 +5,7 @@
 
 use super::inspection::Inspection;
 use super::lines::{Lines, is_blank};
+use super::rows::past_row_filter;
 use super::search;
 use crate::error::BodyError;
 use crate::expression;
@@ -21,6 +22,8 @@ pub struct MsearchItem {
     pub hidden: bool,
     /// The line of its header, counted from 1.
     pub line: u64,
+    /// What in it a row filter does not hold for; found only if it is [looked for](MsearchScanner::under_a_row_filter).
+    pub past_rows: Option<String>,
 }
 
 /// Reads a multi-search body chunk by chunk; keeps one line.
@@ -31,6 +34,7 @@ pub struct MsearchScanner {
     header: Option<Header>,
     items: u64,
     broken: bool,
+    is_row_filtered: bool,
 }
 
 struct Header {
@@ -43,7 +47,14 @@ impl MsearchScanner {
     /// `default` as in [`Body::Msearch`](crate::Body::Msearch); `max_line` is the longest line in bytes.
     #[must_use]
     pub const fn new(default: Vec<String>, max_line: usize) -> Self {
-        Self { default, max_line, lines: Lines::new(), header: None, items: 0, broken: false }
+        Self { default, max_line, lines: Lines::new(), header: None, items: 0, broken: false, is_row_filtered: false }
+    }
+
+    /// Also looks for what a row filter does not hold for.
+    #[must_use]
+    pub const fn under_a_row_filter(mut self, is_row_filtered: bool) -> Self {
+        self.is_row_filtered = is_row_filtered;
+        self
     }
 
     /// Reads a chunk; `on_item` gets each search whose query line ends in it.
@@ -60,6 +71,7 @@ impl MsearchScanner {
             return Err(BodyError::Form("the request has already been refused").into());
         }
         self.broken = true;
+        let is_row_filtered = self.is_row_filtered;
         while !chunk.is_empty() {
             match self.header.take() {
                 None => {
@@ -77,17 +89,19 @@ impl MsearchScanner {
                 Some(header) => {
                     let (rest, body) = self.lines.take(chunk, self.max_line, |line, _| {
                         let mut body = Inspection::default();
-                        search::inspect(line, true, &mut body).map(|()| body)
+                        search::inspect(line, true, &mut body)?;
+                        let past_rows = if is_row_filtered { past_row_filter(line)? } else { None };
+                        Ok((body, past_rows))
                     })?;
                     chunk = rest;
-                    let Some(body) = body else {
+                    let Some((body, past_rows)) = body else {
                         self.header = Some(header);
                         break;
                     };
                     self.items += 1;
                     let Header { targets, hidden, line } = header;
                     let hidden = hidden || body.hidden;
-                    on_item(MsearchItem { targets, body, hidden, line })?;
+                    on_item(MsearchItem { targets, body, hidden, line, past_rows })?;
                 }
             }
         }

@@ -1,17 +1,6 @@
 use super::*;
 
 #[test]
-fn paths_are_split_at_dots_that_are_not_escaped() {
-    let path = |text| ClaimPath::parse(text).map(|path| path.0.join("|"));
-    assert_eq!(path("sub").unwrap(), "sub");
-    assert_eq!(path("realm_access.roles").unwrap(), "realm_access|roles");
-    assert_eq!(path(r"https://example\.com/roles.x\\y").unwrap(), r"https://example.com/roles|x\y");
-    for text in ["", ".", "a.", ".a", "a..b", r"a\", r"a\b", "a.b.c.d.e.f.g.h.i", &"a".repeat(257)] {
-        assert!(path(text).unwrap_err().contains("is not the path of a claim"), "{text}");
-    }
-}
-
-#[test]
 fn urls_are_https_or_of_this_machine() {
     for url in [
         "https://idp.example.com",

@@ -88,9 +88,7 @@ pub(super) fn mappings(mappings: &Value, desired: &SecurityConfig, report: &mut 
             }
         }
         let all_of = list("and_backend_roles");
-        if !all_of.is_empty()
-            && all_of.iter().all(|pattern| own.keys().any(|own| matches(pattern, own) != Reach::No))
-        {
+        if !all_of.is_empty() && all_of.iter().all(|pattern| own.keys().any(|own| matches(pattern, own) != Reach::No)) {
             warn(
                 Reach::Yes,
                 format!(

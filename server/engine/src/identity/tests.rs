@@ -22,7 +22,12 @@ fn identities() -> Identities {
 }
 
 fn grant(scopes: &str) -> EngineGrant {
-    EngineGrant::of(&ScopeSet::parse(scopes, &Clusters::default()).unwrap(), &Restrictions::default(), &[], Catalog::none())
+    EngineGrant::of(
+        &ScopeSet::parse(scopes, &Clusters::default()).unwrap(),
+        &Restrictions::default(),
+        &[],
+        Catalog::none(),
+    )
 }
 
 fn parts(identity: &HandedIdentity) -> (Value, Value) {

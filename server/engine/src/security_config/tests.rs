@@ -1,3 +1,4 @@
+use oauth4os_config::FieldSet;
 use oauth4os_tokens::keys::SigningKey;
 
 use super::*;
@@ -36,6 +37,45 @@ fn every_role_is_bound_to_its_claim_or_to_no_index() {
         let main = |action: &&str| *action == "cluster:monitor/main" || *action == "cluster:monitor/*";
         assert!(actions(body).iter().any(main), "{role:?} cannot even greet");
     }
+}
+
+#[test]
+fn restricted_roles_read_under_their_filter_and_fields_and_do_nothing_else() {
+    let sets = oauth4os_config::FieldSets::from([
+        ("slim".to_owned(), FieldSet::Exclude(["email".to_owned(), "card.*".to_owned()].into())),
+        ("bare".to_owned(), FieldSet::Include(["tenant".to_owned()].into())),
+    ]);
+    let config = config().with_field_sets(&sets);
+    let roles = config.roles();
+    assert_eq!(roles.len(), EngineRole::ALL.len() + 4 + 2 * 5);
+    assert_eq!(config.mappings().len(), roles.len());
+    for (name, role) in roles.iter().filter(|(name, _)| config.naming().is_restricted(name)) {
+        assert!(config.naming().is_own(name));
+        let permissions = role["index_permissions"].as_array().unwrap();
+        assert_eq!(permissions.len(), 2, "{name}");
+        let suffix = name.strip_prefix("oauth4os_").unwrap();
+        for (permission, verb) in permissions.iter().zip(["read", "search"]) {
+            assert_eq!(permission["index_patterns"], json!([format!("${{attr.jwt.o4s_{verb}_{suffix}}}")]));
+            let filter = suffix.strip_prefix("rows_").map(|rest| format!("${{attr.jwt.o4s_filter_{}}}", &rest[..1]));
+            assert_eq!(permission.get("dls").and_then(Value::as_str), filter.as_deref(), "{name}");
+            let fields = match suffix.rsplit_once("fields_") {
+                Some((_, "slim")) => json!(["~card.*", "~email"]),
+                Some((_, "bare")) => json!(["tenant"]),
+                _ => Value::Null,
+            };
+            assert_eq!(permission.get("fls").unwrap_or(&Value::Null), &fields, "{name}");
+            for action in permission["allowed_actions"].as_array().unwrap() {
+                let action = action.as_str().unwrap();
+                let reads = ["indices:data/read/", "indices:admin/shards/search", "indices:admin/validate/query"];
+                let looks = ["get", "exists", "resolve/index", "analyze", "get*"];
+                assert!(
+                    reads.iter().any(|read| action.starts_with(read)) || looks.iter().any(|end| action.ends_with(end)),
+                    "{name}: {action}"
+                );
+            }
+        }
+    }
+    assert!(!config.naming().is_own("oauth4os_other") && !config.naming().is_own("rows_1"));
 }
 
 #[test]
@@ -84,7 +124,7 @@ fn mappings_name_backend_roles_only() {
         assert_eq!(mapping["backend_roles"], json!([name]));
         assert!(["users", "hosts", "and_backend_roles"].iter().all(|field| mapping.get(field).is_none()));
     }
-    assert_eq!(config().mappings().len(), EngineRole::ALL.len());
+    assert_eq!(config().mappings().len(), EngineRole::ALL.len() + 4);
 }
 
 #[test]

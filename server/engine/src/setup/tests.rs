@@ -46,8 +46,8 @@ fn after(mut live: Live, plan: &Plan) -> Live {
         if let Some(permission) =
             fields.get_mut("index_permissions").and_then(|list| list.get_mut(0)).and_then(Value::as_object_mut)
         {
-            permission.insert("fls".to_owned(), json!([]));
-            permission.insert("dls".to_owned(), Value::Null);
+            permission.entry("fls").or_insert(json!([]));
+            permission.entry("dls").or_insert(Value::Null);
         }
         documents.insert(name.clone(), document);
     }
@@ -59,7 +59,7 @@ fn what_was_applied_needs_no_second_time() {
     let desired = desired();
     let live = empty(json!({"basic": basic(10)}));
     let plan = live.plan(&desired);
-    assert_eq!(plan.changes().len(), 21);
+    assert_eq!(plan.changes().len(), 29);
     assert!(
         matches!(plan.changes().last().unwrap().object, Object::Domain(_)),
         "no token is taken before the roles are there"
@@ -187,4 +187,28 @@ fn a_domain_is_written_alone_and_with_a_number_that_is_free_now() {
     assert_eq!(step(Value::Null), first);
     let removal = json!({"op": "remove", "path": "/config/dynamic/authc/oauth4os"});
     assert_eq!(domain_step(&json!({}), "oauth4os", None), removal);
+}
+
+#[test]
+fn roles_of_a_field_set_that_is_gone_go_too() {
+    let sets = oauth4os_config::FieldSets::from([(
+        "slim".to_owned(),
+        oauth4os_config::FieldSet::Exclude(["email".to_owned()].into()),
+    )]);
+    let with = desired().with_field_sets(&sets);
+    let live = empty(json!({"basic": basic(10)}));
+    let live = after(live.clone(), &live.plan(&with));
+    assert!(live.plan(&with).is_empty());
+    let mut without = with.clone().with_field_sets(&oauth4os_config::FieldSets::default());
+    let plan = live.plan(&without);
+    assert_eq!(plan.changes().len(), 10, "{plan}");
+    assert!(plan.changes().iter().all(|change| change.to.is_none()));
+    let first_role = plan.changes().iter().position(|change| matches!(change.object, Object::Role(_))).unwrap();
+    assert!(plan.changes()[first_role..].iter().all(|change| matches!(change.object, Object::Role(_))), "{plan}");
+    let live = after(live.clone(), &plan);
+    assert!(live.plan(&without).is_empty());
+    // Whoever removes the gateway need not know which sets there were.
+    without = desired();
+    let removal = after(live.clone(), &live.plan(&with)).plan_removal(without.naming());
+    assert_eq!(removal.changes().len(), with.roles().len() * 2 + 1);
 }

@@ -85,4 +85,3 @@ fn write_glob(regex: &mut String, glob: &Glob) {
         }
     }
 }
-
