@@ -173,18 +173,16 @@ pub(super) fn body(role: EngineRole) -> Value {
 
 /// A role for reading under a restriction, as the REST API takes it.
 pub(super) fn restricted(role: &RestrictedRole, fields: Option<&FieldSet>) -> Value {
+    // An empty filter and an empty list of fields are none to the plugin.
+    let filter = role.filter_claim().map(|claim| format!("${{attr.jwt.{claim}}}"));
+    let fields = fields.map(field_list).unwrap_or_default();
     let permission = |claim: String, actions: &[&[&str]]| {
-        let mut permission = json!({
+        json!({
             "index_patterns": [format!("${{attr.jwt.{claim}}}")],
             "allowed_actions": sorted(actions),
-        });
-        if let Some(claim) = role.filter_claim() {
-            permission["dls"] = format!("${{attr.jwt.{claim}}}").into();
-        }
-        if let Some(fields) = fields {
-            permission["fls"] = field_list(fields).into();
-        }
-        permission
+            "dls": filter,
+            "fls": fields,
+        })
     };
     json!({
         "description": OWNER,
