@@ -105,6 +105,7 @@ pub(crate) fn snapshot(
         SnapshotClient {
             principal: principal(&client),
             grants: Grants { scopes: client.scopes.clone(), restrictions: client.restrictions.clone() },
+            backend_roles: client.backend_roles.clone().map(|roles| roles.into_iter().collect()),
             addresses: client.addresses.clone(),
             limit,
         }

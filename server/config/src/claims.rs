@@ -25,6 +25,8 @@ pub struct ClaimPaths {
     pub roles: OneOrMany<ClaimPath>,
     /// Groups for policies and for the mapping. Default: none.
     pub groups: Option<ClaimPath>,
+    /// With `identity: own`: the names that may be backend roles in the engine, one path or several. Default: none.
+    pub backend_roles: OneOrMany<ClaimPath>,
     /// The tenant, for audit events. Default: none.
     pub tenant: Option<ClaimPath>,
 }
@@ -38,6 +40,7 @@ impl Default for ClaimPaths {
             scopes: path("scope"),
             roles: OneOrMany(Vec::new()),
             groups: None,
+            backend_roles: OneOrMany(Vec::new()),
             tenant: None,
         }
     }

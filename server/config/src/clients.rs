@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use crate::addresses::AddressRules;
 use crate::grants::{FieldSets, GrantConfig, Source};
+use crate::identity::{IdentityKind, check_backend_roles};
 use crate::problem::Problems;
 use crate::providers::RESERVED_ID_PREFIX;
 use crate::secret::{Secret, SecretHash};
@@ -68,6 +69,14 @@ pub struct ClientConfig {
     /// scopes permit: for shippers that speak nothing else. A stolen secret then works until it is changed.
     #[serde(default)]
     pub basic: bool,
+
+    /// Under which identity its requests reach the engine.
+    #[serde(default)]
+    pub identity: IdentityKind,
+
+    /// With `identity: own`: the backend roles the engine is told.
+    #[serde(default)]
+    pub backend_roles: BTreeSet<String>,
 
     /// Where this client may be used from, with its secret and with its tokens.
     #[serde(default)]
@@ -143,6 +152,7 @@ impl ClientConfig {
         for grant in &self.grants {
             grant.check(&format!("{key}: grants"), Source::Client(&self.labels), field_sets, problems);
         }
+        check_backend_roles(&key, self.identity, &self.backend_roles, !self.grants.is_empty(), problems);
         if self.scopes.is_empty() && self.grants.is_empty() {
             problems.add(&key, "give at least one scope; a client without scopes can ask for nothing");
         }

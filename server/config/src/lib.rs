@@ -12,6 +12,7 @@ mod addresses;
 mod claims;
 mod clients;
 mod grants;
+mod identity;
 mod limits;
 mod policies;
 mod problem;
@@ -35,6 +36,7 @@ pub use clients::{ClientConfig, ClientKind, RateLimit};
 pub use grants::{
     FieldSet, FieldSets, GrantConfig, GrantOrScope, Reference, RowBool, RowField, RowRange, RowValue, RowValues, Rows,
 };
+pub use identity::{IdentityKind, RESERVED_ROLE_PREFIX};
 pub use limits::{Limits, RateHeaders, RateMode};
 pub use policies::Policies;
 pub use problem::{ConfigError, Problems};

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use crate::claims::{ClaimPaths, OneOrMany};
 use crate::clients::RateLimit;
 use crate::grants::{FieldSets, GrantOrScope, Source};
+use crate::identity::{IdentityKind, check_backend_roles};
 use crate::problem::Problems;
 use crate::units::Span;
 
@@ -81,6 +82,14 @@ pub struct ProviderConfig {
     /// not list a client people log in with: all of them would be that client.
     #[serde(default)]
     pub client_kinds: BTreeMap<String, OutsideKind>,
+
+    /// Under which identity its principals' requests reach the engine.
+    #[serde(default)]
+    pub identity: IdentityKind,
+
+    /// With `identity: own`: the backend roles a token may bring along in `claims.backend_roles`. What is not listed is left out.
+    #[serde(default)]
+    pub backend_roles: BTreeSet<String>,
 
     /// What each principal of the provider may send. Default: `limits.per_client`.
     #[serde(default)]
@@ -244,6 +253,16 @@ impl ProviderConfig {
         }
         if self.leeway > MAX_LEEWAY {
             problems.add(format!("{key}: leeway"), "expired tokens must not work for long; give at most `5m`");
+        }
+        let is_restricted =
+            |given: &Vec<GrantOrScope>| given.iter().any(|given| matches!(given, GrantOrScope::Grant(_)));
+        let has_restricted = self.scope_mapping.parts().iter().any(|(_, map)| map.values().any(is_restricted));
+        check_backend_roles(&key, self.identity, &self.backend_roles, has_restricted, problems);
+        if self.identity == IdentityKind::Own && self.claims.backend_roles.values().is_empty() {
+            problems.add(
+                format!("{key}: claims.backend_roles"),
+                "`identity: own` needs to know where a token says its backend roles, for example `realm_access.roles`",
+            );
         }
         self.check_mapping(&key, field_sets, problems);
         if let Some(limit) = self.rate_limit {

@@ -36,7 +36,7 @@ fn with(old: &str, new: &str) -> Result<Config, String> {
 fn the_example_loads_and_shows_every_key() {
     let config = parse(EXAMPLE).unwrap();
     assert_eq!(config.audience(), "https://gateway.example.com");
-    assert_eq!(config.clients.len(), 3);
+    assert_eq!(config.clients.len(), 4);
     assert!(config.clients[0].secret_value.is_some());
 
     let schema = Config::schema();

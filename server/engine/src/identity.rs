@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use oauth4os_config::RESERVED_ROLE_PREFIX;
 use oauth4os_policy::EngineGrant;
 use oauth4os_tokens::clock::UnixTime;
 use oauth4os_tokens::id::{self, NoRandomness};
@@ -51,7 +52,7 @@ pub enum IdentityError {
     )]
     Subject(String),
     /// A user without roles would have whatever the cluster gives to everybody.
-    #[error("the scopes of this token give no right on the engine")]
+    #[error("the scopes of this token, or its backend roles, give no right on the engine")]
     NoRight,
     /// The credential the identity stands for has ended.
     #[error("the credential has expired")]
@@ -112,7 +113,8 @@ impl Identities {
                 subject.chars().take(MAX_SUBJECT_BYTES).flat_map(char::escape_default).collect(),
             ));
         }
-        if grant.is_empty() {
+        let roles = self.roles(grant);
+        if roles.is_empty() {
             return Err(IdentityError::NoRight);
         }
         let full = now + self.lifetime;
@@ -124,7 +126,7 @@ impl Identities {
             iss: self.issuer.clone(),
             sub: self.naming.user(subject),
             aud: self.naming.audience.clone(),
-            roles: self.roles(grant),
+            roles,
             attributes: grant.claims.iter().cloned().collect(),
             iat: now,
             exp,
@@ -134,7 +136,11 @@ impl Identities {
 
     fn roles(&self, grant: &EngineGrant) -> Vec<String> {
         let restricted = grant.restricted.iter().map(|role| self.naming.restricted_role(role));
-        grant.roles.iter().map(|role| self.naming.role(*role)).chain(restricted).collect()
+        let scoped = grant.roles.iter().map(|role| self.naming.role(*role)).chain(restricted);
+        // One of ours would stand for a scope that nobody has given.
+        let is_foreign =
+            |role: &&String| !role.starts_with(&self.naming.role_prefix) && !role.starts_with(RESERVED_ROLE_PREFIX);
+        scoped.chain(grant.backend_roles.iter().filter(is_foreign).cloned()).collect()
     }
 
     pub(crate) fn sign(&self, claims: &InternalClaims) -> Result<SecretString, IdentityError> {

@@ -1,13 +1,13 @@
 //! A provider: whom it is, what its tokens mean here, and its keys.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use oauth4os_config::{ClaimPaths, OutsideKind, ProviderConfig, RESERVED_ID_PREFIX, RateLimit};
+use oauth4os_config::{ClaimPaths, IdentityKind, OutsideKind, ProviderConfig, RESERVED_ID_PREFIX, RateLimit};
 use oauth4os_policy::{Clusters, Grants, Principal, PrincipalKind};
 use oauth4os_telemetry::metrics::Metrics;
 use oauth4os_tokens::clock::{Clock, UnixTime};
@@ -47,6 +47,8 @@ pub struct Provider {
     mapping: Mapping,
     kind: OutsideKind,
     client_kinds: BTreeMap<String, OutsideKind>,
+    /// Those a token may bring along, where principals keep their own.
+    backend_roles: Option<BTreeSet<String>>,
     rate_limit: Option<RateLimit>,
     algorithms: Vec<Algorithm>,
     pub(crate) keys: KeyCache,
@@ -61,6 +63,8 @@ pub struct Outsider {
     pub engine_name: String,
     /// The client the token was issued to, `keycloak/console`, when it says so.
     pub client: Option<String>,
+    /// The backend roles the engine is told in place of the scopes, when the provider's principals keep their own.
+    pub backend_roles: Option<Arc<[String]>>,
     /// What the mapping gives.
     pub grants: Grants,
     /// From this on the token is dead here: its `exp` and the leeway.
@@ -187,6 +191,7 @@ impl Provider {
             mapping,
             kind: config.kind,
             client_kinds: config.client_kinds.clone(),
+            backend_roles: (config.identity == IdentityKind::Own).then(|| config.backend_roles.clone()),
             rate_limit: config.rate_limit,
             algorithms,
             keys: KeyCache::new(source, clock, metrics),
@@ -242,7 +247,9 @@ impl Provider {
         };
         let scopes = claims::scopes(claims, &self.paths.scopes)?;
         let grants = self.mapping.apply(&roles, &groups, &scopes, claims)?;
+        let backend_roles = self.backend_roles(claims)?;
         Ok(Outsider {
+            backend_roles,
             engine_name: engine_name(&self.name, kind, &id),
             principal: Principal {
                 id: self.qualified(&id),
@@ -316,6 +323,18 @@ impl Provider {
             }
         }
         Ok(None)
+    }
+
+    /// Those of the token's backend roles that it may bring along, where principals keep their own.
+    fn backend_roles(&self, claims: &Map<String, Value>) -> Result<Option<Arc<[String]>>, Refused> {
+        let Some(allowed) = &self.backend_roles else {
+            return Ok(None);
+        };
+        let mut roles = BTreeSet::new();
+        for path in self.paths.backend_roles.values() {
+            roles.extend(claims::list(claims, path)?.into_iter().filter(|role| allowed.contains(role)));
+        }
+        Ok(Some(roles.into_iter().collect()))
     }
 
     /// What the principal is, and its name at the provider.

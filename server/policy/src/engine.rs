@@ -20,6 +20,8 @@ pub struct EngineGrant {
     pub roles: Vec<EngineRole>,
     /// The roles for reading under a restriction.
     pub restricted: Vec<RestrictedRole>,
+    /// Backend roles of the cluster's own, in place of all others.
+    pub backend_roles: Vec<String>,
     /// Claims by name: the `/regex/` of each role that is bound to index names, and row filters.
     pub claims: Vec<(String, String)>,
 }
@@ -28,6 +30,11 @@ impl EngineGrant {
     /// The right of the gateway itself to read the names of a cluster.
     pub fn catalog() -> Self {
         Self { roles: vec![EngineRole::Catalog], ..Self::default() }
+    }
+
+    /// An identity with backend roles that the cluster maps to roles of its own. The engine is told nothing of scopes.
+    pub fn own(backend_roles: &[String]) -> Self {
+        Self { backend_roles: backend_roles.to_vec(), ..Self::default() }
     }
 
     /// What the engine is told of `scopes`, of which some are held to `restrictions`: with the `forbidden` names taken out
@@ -66,7 +73,7 @@ impl EngineGrant {
             }
             restricted.push(role);
         }
-        Self { roles: plain.into_keys().collect(), restricted, claims }
+        Self { roles: plain.into_keys().collect(), restricted, backend_roles: Vec::new(), claims }
     }
 
     /// The `/regex/` of a role, if the token has one.
@@ -81,7 +88,7 @@ impl EngineGrant {
 
     /// Whether it grants nothing.
     pub const fn is_empty(&self) -> bool {
-        self.roles.is_empty() && self.restricted.is_empty()
+        self.roles.is_empty() && self.restricted.is_empty() && self.backend_roles.is_empty()
     }
 }
 

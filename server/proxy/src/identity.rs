@@ -52,12 +52,15 @@ impl Identities {
         let Some(catalog) = &names.catalog else {
             return Err(NoIdentity::NamesUnknown);
         };
-        let grant = EngineGrant::of(
-            &session.grants.scopes,
-            &session.grants.restrictions,
-            client.policies.forbidden_everywhere(),
-            catalog,
-        );
+        let grant = match &session.backend_roles {
+            Some(roles) => EngineGrant::own(roles),
+            None => EngineGrant::of(
+                &session.grants.scopes,
+                &session.grants.restrictions,
+                client.policies.forbidden_everywhere(),
+                catalog,
+            ),
+        };
         // With all that the engine is told: the names of the cluster change, and the groups of a provider's principal,
         // with what is forbidden to it, from token to token.
         let key = (client.engine_name.clone(), format!("{grant:?}"));

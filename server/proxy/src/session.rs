@@ -45,6 +45,8 @@ pub(crate) struct Session {
     pub(crate) client: Arc<GatewayClient>,
     pub(crate) credential: Credential,
     pub(crate) grants: Grants,
+    /// The backend roles the engine is told in place of the scopes.
+    pub(crate) backend_roles: Option<Arc<[String]>>,
     /// The scopes as written in the token, or as its provider's mapping gives them.
     pub(crate) scope_text: String,
     pub(crate) expires_at: UnixTime,
@@ -96,9 +98,14 @@ impl Session {
         expires_at: UnixTime,
         snapshot_generation: u64,
     ) -> Self {
+        let backend_roles = match &credential {
+            Credential::Provider { outsider, .. } => outsider.backend_roles.clone(),
+            Credential::Own { .. } | Credential::Basic { .. } => client.backend_roles.clone(),
+        };
         Self {
             client,
             credential,
+            backend_roles,
             is_row_filtered: !grants.restrictions.row_filters().is_empty(),
             grants,
             scope_text,
@@ -266,6 +273,7 @@ mod tests {
             limiter: Arc::new(Limiter::new(limit, RateMode::Enforce, RateHeaders::Refusals)),
             engine_name: principal.id.clone(),
             grants: Grants::default(),
+            backend_roles: None,
             addresses: AddressRules::default(),
             principal,
         };

@@ -37,6 +37,8 @@ pub struct SnapshotClient {
     pub principal: Principal,
     /// What it may have at most; a token of more is not accepted any more.
     pub grants: Grants,
+    /// The backend roles the engine is told in place of its scopes, if it is to be so.
+    pub backend_roles: Option<Vec<String>>,
     /// Where it may be used from.
     pub addresses: AddressRules,
     /// What it may send, when not what all others may.
@@ -51,6 +53,8 @@ pub struct GatewayClient {
     pub(crate) engine_name: String,
     /// What a client may have at most; empty for a principal of a provider, of whom every token says it anew.
     pub(crate) grants: Grants,
+    /// The backend roles the engine is told in place of scopes; of a principal of a provider every token says it anew.
+    pub(crate) backend_roles: Option<Arc<[String]>>,
     /// Where it may be used from.
     pub(crate) addresses: AddressRules,
     pub(crate) policies: PrincipalPolicies,
@@ -79,7 +83,7 @@ impl Snapshot {
     ) -> Self {
         let clients = clients
             .into_iter()
-            .map(|SnapshotClient { principal, grants, addresses, limit }| {
+            .map(|SnapshotClient { principal, grants, backend_roles, addresses, limit }| {
                 let client = GatewayClient {
                     policies: policies.for_principal(&principal),
                     limiter: Arc::new(Limiter::new(
@@ -89,6 +93,7 @@ impl Snapshot {
                     )),
                     engine_name: principal.id.clone(),
                     grants,
+                    backend_roles: backend_roles.map(Arc::from),
                     addresses,
                     principal,
                 };
@@ -140,6 +145,7 @@ impl Snapshot {
             limiter,
             engine_name: outsider.engine_name.clone(),
             grants: Grants::default(),
+            backend_roles: None,
             addresses: AddressRules::default(),
             principal: outsider.principal.clone(),
         });

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use oauth4os_config::{AddressRules, ClientConfig, Reference};
+use oauth4os_config::{AddressRules, ClientConfig, IdentityKind, Reference};
 use oauth4os_policy::{Clusters, Grants, Restriction, RestrictionError, Restrictions, ScopeSet};
 use oauth4os_store::{ClientKind, MAX_LIVE_SECRETS, RateLimit, SecretHash, StoredSecret};
 use oauth4os_tokens::clock::UnixTime;
@@ -37,6 +37,8 @@ pub struct Client {
     pub rate_limit: Option<RateLimit>,
     /// Whether it may send id and secret to the data plane instead of a token.
     pub basic: bool,
+    /// The backend roles the engine is told in place of scopes; `None` for the identity of the scopes.
+    pub backend_roles: Option<BTreeSet<String>>,
     /// Where it may be used from.
     pub addresses: AddressRules,
     /// Where it is registered.
@@ -79,6 +81,7 @@ impl Client {
                 .rate_limit
                 .map(|limit| RateLimit { per_second: limit.requests_per_second, burst: limit.burst }),
             basic: config.basic,
+            backend_roles: (config.identity == IdentityKind::Own).then(|| config.backend_roles.clone()),
             addresses: config.addresses.clone(),
             source: ClientSource::Configuration,
             secrets: vec![StoredSecret {
@@ -106,6 +109,7 @@ impl Client {
             token_lifetime: None,
             rate_limit: client.rate_limit,
             basic: false,
+            backend_roles: None,
             addresses: AddressRules::default(),
             source: ClientSource::Store,
             secrets: client.secrets,
