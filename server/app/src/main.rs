@@ -52,7 +52,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             let policies = parts::policies(&config)?;
             parts::client_scopes(&config, &policies)?;
             parts::check_providers(&config)?;
-            tls::ServerTls::load(&config.tls)?;
+            tls::ServerTls::load(&config.tls, config.limits.http2_streams > 0)?;
             tls::engine(config.upstream.engine.ca.as_deref())?;
             println!("{}", summary(&config, &policies));
             Ok(ExitCode::SUCCESS)

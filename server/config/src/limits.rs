@@ -32,6 +32,8 @@ pub struct Limits {
     pub inspected_body: ByteSize,
     /// Connections at once, over all workers; more are closed at once.
     pub connections: usize,
+    /// Requests at once on one connection of HTTP/2; 0 switches HTTP/2 off.
+    pub http2_streams: u32,
     /// From the first byte of a request to the end of its head.
     pub head_timeout: Span,
     /// From one piece of a body to the next, both ways.
@@ -79,6 +81,7 @@ impl Default for Limits {
             body: ByteSize::mib(1024),
             inspected_body: ByteSize::mib(8),
             connections: 20_000,
+            http2_streams: 128,
             head_timeout: Span::seconds(10),
             body_timeout: Span::seconds(60),
             idle_timeout: Span::seconds(90),
@@ -107,6 +110,9 @@ impl Limits {
         }
         if self.connections == 0 || self.token_cache == 0 {
             problems.add("limits", "`connections` and `token_cache` are at least 1");
+        }
+        if self.http2_streams > 10_000 {
+            problems.add("limits.http2_streams", "give a number from 0 to 10000");
         }
         for (key, span) in [
             ("limits.head_timeout", self.head_timeout),

@@ -11,7 +11,7 @@ use oauth4os_telemetry::metrics::UpstreamFailure;
 
 use crate::body::RequestBody;
 use crate::buffers::{Buffer, poll_read_into};
-use crate::connection::{Connection, Next};
+use crate::connection::{ByteStream, Connection, Next};
 use crate::fields::{ConnectionOptions, is_removed_from_request, opaque_id};
 use crate::gate::Gate;
 use crate::names;
@@ -25,9 +25,9 @@ use crate::wire::{Framing, chunked};
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// A request that may go, as soon as its body has passed the gate.
-pub(crate) struct Forward<'r, 'h> {
+pub(crate) struct Forward<'r, 'h, S> {
     pub(crate) exchange: &'r mut Exchange,
-    pub(crate) connection: &'r mut Connection,
+    pub(crate) connection: &'r mut Connection<S>,
     pub(crate) head: &'r RequestHead<'h>,
     pub(crate) body: &'r mut RequestBody,
     pub(crate) gate: Gate,
@@ -41,7 +41,7 @@ enum Arrived {
     FromEngine,
 }
 
-impl Forward<'_, '_> {
+impl<S: ByteStream> Forward<'_, '_, S> {
     /// Sends the request and passes the answer on.
     pub(crate) async fn run(mut self) -> Result<Next, Stop> {
         self.ask_for_body().await?;

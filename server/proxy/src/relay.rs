@@ -8,7 +8,7 @@ use std::task::Poll;
 use oauth4os_telemetry::metrics::UpstreamFailure;
 
 use crate::buffers::{Buffer, CHUNK, poll_read_into};
-use crate::connection::{Connection, Next};
+use crate::connection::{ByteStream, Connection, Next};
 use crate::fields::{ConnectionOptions, is_removed_from_response, opaque_id};
 use crate::pool::EngineConnection;
 use crate::record::{Exchange, Stop};
@@ -29,9 +29,9 @@ const MAX_INTERIM: usize = 16;
 const MAX_AHEAD: usize = 2 * CHUNK;
 
 /// An answer that has begun to arrive.
-pub(crate) struct Relay<'r, 'h> {
+pub(crate) struct Relay<'r, 'h, S> {
     pub(crate) exchange: &'r mut Exchange,
-    pub(crate) connection: &'r mut Connection,
+    pub(crate) connection: &'r mut Connection<S>,
     pub(crate) engine: EngineConnection,
     pub(crate) head: &'r RequestHead<'h>,
     pub(crate) upload: Upload,
@@ -57,7 +57,10 @@ pub(crate) enum NoAnswer {
 }
 
 /// Waits for the first bytes of the answer.
-pub(crate) async fn wait(connection: &mut Connection, engine: &mut EngineConnection) -> Result<(), NoAnswer> {
+pub(crate) async fn wait<S: ByteStream>(
+    connection: &mut Connection<S>,
+    engine: &mut EngineConnection,
+) -> Result<(), NoAnswer> {
     if !engine.input.is_empty() {
         return Ok(());
     }
@@ -89,7 +92,7 @@ struct Outline {
     engine_keep_alive: bool,
 }
 
-impl Relay<'_, '_> {
+impl<S: ByteStream> Relay<'_, '_, S> {
     /// Passes the answer on, to its end.
     pub(crate) async fn run(mut self) -> Result<Next, Stop> {
         let mut out = Buffer::lend();

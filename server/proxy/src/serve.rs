@@ -16,11 +16,11 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::arrival::Unwelcome;
 use crate::buffers::Buffer;
-use crate::connection::{Connection, Next};
+use crate::connection::{ByteStream, Connection, Next};
 use crate::deadline::Deadline;
-use crate::exchange;
 use crate::pool::Pool;
 use crate::worker::{ConnectionSlot, Shared, Worker, keep_audit, with_audit};
+use crate::{exchange, http2};
 
 /// Connections the kernel may hold before they are accepted.
 const BACKLOG: i32 = 4_096;
@@ -111,6 +111,10 @@ async fn serve(slot: ConnectionSlot, mut stream: TcpStream, peer: IpAddr) {
     let Ok(Ok(stream)) = deadline.guard(acceptor.accept(stream)).await else {
         return;
     };
+    if stream.get_ref().1.alpn_protocol() == Some(http2::ALPN) {
+        // Apart, so that no connection of HTTP/1.1 has to have room for it.
+        return Box::pin(http2::serve(&worker, stream, peer, deadline)).await;
+    }
     let mut connection =
         Connection { worker: Rc::clone(&worker), stream, peer, client: peer, input: Buffer::empty(), deadline };
     loop {
@@ -141,7 +145,8 @@ fn note(worker: &Worker, peer: IpAddr, unwelcome: &Unwelcome) {
     });
 }
 
-async fn next_request(connection: &mut Connection) -> Next {
+/// Serves the next request of a connection.
+pub(crate) async fn next_request<S: ByteStream>(connection: &mut Connection<S>) -> Next {
     let mut head = match connection.receive_head().await {
         Ok(Some(head)) => head,
         Ok(None) => return Next::Gone,

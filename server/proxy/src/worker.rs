@@ -57,6 +57,9 @@ pub(crate) struct Worker {
     pub(crate) requests: RequestIds,
     active: Cell<usize>,
     draining: Cell<bool>,
+    drain_begins: Notify,
+    /// Connections that say goodbye before they are closed.
+    shared_connections: Cell<usize>,
     quiet: Notify,
 }
 
@@ -115,6 +118,8 @@ impl Worker {
             requests: RequestIds::new(request_prefix),
             active: Cell::new(0),
             draining: Cell::new(false),
+            drain_begins: Notify::new(),
+            shared_connections: Cell::new(0),
             quiet: Notify::new(),
         }
     }
@@ -130,11 +135,27 @@ impl Worker {
         UnderWay(self)
     }
 
+    /// Counts a connection that carries many requests at once as open until the answer is dropped: a drain waits for it to
+    /// say goodbye.
+    pub(crate) fn share_connection(&self) -> SharedConnection<'_> {
+        self.shared_connections.set(self.shared_connections.get() + 1);
+        SharedConnection(self)
+    }
+
+    /// Waits until connections should be closed.
+    pub(crate) async fn drain_begins(&self) {
+        let begins = self.drain_begins.notified();
+        if !self.is_draining() {
+            begins.await;
+        }
+    }
+
     /// Lets no connection go on after its request, and waits for the requests that are under way.
     pub(crate) async fn drain(&self, timeout: Duration) {
         self.draining.set(true);
+        self.drain_begins.notify_waiters();
         let all_done = async {
-            while self.active.get() > 0 {
+            while self.active.get() > 0 || self.shared_connections.get() > 0 {
                 self.quiet.notified().await;
             }
         };
@@ -151,6 +172,18 @@ impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
         self.0.active.set(self.0.active.get() - 1);
         if self.0.active.get() == 0 {
+            self.0.quiet.notify_one();
+        }
+    }
+}
+
+/// A connection that carries many requests at once.
+pub(crate) struct SharedConnection<'a>(&'a Worker);
+
+impl Drop for SharedConnection<'_> {
+    fn drop(&mut self) {
+        self.0.shared_connections.set(self.0.shared_connections.get() - 1);
+        if self.0.shared_connections.get() == 0 {
             self.0.quiet.notify_one();
         }
     }
