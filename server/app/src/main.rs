@@ -82,7 +82,7 @@ fn summary(config: &Config, policies: &Policies) -> String {
         "the configuration is valid: {} on {}, engine {}, {} clients, {} providers, {decided_by}",
         config.issuer,
         config.listen,
-        config.upstream.engine.url,
+        config.upstream.engine.url.values().join(", "),
         config.clients.len(),
         config.providers.len(),
     )

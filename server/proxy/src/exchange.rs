@@ -106,6 +106,10 @@ impl Exchange {
             let may_repeat = is_repeatable(operation.class);
             (Gate::new(self, &session, operation, head, worker.shared.limits.inspected_body.as_usize())?, may_repeat)
         };
+        let Some(_in_flight) = worker.shared.take_flight() else {
+            worker.shared.metrics.requests_shed.inc();
+            return Err(Refusal::overloaded().into());
+        };
         let identity = worker.shared.identities.of(&session, self.time).map_err(|error| match error {
             NoIdentity::NamesUnknown => Refusal::unavailable(error.to_string()),
             NoIdentity::Driver(IdentityError::NoRight) => Refusal::forbidden(error.to_string(), None),

@@ -62,17 +62,6 @@ struct Streams {
     quiet: Notify,
 }
 
-/// What happens on a connection.
-enum Event {
-    Opened(Request<h2::RecvStream>, SendResponse<Bytes>),
-    /// It is over, whoever ended it.
-    Closed,
-    /// The gateway stops.
-    Drain,
-    /// Nothing has been asked for too long.
-    Idle,
-}
-
 /// Serves a connection on which the client has chosen HTTP/2.
 pub(crate) async fn serve(worker: &Rc<Worker>, stream: ClientStream, peer: IpAddr, mut deadline: Deadline) {
     let limits = &worker.shared.limits;
@@ -84,37 +73,35 @@ pub(crate) async fn serve(worker: &Rc<Worker>, stream: ClientStream, peer: IpAdd
     let mut is_leaving = false;
     loop {
         let patience = if is_leaving { GOODBYE } else { limits.idle_timeout.as_duration() };
-        let event = tokio::select! {
+        let (request, respond) = tokio::select! {
             accepted = connection.accept() => match accepted {
-                Some(Ok((request, respond))) => Event::Opened(request, respond),
-                Some(Err(_)) | None => Event::Closed,
+                Some(Ok(opened)) => opened,
+                Some(Err(_)) | None => return,
             },
-            () = worker.drain_begins(), if !is_leaving => Event::Drain,
-            () = streams.idle_for(patience, &mut deadline) => Event::Idle,
-        };
-        match event {
-            Event::Opened(request, respond) => {
-                if streams.given_up.get() > GIVEN_UP {
-                    connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
-                    is_leaving = true;
-                    continue;
+            () = worker.drain_begins(), if !is_leaving => {
+                connection.graceful_shutdown();
+                is_leaving = true;
+                continue;
+            }
+            () = streams.idle_for(patience, &mut deadline) => {
+                if is_leaving {
+                    return;
                 }
-                let (worker, streams) = (Rc::clone(worker), streams.open());
-                tokio::task::spawn_local(async move {
-                    let was_given_up = answer(worker, peer, request, respond).await;
-                    streams.close(was_given_up);
-                });
-            }
-            Event::Drain => {
                 connection.graceful_shutdown();
                 is_leaving = true;
+                continue;
             }
-            Event::Idle if !is_leaving => {
-                connection.graceful_shutdown();
-                is_leaving = true;
-            }
-            Event::Idle | Event::Closed => return,
+        };
+        if streams.given_up.get() > GIVEN_UP {
+            connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+            is_leaving = true;
+            continue;
         }
+        let (worker, open) = (Rc::clone(worker), streams.open());
+        tokio::task::spawn_local(async move {
+            let was_given_up = answer(worker, peer, request, respond).await;
+            open.close(was_given_up);
+        });
     }
 }
 

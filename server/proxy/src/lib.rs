@@ -26,6 +26,7 @@ mod http2;
 mod identity;
 mod limit;
 mod names;
+mod nodes;
 mod own;
 mod pool;
 mod record;

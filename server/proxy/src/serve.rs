@@ -18,6 +18,7 @@ use crate::arrival::Unwelcome;
 use crate::buffers::Buffer;
 use crate::connection::{ByteStream, Connection, Next};
 use crate::deadline::Deadline;
+use crate::nodes::Nodes;
 use crate::pool::Pool;
 use crate::worker::{ConnectionSlot, Shared, Worker, keep_audit, with_audit};
 use crate::{exchange, http2};
@@ -42,7 +43,7 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 /// Serves connections of `listener` on the calling thread until `stop` becomes true and what is under way has ended.
 pub(crate) fn run(
     shared: Arc<Shared>,
-    pool: Pool,
+    pools: Vec<Pool>,
     request_prefix: String,
     listener: std::net::TcpListener,
     stop: watch::Receiver<bool>,
@@ -54,7 +55,8 @@ pub(crate) fn run(
         .on_thread_park(|| with_audit(AuditBuffer::flush))
         .build()?;
     let drain_timeout = shared.limits.drain_timeout.as_duration();
-    let worker = Rc::new(Worker::new(shared, pool, request_prefix));
+    let nodes = Nodes::new(pools, &shared.health);
+    let worker = Rc::new(Worker::new(shared, nodes, request_prefix));
     let tasks = LocalSet::new();
     tasks.block_on(&runtime, async {
         let listener = TcpListener::from_std(listener)?;
@@ -85,7 +87,7 @@ async fn accept(worker: &Rc<Worker>, listener: TcpListener, mut stop: watch::Rec
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             },
-            _ = sweep.tick() => worker.pool.sweep(),
+            _ = sweep.tick() => worker.nodes.sweep(),
             _ = stop.wait_for(|stop| *stop) => return,
         }
     }

@@ -20,7 +20,7 @@ use crate::arrival::Listener;
 use crate::control::ControlPlane;
 use crate::identity::Identities;
 use crate::names::Names;
-use crate::pool::Pool;
+use crate::nodes::{Health, Nodes};
 use crate::revocation::Revocations;
 use crate::session::Session;
 use crate::snapshot::Snapshot;
@@ -46,12 +46,16 @@ pub(crate) struct Shared {
     pub(crate) audit: Audit,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) connections: AtomicUsize,
+    /// What is known of the engine's nodes.
+    pub(crate) health: Arc<Health>,
+    /// Requests for the engine that are under way.
+    pub(crate) in_flight: AtomicUsize,
 }
 
 /// One worker's own things.
 pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) pool: Pool,
+    pub(crate) nodes: Nodes,
     pub(crate) sessions: RefCell<Cache<[u8; 32], Rc<Session>>>,
     pub(crate) operations: RefCell<Cache<(String, String), Rc<Operation>>>,
     pub(crate) requests: RequestIds,
@@ -108,11 +112,11 @@ impl Drop for ConnectionSlot {
 }
 
 impl Worker {
-    pub(crate) fn new(shared: Arc<Shared>, pool: Pool, request_prefix: String) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, nodes: Nodes, request_prefix: String) -> Self {
         let sessions = shared.limits.token_cache;
         Self {
             shared,
-            pool,
+            nodes,
             sessions: RefCell::new(Cache::new(sessions)),
             operations: RefCell::new(Cache::new(CLASSIFICATIONS)),
             requests: RequestIds::new(request_prefix),
@@ -174,6 +178,23 @@ impl Drop for UnderWay<'_> {
         if self.0.active.get() == 0 {
             self.0.quiet.notify_one();
         }
+    }
+}
+
+/// A request for the engine among all that are under way.
+pub(crate) struct InFlight<'a>(&'a Shared);
+
+impl Shared {
+    /// Counts a request for the engine until the answer is dropped. `None` when there are too many.
+    pub(crate) fn take_flight(&self) -> Option<InFlight<'_>> {
+        let in_flight = InFlight(self);
+        (self.in_flight.fetch_add(1, Ordering::Relaxed) < self.limits.requests_in_flight).then_some(in_flight)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
