@@ -69,6 +69,12 @@ impl Connection {
         self.stream.sock.set_write_timeout(Some(patience)).expect("set a timeout");
     }
 
+    /// The bare socket, which keeps the connection open and needs next to no memory here.
+    #[must_use]
+    pub fn into_socket(self) -> TcpStream {
+        self.stream.sock
+    }
+
     /// Ends the writing side of TCP, without a word of TLS.
     pub fn shut_down_writing(&self) {
         let _ = self.stream.sock.shutdown(Shutdown::Write);
