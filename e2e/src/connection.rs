@@ -57,9 +57,22 @@ impl Connection {
         chain.first().expect("a leaf").to_vec()
     }
 
-    /// How long a read may take.
+    /// The protocol that was chosen in TLS.
+    #[must_use]
+    pub fn protocol(&self) -> Option<Vec<u8>> {
+        self.stream.conn.alpn_protocol().map(<[u8]>::to_vec)
+    }
+
+    /// How long a read or a write may take.
     pub fn set_patience(&self, patience: Duration) {
         self.stream.sock.set_read_timeout(Some(patience)).expect("set a timeout");
+        self.stream.sock.set_write_timeout(Some(patience)).expect("set a timeout");
+    }
+
+    /// The bare socket, which keeps the connection open and needs next to no memory here.
+    #[must_use]
+    pub fn into_socket(self) -> TcpStream {
+        self.stream.sock
     }
 
     /// Ends the writing side of TCP, without a word of TLS.

@@ -377,13 +377,13 @@ fn configuration(settings: &Settings, folder: &Path, port: u16, metrics_port: u1
         Some(url) => {
             // A double knows no aliases, unless the test is about them.
             engine.entry("strict_aliases").or_insert_with(|| json!("off"));
-            engine.insert("url".to_owned(), json!(url))
+            engine.entry("url").or_insert_with(|| json!(url));
         }
         None => {
             engine.insert("ca".to_owned(), json!(Engine::get().ca));
-            engine.insert("url".to_owned(), json!(Engine::get().url))
+            engine.entry("url").or_insert_with(|| json!(Engine::get().url));
         }
-    };
+    }
     let mut config = json!({
         "listen": format!("127.0.0.1:{port}"),
         "issuer": ISSUER,

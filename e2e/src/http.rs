@@ -90,6 +90,35 @@ impl Client {
         Connection::open(self.from, self.address, bytes, Arc::clone(&self.tls))
     }
 
+    /// A new connection with other settings of TLS.
+    #[must_use]
+    pub(crate) fn connect_with(&self, tls: Arc<ClientConfig>) -> Connection {
+        Connection::open(self.from, self.address, &[], tls)
+    }
+
+    /// The client's settings of TLS, offering these protocols.
+    pub(crate) fn tls_for(&self, protocols: &[&[u8]]) -> Arc<ClientConfig> {
+        let mut tls = ClientConfig::clone(&self.tls);
+        tls.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        Arc::new(tls)
+    }
+
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// A new connection on which HTTP/2 is to be spoken, and nothing was said yet.
+    #[must_use]
+    pub fn connect_http2(&self) -> Connection {
+        self.connect_with(self.tls_for(&[b"h2"]))
+    }
+
+    /// A new connection that offers these protocols in TLS; which one was chosen.
+    #[must_use]
+    pub fn chosen_protocol(&self, offered: &[&[u8]]) -> Option<Vec<u8>> {
+        self.connect_with(self.tls_for(offered)).protocol()
+    }
+
     /// The value of the `Authorization` field this client sends, if any.
     #[must_use]
     pub fn authorization(&self) -> Option<&str> {

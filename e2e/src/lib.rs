@@ -30,6 +30,7 @@ mod engine;
 mod forge;
 mod gateway;
 mod http;
+pub mod http2;
 mod issuer;
 mod keycloak;
 mod paths;

@@ -100,6 +100,12 @@ impl Settings {
         self
     }
 
+    /// Several nodes instead of the real engine.
+    #[must_use]
+    pub fn nodes(self, urls: &[String]) -> Self {
+        self.upstream(&urls[0]).engine_option("url", json!(urls))
+    }
+
     /// Sets a key of `upstream.engine`.
     #[must_use]
     pub fn engine_option(mut self, key: &str, value: Value) -> Self {

@@ -87,7 +87,17 @@ impl Upstream {
     /// When it cannot listen.
     #[must_use]
     pub fn start(script: impl Fn(&mut Turn<'_>) + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
+        Self::start_on(0, script)
+    }
+
+    /// The same on a port, where one may have been that was stopped.
+    ///
+    /// # Panics
+    /// When it cannot listen there.
+    #[must_use]
+    pub fn start_on(port: u16, script: impl Fn(&mut Turn<'_>) + Send + Sync + 'static) -> Self {
+        let limit = Duration::from_secs(20);
+        let listener = until("the port to be free", limit, || TcpListener::bind(("127.0.0.1", port)).ok());
         let port = listener.local_addr().expect("an address").port();
         let shared = Arc::new(Shared {
             script: Box::new(script),
@@ -106,6 +116,11 @@ impl Upstream {
             }
         });
         Self { port, shared }
+    }
+
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.port
     }
 
     #[must_use]

@@ -52,7 +52,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             let policies = parts::policies(&config)?;
             parts::client_scopes(&config, &policies)?;
             parts::check_providers(&config)?;
-            tls::ServerTls::load(&config.tls)?;
+            tls::ServerTls::load(&config.tls, config.limits.http2_streams > 0)?;
             tls::engine(config.upstream.engine.ca.as_deref())?;
             println!("{}", summary(&config, &policies));
             Ok(ExitCode::SUCCESS)
@@ -82,7 +82,7 @@ fn summary(config: &Config, policies: &Policies) -> String {
         "the configuration is valid: {} on {}, engine {}, {} clients, {} providers, {decided_by}",
         config.issuer,
         config.listen,
-        config.upstream.engine.url,
+        config.upstream.engine.url.values().join(", "),
         config.clients.len(),
         config.providers.len(),
     )

@@ -84,7 +84,7 @@ fn start(
     audit: Audit,
 ) -> Result<(Gateway, Reloader), Failure> {
     let policies = parts::policies(&config)?;
-    let server_tls = ServerTls::load(&config.tls)?;
+    let server_tls = ServerTls::load(&config.tls, config.limits.http2_streams > 0)?;
     let engine_tls = tls::engine(config.upstream.engine.ca.as_deref())?;
     let metrics = Arc::new(Metrics::new());
     let names = names::at_first(&config.upstream.engine);

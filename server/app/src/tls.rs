@@ -9,6 +9,9 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
+/// HTTP/1.1 by its name in TLS.
+const HTTP_1: &[u8] = b"http/1.1";
+
 /// TLS cannot be used as configured.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TlsError {
@@ -33,31 +36,32 @@ pub(crate) fn install_provider() -> Result<(), TlsError> {
     rustls::crypto::aws_lc_rs::default_provider().install_default().map_err(|_| TlsError::Provider)
 }
 
-/// The listener's side: TLS 1.2 and 1.3, HTTP/1.1.
+/// The listener's side: TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1.
 #[derive(Clone)]
 pub(crate) struct ServerTls {
     pub(crate) config: Arc<ServerConfig>,
     /// SHA-256 of certificates and key, to tell whether they are others.
     pair: [u8; 32],
+    with_http2: bool,
 }
 
 impl ServerTls {
-    /// Reads certificate and key.
-    pub(crate) fn load(tls: &Tls) -> Result<Self, TlsError> {
+    /// Reads certificate and key. HTTP/2 is offered besides HTTP/1.1 when it is wanted.
+    pub(crate) fn load(tls: &Tls, with_http2: bool) -> Result<Self, TlsError> {
         let (chain, key, pair) = read(tls)?;
         let mut config =
             ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).map_err(TlsError::Pair)?;
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = if with_http2 { vec![b"h2".to_vec(), HTTP_1.to_vec()] } else { vec![HTTP_1.to_vec()] };
         config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new().map_err(TlsError::Tickets)?;
         config.send_tls13_tickets = 1;
-        Ok(Self { config: Arc::new(config), pair })
+        Ok(Self { config: Arc::new(config), pair, with_http2 })
     }
 
     /// Reads them again. Others make everything anew, session tickets too: no connection is resumed under a certificate
     /// that has been replaced. The same ones leave everything as it is.
     pub(crate) fn reload(&self, tls: &Tls) -> Result<Self, TlsError> {
         let (.., pair) = read(tls)?;
-        if pair == self.pair { Ok(self.clone()) } else { Self::load(tls) }
+        if pair == self.pair { Ok(self.clone()) } else { Self::load(tls, self.with_http2) }
     }
 }
 
@@ -87,7 +91,7 @@ pub(crate) fn engine(ca: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> {
         }
     }
     let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![HTTP_1.to_vec()];
     Ok(Arc::new(config))
 }
 

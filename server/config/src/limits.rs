@@ -32,6 +32,11 @@ pub struct Limits {
     pub inspected_body: ByteSize,
     /// Connections at once, over all workers; more are closed at once.
     pub connections: usize,
+    /// Requests for the engine at once, over all workers and clients; more are answered 429 at once. What a client may not do,
+    /// and what the gateway answers itself, does not count.
+    pub requests_in_flight: usize,
+    /// Requests at once on one connection of HTTP/2; 0 switches HTTP/2 off.
+    pub http2_streams: u32,
     /// From the first byte of a request to the end of its head.
     pub head_timeout: Span,
     /// From one piece of a body to the next, both ways.
@@ -79,6 +84,8 @@ impl Default for Limits {
             body: ByteSize::mib(1024),
             inspected_body: ByteSize::mib(8),
             connections: 20_000,
+            requests_in_flight: 10_000,
+            http2_streams: 128,
             head_timeout: Span::seconds(10),
             body_timeout: Span::seconds(60),
             idle_timeout: Span::seconds(90),
@@ -105,8 +112,11 @@ impl Limits {
         if self.inspected_body > ByteSize::mib(64) {
             problems.add("limits.inspected_body", "is held in memory for each request; give at most `64MiB`");
         }
-        if self.connections == 0 || self.token_cache == 0 {
-            problems.add("limits", "`connections` and `token_cache` are at least 1");
+        if self.connections == 0 || self.requests_in_flight == 0 || self.token_cache == 0 {
+            problems.add("limits", "`connections`, `requests_in_flight` and `token_cache` are at least 1");
+        }
+        if self.http2_streams > 10_000 {
+            problems.add("limits.http2_streams", "give a number from 0 to 10000");
         }
         for (key, span) in [
             ("limits.head_timeout", self.head_timeout),

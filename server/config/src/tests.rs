@@ -78,6 +78,19 @@ fn unsafe_settings_are_refused_with_a_sentence() {
             "url: https://admin:pw@opensearch.example.com:9200",
             "host and port only",
         ),
+        ("url: https://opensearch.example.com:9200", "url: []", "give one address"),
+        (
+            "url: https://opensearch.example.com:9200",
+            "url: [https://node-1.example.com:9200, http://node-2.example.com:9200]",
+            "`http://node-2.example.com:9200`: use `https`",
+        ),
+        (
+            "url: https://opensearch.example.com:9200",
+            "url: [https://node-1.example.com:9200, https://node-1.example.com:9200]",
+            "the same address twice",
+        ),
+        ("  requests_in_flight: 10000", "  requests_in_flight: 0", "at least 1"),
+        ("  http2_streams: 128", "  http2_streams: 1000000", "from 0 to 10000"),
         ("listen: 127.0.0.1:9464", "listen: 0.0.0.0:9464", "allow_remote: true"),
         ("  certificate: gateway.pem", "  certificate: missing.pem", "there is no file"),
         ("    ca: engine-ca.pem", "    ca: missing.pem", "there is no file"),
@@ -98,6 +111,18 @@ fn unsafe_settings_are_refused_with_a_sentence() {
         let error = with(old, new).expect_err(new);
         assert!(error.contains(expected), "{new}: {error}");
     }
+}
+
+#[test]
+fn an_engine_may_have_several_nodes() {
+    let config = with(
+        "url: https://opensearch.example.com:9200",
+        "url: [https://node-1.example.com:9200, \"https://[2001:db8::2]:9201\"]",
+    )
+    .unwrap();
+    let origins = config.upstream.engine.origins().unwrap();
+    let hosts: Vec<(&str, u16)> = origins.iter().map(|origin| (origin.host.as_str(), origin.port)).collect();
+    assert_eq!(hosts, [("node-1.example.com", 9200), ("2001:db8::2", 9201)]);
 }
 
 #[test]

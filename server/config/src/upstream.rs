@@ -7,7 +7,11 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::problem::Problems;
+use crate::providers::OneOrMany;
 use crate::units::Span;
+
+/// The most nodes of one cluster.
+const MAX_NODES: usize = 64;
 
 /// The servers requests are forwarded to.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -21,8 +25,9 @@ pub struct Upstream {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Engine {
-    /// Scheme, host and port, for example `https://opensearch.example.com:9200`. Plain `http` only to this machine.
-    pub url: String,
+    /// Scheme, host and port, for example `https://opensearch.example.com:9200`, or a list of them: nodes of one cluster, of
+    /// which any can be asked. Plain `http` only to this machine.
+    pub url: OneOrMany,
 
     /// Certificates (PEM) of the authority that signed the engine's. Default: the system's authorities.
     #[serde(default)]
@@ -114,8 +119,18 @@ impl Upstream {
 
     pub(crate) fn check(&self, problems: &mut Problems) {
         let engine = &self.engine;
-        if let Err(sentence) = engine.origin() {
-            problems.add("upstream.engine.url", format!("`{}`: {sentence}", engine.url));
+        let urls = engine.url.values();
+        for url in urls {
+            if let Err(sentence) = Origin::parse(url) {
+                problems.add("upstream.engine.url", format!("`{url}`: {sentence}"));
+            }
+        }
+        if urls.is_empty() || urls.len() > MAX_NODES {
+            problems.add("upstream.engine.url", format!("give one address, or up to {MAX_NODES}"));
+        }
+        if (1..urls.len()).any(|at| urls.get(..at).zip(urls.get(at)).is_some_and(|(before, url)| before.contains(url)))
+        {
+            problems.add("upstream.engine.url", "gives the same address twice");
         }
         if let Some(ca) = &engine.ca
             && !ca.is_file()
@@ -145,12 +160,18 @@ pub struct Origin {
 }
 
 impl Engine {
-    /// The URL, taken apart.
+    /// The addresses of the nodes, taken apart.
     ///
     /// # Errors
     /// A sentence that says what to write instead.
-    pub fn origin(&self) -> Result<Origin, &'static str> {
-        let (tls, authority) = match (self.url.strip_prefix("https://"), self.url.strip_prefix("http://")) {
+    pub fn origins(&self) -> Result<Vec<Origin>, &'static str> {
+        self.url.values().iter().map(|url| Origin::parse(url)).collect()
+    }
+}
+
+impl Origin {
+    fn parse(url: &str) -> Result<Self, &'static str> {
+        let (tls, authority) = match (url.strip_prefix("https://"), url.strip_prefix("http://")) {
             (Some(rest), _) => (true, rest),
             (None, Some(rest)) => (false, rest),
             (None, None) => return Err("begin with `https://`"),
@@ -179,6 +200,6 @@ impl Engine {
         if !tls && !is_loopback {
             return Err("use `https`: identities handed to the engine must not cross a network in clear");
         }
-        Ok(Origin { tls, host: host.to_owned(), port, authority: authority.to_owned() })
+        Ok(Self { tls, host: host.to_owned(), port, authority: authority.to_owned() })
     }
 }

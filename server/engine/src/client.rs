@@ -45,7 +45,8 @@ pub enum AdminCredentials {
 #[derive(Clone)]
 pub struct EngineClient {
     http: reqwest::Client,
-    url: String,
+    /// The nodes, in the order they are asked.
+    urls: Box<[String]>,
     authorization: Option<HeaderValue>,
 }
 
@@ -160,7 +161,8 @@ impl EngineClient {
         identity: Option<Identity>,
         authorization: Option<HeaderValue>,
     ) -> Result<Self, ClientError> {
-        let origin = engine.origin().map_err(|hint| ClientError::Url { url: engine.url.clone(), hint })?;
+        let urls = engine.url.values().to_vec();
+        let origins = engine.origins().map_err(|hint| ClientError::Url { url: urls.join(", "), hint })?;
         // Without it the library would end the process.
         if rustls::crypto::CryptoProvider::get_default().is_none() {
             return Err(ClientError::Prepare("no TLS provider is installed in this process".to_owned()));
@@ -168,7 +170,7 @@ impl EngineClient {
         let mut builder = reqwest::Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
-            .https_only(origin.tls)
+            .https_only(origins.iter().all(|origin| origin.tls))
             .connect_timeout(engine.connect_timeout.as_duration())
             .timeout(REQUEST_TIMEOUT);
         if let Some(ca) = &engine.ca {
@@ -185,7 +187,7 @@ impl EngineClient {
             builder = builder.identity(identity);
         }
         let http = builder.build().map_err(|error| ClientError::Prepare(deepest(&error)))?;
-        Ok(Self { http, url: engine.url.clone(), authorization })
+        Ok(Self { http, urls: urls.into(), authorization })
     }
 
     /// Sends a request under the client's own identity.
@@ -229,16 +231,9 @@ impl EngineClient {
         authorization: Option<HeaderValue>,
     ) -> Result<Answer, ClientError> {
         let name = format!("{method} {path}");
-        let mut request = self.http.request(method, format!("{}{path}", self.url));
-        if let Some(value) = authorization {
-            request = request.header(AUTHORIZATION, value);
-        }
-        if let Some(body) = body {
-            request = request.header(CONTENT_TYPE, "application/json").body(body.to_string());
-        }
-        let mut response = request.send().await.map_err(|error| self.failure(&error))?;
+        let (url, mut response) = self.first_answer(&method, path, body, authorization).await?;
         let mut bytes = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| self.failure(&error))? {
+        while let Some(chunk) = response.chunk().await.map_err(|error| failure(url, &error))? {
             if bytes.len() + chunk.len() > MAX_ANSWER_BYTES {
                 return Err(ClientError::TooLong { request: name });
             }
@@ -251,17 +246,43 @@ impl EngineClient {
         })
     }
 
-    fn failure(&self, error: &reqwest::Error) -> ClientError {
-        if error.is_timeout() {
-            return ClientError::Timeout { url: self.url.clone() };
+    /// Asks one node after the other until a connection is made: whoever could not be connected to has got nothing.
+    async fn first_answer(
+        &self,
+        method: &Method,
+        path: &str,
+        body: Option<&Value>,
+        authorization: Option<HeaderValue>,
+    ) -> Result<(&str, reqwest::Response), ClientError> {
+        let mut last = ClientError::Prepare("there is no node to ask".to_owned());
+        for url in self.urls.iter() {
+            let mut request = self.http.request(method.clone(), format!("{url}{path}"));
+            if let Some(value) = &authorization {
+                request = request.header(AUTHORIZATION, value.clone());
+            }
+            if let Some(body) = body {
+                request = request.header(CONTENT_TYPE, "application/json").body(body.to_string());
+            }
+            match request.send().await {
+                Ok(response) => return Ok((url, response)),
+                Err(error) if error.is_connect() => last = failure(url, &error),
+                Err(error) => return Err(failure(url, &error)),
+            }
         }
-        ClientError::Unreachable { url: self.url.clone(), cause: deepest(error) }
+        Err(last)
     }
+}
+
+fn failure(url: &str, error: &reqwest::Error) -> ClientError {
+    if error.is_timeout() {
+        return ClientError::Timeout { url: url.to_owned() };
+    }
+    ClientError::Unreachable { url: url.to_owned(), cause: deepest(error) }
 }
 
 impl fmt::Debug for EngineClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EngineClient").field("url", &self.url).finish_non_exhaustive()
+        f.debug_struct("EngineClient").field("urls", &self.urls).finish_non_exhaustive()
     }
 }
 

@@ -5,12 +5,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use oauth4os_config::Limits;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use crate::buffers::{Buffer, read_into};
 use crate::deadline::Deadline;
 use crate::refusal::Refusal;
-use crate::transport::ClientStream;
 use crate::wire::request::{Arrived, find_end};
 use crate::worker::Worker;
 
@@ -18,10 +17,15 @@ use crate::worker::Worker;
 const LINGER_BYTES: usize = 256 * 1024 * 1024;
 const LINGER_TIME: Duration = Duration::from_secs(30);
 
-/// A client's connection.
-pub(crate) struct Connection {
+/// What a client is spoken with: TLS, or one stream of HTTP/2.
+pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> ByteStream for S {}
+
+/// A client's connection, or a stream of one that carries many: HTTP/1.1 on bytes.
+pub(crate) struct Connection<S> {
     pub(crate) worker: Rc<Worker>,
-    pub(crate) stream: ClientStream,
+    pub(crate) stream: S,
     /// Whose connection it is: the other end, or whom a trusted proxy there speaks for.
     pub(crate) peer: IpAddr,
     /// Who sent the present request: `peer`, or whom a trusted proxy names in it.
@@ -42,7 +46,7 @@ pub(crate) enum Next {
     Gone,
 }
 
-impl Connection {
+impl<S: ByteStream> Connection<S> {
     /// Waits for a whole head and takes it off the input. `None` when the client is done.
     pub(crate) async fn receive_head(&mut self) -> Result<Option<Buffer>, Refusal> {
         let worker = Rc::clone(&self.worker);

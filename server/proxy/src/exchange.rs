@@ -12,7 +12,7 @@ use oauth4os_telemetry::metrics::{Outcome, OverRate};
 use crate::arrival::check_client;
 use crate::authenticate::authenticate;
 use crate::body::RequestBody;
-use crate::connection::{ClientGone, Connection, Next};
+use crate::connection::{ByteStream, ClientGone, Connection, Next};
 use crate::forward::Forward;
 use crate::gate::Gate;
 use crate::identity::NoIdentity;
@@ -24,7 +24,7 @@ use crate::wire::request::{MAX_HEADERS, RequestHead};
 use crate::worker::{MAX_KEPT_TARGET, Worker, with_audit};
 
 /// Serves one request whose head has arrived.
-pub(crate) async fn run(connection: &mut Connection, head: &[u8]) -> Next {
+pub(crate) async fn run<S: ByteStream>(connection: &mut Connection<S>, head: &[u8]) -> Next {
     let worker = Rc::clone(&connection.worker);
     let _under_way = worker.begin();
     let mut slots = [httparse::EMPTY_HEADER; MAX_HEADERS];
@@ -53,7 +53,7 @@ pub(crate) async fn run(connection: &mut Connection, head: &[u8]) -> Next {
 }
 
 /// Answers a request whose end is not known, and closes the connection.
-pub(crate) async fn refuse_unread(connection: &mut Connection, refusal: &Refusal) -> Next {
+pub(crate) async fn refuse_unread<S: ByteStream>(connection: &mut Connection<S>, refusal: &Refusal) -> Next {
     let worker = Rc::clone(&connection.worker);
     let mut exchange = Exchange::begin(&worker);
     exchange.status = Some(refusal.status);
@@ -73,9 +73,9 @@ pub(crate) async fn refuse_unread(connection: &mut Connection, refusal: &Refusal
 }
 
 impl Exchange {
-    async fn serve(
+    async fn serve<S: ByteStream>(
         &mut self,
-        connection: &mut Connection,
+        connection: &mut Connection<S>,
         head: &RequestHead<'_>,
         body: &mut RequestBody,
     ) -> Result<Next, Stop> {
@@ -105,6 +105,10 @@ impl Exchange {
             self.operation = Some(Rc::clone(&operation));
             let may_repeat = is_repeatable(operation.class);
             (Gate::new(self, &session, operation, head, worker.shared.limits.inspected_body.as_usize())?, may_repeat)
+        };
+        let Some(_in_flight) = worker.shared.take_flight() else {
+            worker.shared.metrics.requests_shed.inc();
+            return Err(Refusal::overloaded().into());
         };
         let identity = worker.shared.identities.of(&session, self.time).map_err(|error| match error {
             NoIdentity::NamesUnknown => Refusal::unavailable(error.to_string()),
@@ -154,9 +158,9 @@ impl Exchange {
         refusal
     }
 
-    async fn refuse(
+    async fn refuse<S: ByteStream>(
         &mut self,
-        connection: &mut Connection,
+        connection: &mut Connection<S>,
         head: &RequestHead<'_>,
         body: &mut RequestBody,
         mut refusal: Refusal,

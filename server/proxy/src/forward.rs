@@ -7,14 +7,15 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use oauth4os_engine::HandedIdentity;
-use oauth4os_telemetry::metrics::UpstreamFailure;
+use oauth4os_telemetry::metrics::{Ejection, UpstreamFailure};
 
 use crate::body::RequestBody;
 use crate::buffers::{Buffer, poll_read_into};
-use crate::connection::{Connection, Next};
+use crate::connection::{ByteStream, Connection, Next};
 use crate::fields::{ConnectionOptions, is_removed_from_request, opaque_id};
 use crate::gate::Gate;
 use crate::names;
+use crate::nodes::{Place, Tried};
 use crate::pool::{EngineConnection, Sent};
 use crate::record::{Exchange, Stop};
 use crate::refusal::Refusal;
@@ -22,12 +23,15 @@ use crate::relay::{self, Upload};
 use crate::wire::request::RequestHead;
 use crate::wire::{Framing, chunked};
 
+/// What stands between the target and the node's name.
+const BEFORE_HOST: &str = " HTTP/1.1\r\nhost: ";
+
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// A request that may go, as soon as its body has passed the gate.
-pub(crate) struct Forward<'r, 'h> {
+pub(crate) struct Forward<'r, 'h, S> {
     pub(crate) exchange: &'r mut Exchange,
-    pub(crate) connection: &'r mut Connection,
+    pub(crate) connection: &'r mut Connection<S>,
     pub(crate) head: &'r RequestHead<'h>,
     pub(crate) body: &'r mut RequestBody,
     pub(crate) gate: Gate,
@@ -41,7 +45,7 @@ enum Arrived {
     FromEngine,
 }
 
-impl Forward<'_, '_> {
+impl<S: ByteStream> Forward<'_, '_, S> {
     /// Sends the request and passes the answer on.
     pub(crate) async fn run(mut self) -> Result<Next, Stop> {
         self.ask_for_body().await?;
@@ -78,29 +82,31 @@ impl Forward<'_, '_> {
         }
         let gate = std::mem::replace(&mut self.gate, Gate::Open);
         gate.finish(self.exchange, &held)?;
+        let mut place = self.place(&mut Tried::default())?;
         let mut out = Buffer::lend();
         let length = u64::try_from(held.len()).unwrap_or(u64::MAX);
-        self.write_head(&mut out, Framing::Length(length));
+        self.write_head(&mut out, place.pool.authority(), Framing::Length(length));
         out.extend_from_slice(&held);
         drop(held);
-        let engine = self.send_first(&out).await?;
-        self.answer(engine, Upload::Complete, &out).await
+        let engine = self.send_first(&mut place, &mut out).await?;
+        self.answer(place, engine, Upload::Complete, Some(out)).await
     }
 
     /// Forwards the body as it arrives, each piece after it has passed the gate.
     async fn forward_streaming(mut self) -> Result<Next, Stop> {
+        let mut place = self.place(&mut Tried::default())?;
         let mut out = Buffer::lend();
-        self.write_head(&mut out, self.head.framing);
+        self.write_head(&mut out, place.pool.authority(), self.head.framing);
         self.take_arrived(&mut out)?;
-        let mut engine = self.send_first(&out).await?;
+        let mut engine = self.send_first(&mut place, &mut out).await?;
         if self.body.is_done() {
-            return self.answer(engine, Upload::Complete, &out).await;
+            return self.answer(place, engine, Upload::Complete, Some(out)).await;
         }
         // What was sent in pieces is never sent again.
         self.may_repeat = false;
         loop {
             match self.next_arrival(&mut engine).await? {
-                Arrived::FromEngine => return self.answer(engine, Upload::CutShort, &[]).await,
+                Arrived::FromEngine => return self.answer(place, engine, Upload::CutShort, None).await,
                 Arrived::FromClient(0) => return Err(Stop::Gone),
                 Arrived::FromClient(_) => {}
             }
@@ -109,11 +115,13 @@ impl Forward<'_, '_> {
             let timeout = self.connection.worker.shared.limits.body_timeout.as_duration();
             self.connection.deadline.set(timeout);
             match self.connection.deadline.guard(engine.send(&out)).await {
-                Ok(Ok(Sent::All)) if self.body.is_done() => return self.answer(engine, Upload::Complete, &[]).await,
+                Ok(Ok(Sent::All)) if self.body.is_done() => {
+                    return self.answer(place, engine, Upload::Complete, None).await;
+                }
                 Ok(Ok(Sent::All)) => {}
-                Ok(Ok(Sent::AnsweredEarly)) => return self.answer(engine, Upload::CutShort, &[]).await,
-                Ok(Err(error)) => return Err(self.broken(&error)),
-                Err(_) => return Err(self.timed_out()),
+                Ok(Ok(Sent::AnsweredEarly)) => return self.answer(place, engine, Upload::CutShort, None).await,
+                Ok(Err(error)) => return Err(self.broken(&place, &error)),
+                Err(_) => return Err(self.timed_out(&place)),
             }
         }
     }
@@ -141,62 +149,90 @@ impl Forward<'_, '_> {
     }
 
     /// Sends the beginning of the request on a kept connection or a new one.
-    async fn send_first(&mut self, out: &[u8]) -> Result<EngineConnection, Stop> {
-        let worker = Rc::clone(&self.connection.worker);
-        let timeout = worker.shared.limits.body_timeout.as_duration();
-        if let Some(mut engine) = worker.pool.take() {
+    async fn send_first(&mut self, place: &mut Place, out: &mut Buffer) -> Result<EngineConnection, Stop> {
+        let timeout = self.connection.worker.shared.limits.body_timeout.as_duration();
+        if let Some(mut engine) = place.pool.take() {
             self.connection.deadline.set(timeout);
             match self.connection.deadline.guard(engine.send(out)).await {
                 Ok(Ok(_)) => return Ok(engine),
                 Ok(Err(_)) if self.may_repeat => {}
-                Ok(Err(error)) => return Err(self.broken(&error)),
-                Err(_) => return Err(self.timed_out()),
+                // A kept connection says nothing of the node: it may have been closed while nobody looked.
+                Ok(Err(error)) => return Err(self.lost(&error)),
+                Err(_) => return Err(self.timed_out(place)),
             }
         }
-        self.send_on_new(out).await
+        self.send_on_new(place, out).await
     }
 
-    async fn send_on_new(&mut self, out: &[u8]) -> Result<EngineConnection, Stop> {
+    /// Sends the beginning of the request on a new connection, to whichever node takes one: none but that has got any of it.
+    async fn send_on_new(&mut self, place: &mut Place, out: &mut Buffer) -> Result<EngineConnection, Stop> {
         let worker = Rc::clone(&self.connection.worker);
-        let mut engine = match worker.pool.dial().await {
-            Ok(engine) => engine,
-            Err(error) => {
-                worker.shared.metrics.upstream_failed(UpstreamFailure::Connect);
-                tracing::warn!(%error, request_id = self.exchange.request_id, "the engine cannot be reached");
-                return Err(
-                    Refusal::unavailable("the engine cannot be reached; nothing of this request got there").into()
-                );
+        let mut tried = Tried::of(place);
+        let mut engine = loop {
+            match place.pool.dial().await {
+                Ok(engine) => break engine,
+                Err(error) => {
+                    worker.shared.metrics.upstream_failed(UpstreamFailure::Connect);
+                    let (node, request_id) = (place.pool.authority(), &self.exchange.request_id);
+                    tracing::warn!(%error, node, request_id, "the engine cannot be reached");
+                    place.failed(Ejection::Connect);
+                    let next = self.place(&mut tried)?;
+                    self.readdress(out, place.pool.authority(), next.pool.authority());
+                    worker.shared.metrics.upstream_failovers.inc();
+                    *place = next;
+                }
             }
         };
         worker.shared.metrics.upstream_connections.inc();
         self.connection.deadline.set(worker.shared.limits.body_timeout.as_duration());
         match self.connection.deadline.guard(engine.send(out)).await {
             Ok(Ok(_)) => Ok(engine),
-            Ok(Err(error)) => Err(self.broken(&error)),
-            Err(_) => Err(self.timed_out()),
+            Ok(Err(error)) => Err(self.broken(place, &error)),
+            Err(_) => Err(self.timed_out(place)),
         }
     }
 
-    /// Waits for the answer and passes it on. `sent` is the whole request, when it may be sent a second time.
-    async fn answer(mut self, mut engine: EngineConnection, upload: Upload, sent: &[u8]) -> Result<Next, Stop> {
-        let started = relay::wait(self.connection, &mut engine).await;
+    /// A place at a node the request has not been to.
+    fn place(&self, tried: &mut Tried) -> Result<Place, Stop> {
+        let worker = &self.connection.worker;
+        worker.nodes.place(tried).ok_or_else(|| {
+            worker.shared.metrics.upstream_failed(UpstreamFailure::NoNode);
+            Refusal::no_node(worker.shared.health.next_look()).into()
+        })
+    }
+
+    /// Waits for the answer and passes it on. `sent` is the whole request, when there is the whole of it.
+    async fn answer(
+        mut self,
+        mut place: Place,
+        mut engine: EngineConnection,
+        upload: Upload,
+        sent: Option<Buffer>,
+    ) -> Result<Next, Stop> {
+        let mut started = relay::wait(self.connection, &mut engine).await;
         if let Err(relay::NoAnswer::Closed) = started
             && self.may_repeat
-            && !sent.is_empty()
+            && let Some(mut sent) = sent
         {
             self.may_repeat = false;
-            engine = self.send_on_new(sent).await?;
-            relay::wait(self.connection, &mut engine).await.map_err(|none| self.no_answer(none))?;
-        } else {
-            started.map_err(|none| self.no_answer(none))?;
+            if engine.is_new {
+                place.failed(Ejection::Broken);
+                let mut tried = Tried::of(&place);
+                if let Some(next) = self.connection.worker.nodes.place(&mut tried) {
+                    self.readdress(&mut sent, place.pool.authority(), next.pool.authority());
+                    place = next;
+                }
+            }
+            engine = self.send_on_new(&mut place, &mut sent).await?;
+            started = relay::wait(self.connection, &mut engine).await;
         }
+        started.map_err(|none| self.no_answer(&place, &engine, none))?;
         // Whoever is told that an alias was made or moved may rely on it that the gateway knows.
         if self.exchange.operation.as_ref().is_some_and(|operation| names::are_changed_by(operation.name)) {
             self.connection.worker.shared.names.refresh().await;
         }
-        relay::Relay { exchange: self.exchange, connection: self.connection, engine, head: self.head, upload }
-            .run()
-            .await
+        let Self { exchange, connection, head, .. } = self;
+        relay::Relay { exchange, connection, engine, place, head, upload }.run().await
     }
 
     /// Waits for more of the body, or for the engine to answer before the end of it.
@@ -225,10 +261,9 @@ impl Forward<'_, '_> {
 
     /// The head as the engine gets it: what the client sent, byte for byte, without what is removed, and with the
     /// identity at the end.
-    fn write_head(&self, out: &mut Vec<u8>, framing: Framing) {
+    fn write_head(&self, out: &mut Vec<u8>, authority: &str, framing: Framing) {
         let head = self.head;
-        let authority = self.connection.worker.pool.authority();
-        for piece in [head.method, " ", head.target, " HTTP/1.1\r\nhost: ", authority, "\r\n"] {
+        for piece in [head.method, " ", head.target, BEFORE_HOST, authority, "\r\n"] {
             out.extend_from_slice(piece.as_bytes());
         }
         let options = ConnectionOptions::of(head.fields);
@@ -258,22 +293,35 @@ impl Forward<'_, '_> {
         out.extend_from_slice(b"\r\n\r\n");
     }
 
-    fn broken(&self, error: &dyn Display) -> Stop {
+    /// Names another node in a head that was written for one.
+    fn readdress(&self, out: &mut Vec<u8>, from: &str, to: &str) {
+        let start = self.head.method.len() + 1 + self.head.target.len() + BEFORE_HOST.len();
+        out.splice(start..start + from.len(), to.bytes());
+    }
+
+    fn broken(&self, place: &Place, error: &dyn Display) -> Stop {
+        place.failed(Ejection::Broken);
+        self.lost(error)
+    }
+
+    fn lost(&self, error: &dyn Display) -> Stop {
         self.connection.worker.shared.metrics.upstream_failed(UpstreamFailure::Broken);
         tracing::warn!(%error, request_id = self.exchange.request_id, "the connection to the engine broke");
         Refusal::bad_gateway("the connection to the engine broke; the request may have got there").into()
     }
 
-    fn timed_out(&self) -> Stop {
+    fn timed_out(&self, place: &Place) -> Stop {
+        place.failed(Ejection::Broken);
         self.connection.worker.shared.metrics.upstream_failed(UpstreamFailure::Timeout);
         Refusal::timeout().into()
     }
 
-    fn no_answer(&self, none: relay::NoAnswer) -> Stop {
+    fn no_answer(&self, place: &Place, engine: &EngineConnection, none: relay::NoAnswer) -> Stop {
         match none {
             relay::NoAnswer::ClientGone => Stop::Gone,
-            relay::NoAnswer::Closed => self.broken(&"closed before an answer"),
-            relay::NoAnswer::TimedOut => self.timed_out(),
+            relay::NoAnswer::Closed if engine.is_new => self.broken(place, &"closed before an answer"),
+            relay::NoAnswer::Closed => self.lost(&"closed before an answer"),
+            relay::NoAnswer::TimedOut => self.timed_out(place),
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::arrival::Listener;
 use crate::control::ControlPlane;
 use crate::identity::Identities;
 use crate::names::Names;
+use crate::nodes::Health;
 use crate::pool::Pool;
 use crate::revocation::Revocations;
 use crate::serve;
@@ -102,8 +103,10 @@ impl Gateway {
     /// # Errors
     /// When the address cannot be listened on, or the engine's URL cannot be used.
     pub fn start(setup: Setup) -> Result<Self, GatewayError> {
-        let origin = setup.engine.origin().map_err(|sentence| GatewayError::Engine(sentence.to_owned()))?;
-        let dialer = Dialer::new(origin, setup.engine_tls)?;
+        let origins = setup.engine.origins().map_err(|sentence| GatewayError::Engine(sentence.to_owned()))?;
+        let dialers = origins.into_iter().map(|origin| Dialer::new(origin, Arc::clone(&setup.engine_tls)));
+        let dialers = dialers.collect::<Result<Vec<_>, _>>()?;
+        let health = Arc::new(Health::new(dialers.len(), Arc::clone(&setup.metrics)));
         let shared = Arc::new(Shared {
             issuer: setup.issuer,
             limits: setup.limits,
@@ -119,6 +122,8 @@ impl Gateway {
             audit: setup.audit,
             clock: setup.clock,
             connections: AtomicUsize::new(0),
+            health,
+            in_flight: AtomicUsize::new(0),
         });
         let (stop, stopped) = watch::channel(false);
         let mut gateway = Self {
@@ -129,13 +134,19 @@ impl Gateway {
             workers: Vec::with_capacity(setup.workers),
         };
         for number in 0..setup.workers.max(1) {
-            let pool = Pool::new(dialer.clone(), setup.engine.connections, setup.engine.connect_timeout.as_duration());
-            gateway.start_worker(number, pool, stopped.clone())?;
+            let timeout = setup.engine.connect_timeout.as_duration();
+            let pool = |dialer: &Dialer| Pool::new(dialer.clone(), setup.engine.connections, timeout);
+            gateway.start_worker(number, dialers.iter().map(pool).collect(), stopped.clone())?;
         }
         Ok(gateway)
     }
 
-    fn start_worker(&mut self, number: usize, pool: Pool, stopped: watch::Receiver<bool>) -> Result<(), GatewayError> {
+    fn start_worker(
+        &mut self,
+        number: usize,
+        pools: Vec<Pool>,
+        stopped: watch::Receiver<bool>,
+    ) -> Result<(), GatewayError> {
         let refused = |source| GatewayError::Listen { address: self.address, source };
         let listener = serve::listen(self.address).map_err(refused)?;
         // The first listener may have been given a free port; the others share it.
@@ -144,7 +155,7 @@ impl Gateway {
         let prefix = id::request_id().map_err(|_| GatewayError::Randomness)?;
         let thread = std::thread::Builder::new()
             .name(format!("worker-{number}"))
-            .spawn(move || serve::run(shared, pool, prefix, listener, stopped))
+            .spawn(move || serve::run(shared, pools, prefix, listener, stopped))
             .map_err(GatewayError::Thread)?;
         self.workers.push(thread);
         Ok(())

@@ -1,6 +1,7 @@
 //! The data plane: the way of a request.
 //!
-//! Each `worker` accepts connections and serves their requests one after the other (`serve`, `connection`). A
+//! Each `worker` accepts connections and serves their requests one after the other (`serve`, `connection`), those of
+//! HTTP/2 stream by stream (`http2`). A
 //! request (`exchange`) is read strictly (`wire`), authenticated (`authenticate`), classified and decided
 //! (`session`, `gate`), given an identity (`identity`), forwarded (`forward`) and answered (`relay`); whatever
 //! became of it is recorded (`record`). Own endpoints go to the control plane (`own`, `control`).
@@ -21,9 +22,11 @@ mod fields;
 mod forward;
 mod gate;
 mod gateway;
+mod http2;
 mod identity;
 mod limit;
 mod names;
+mod nodes;
 mod own;
 mod pool;
 mod record;

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::rc::Rc;
 
 use crate::body::{BodyError, RequestBody};
-use crate::connection::{ClientGone, Connection, Next};
+use crate::connection::{ByteStream, ClientGone, Connection, Next};
 use crate::control::{Answer, MAX_BODY, Origin};
 use crate::fields::is_removed_from_response;
 use crate::record::{Exchange, Stop};
@@ -15,7 +15,7 @@ const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// Serves a request to the gateway itself. What the control plane decides it records itself; what does not get that far
 /// is recorded here.
-pub(crate) async fn run(connection: &mut Connection, head: &RequestHead<'_>) -> Next {
+pub(crate) async fn run<S: ByteStream>(connection: &mut Connection<S>, head: &RequestHead<'_>) -> Next {
     let worker = Rc::clone(&connection.worker);
     let mut exchange = Exchange::begin(&worker);
     let mut body = RequestBody::new(head.framing, MAX_BODY);
@@ -48,8 +48,8 @@ pub(crate) async fn run(connection: &mut Connection, head: &RequestHead<'_>) -> 
     }
 }
 
-async fn ask(
-    connection: &mut Connection,
+async fn ask<S: ByteStream>(
+    connection: &mut Connection<S>,
     head: &RequestHead<'_>,
     body: &mut RequestBody,
     request_id: &str,
@@ -97,8 +97,18 @@ fn write_answer(answer: &Answer, request_id: &str, to_head: bool, close: bool, o
             out.extend_from_slice(b"\r\n");
         }
     }
-    if answer.status != 204 {
-        let _ = write!(out, "content-length: {}\r\n", answer.body.len());
+    // The answer to HEAD has the length of the one to GET, which the router tells, or none (RFC 9110 section 8.6).
+    match answer.headers.get("content-length") {
+        Some(length) if to_head => {
+            out.extend_from_slice(b"content-length: ");
+            out.extend_from_slice(length.as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
+        None if to_head => {}
+        _ if answer.status == 204 => {}
+        _ => {
+            let _ = write!(out, "content-length: {}\r\n", answer.body.len());
+        }
     }
     let _ = write!(out, "x-request-id: {request_id}\r\n");
     if close {

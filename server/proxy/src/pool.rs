@@ -1,4 +1,4 @@
-//! Connections to the engine that are kept open, one pool for each worker.
+//! Connections to a node of the engine that are kept open, one pool for each worker.
 
 use std::cell::RefCell;
 use std::io;
@@ -29,6 +29,8 @@ pub(crate) struct EngineConnection {
     pub(crate) input: Buffer,
     /// Whether the engine has ended its side.
     pub(crate) ended: bool,
+    /// Whether no request has been sent on it before.
+    pub(crate) is_new: bool,
 }
 
 /// No connection could be had.
@@ -63,7 +65,7 @@ impl Pool {
     /// A new connection.
     pub(crate) async fn dial(&self) -> Result<EngineConnection, DialError> {
         match tokio::time::timeout(self.connect_timeout, self.dialer.dial()).await {
-            Ok(stream) => Ok(EngineConnection { stream: stream?, input: Buffer::empty(), ended: false }),
+            Ok(stream) => Ok(EngineConnection { stream: stream?, input: Buffer::empty(), ended: false, is_new: true }),
             Err(_) => Err(DialError::TimedOut),
         }
     }
@@ -74,6 +76,7 @@ impl Pool {
             return;
         }
         connection.input.release_if_empty();
+        connection.is_new = false;
         let mut idle = self.idle.borrow_mut();
         if idle.len() < self.limits.idle {
             idle.push((connection, Instant::now()));

@@ -113,7 +113,7 @@ impl Exchange {
     }
 
     /// Writes the audit event and counts the request.
-    pub(crate) fn record(&self, connection: &Connection, head: &RequestHead<'_>, body: &RequestBody) {
+    pub(crate) fn record<S>(&self, connection: &Connection<S>, head: &RequestHead<'_>, body: &RequestBody) {
         let elapsed = self.started.elapsed();
         let decided = self.decided.as_ref().is_some_and(|decided| decided.allow) || cfg!(feature = "engine-decides");
         let allowed = decided && !self.refused;

@@ -200,6 +200,27 @@ impl Refusal {
         Self::new(503, "gateway_exception", Outcome::Failed, reason)
     }
 
+    /// No node of the engine can be reached, and one may be again after this time.
+    pub(crate) fn no_node(retry_after: Duration) -> Self {
+        Self {
+            retry_after: Some(retry_after.max(Duration::from_secs(1))),
+            ..Self::unavailable("the engine cannot be reached; nothing of this request got there")
+        }
+    }
+
+    /// Too many requests are under way. Clients send 502, 503 and 504 again at once, writes too; this they do not.
+    pub(crate) fn overloaded() -> Self {
+        Self {
+            retry_after: Some(Duration::from_secs(1)),
+            ..Self::new(
+                429,
+                "rejected_execution_exception",
+                Outcome::Limited,
+                "too many requests are under way; wait as long as `Retry-After` says",
+            )
+        }
+    }
+
     /// The engine did not give a usable answer.
     pub(crate) fn bad_gateway(reason: impl Into<Cow<'static, str>>) -> Self {
         Self::new(502, "gateway_exception", Outcome::Failed, reason)

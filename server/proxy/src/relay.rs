@@ -2,14 +2,14 @@
 
 use std::io::Write as _;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::task::Poll;
 
-use oauth4os_telemetry::metrics::UpstreamFailure;
+use oauth4os_telemetry::metrics::{Ejection, UpstreamFailure};
 
 use crate::buffers::{Buffer, CHUNK, poll_read_into};
-use crate::connection::{Connection, Next};
+use crate::connection::{ByteStream, Connection, Next};
 use crate::fields::{ConnectionOptions, is_removed_from_response, opaque_id};
+use crate::nodes::Place;
 use crate::pool::EngineConnection;
 use crate::record::{Exchange, Stop};
 use crate::refusal::{CLIENT_RATE, Refusal};
@@ -29,10 +29,12 @@ const MAX_INTERIM: usize = 16;
 const MAX_AHEAD: usize = 2 * CHUNK;
 
 /// An answer that has begun to arrive.
-pub(crate) struct Relay<'r, 'h> {
+pub(crate) struct Relay<'r, 'h, S> {
     pub(crate) exchange: &'r mut Exchange,
-    pub(crate) connection: &'r mut Connection,
+    pub(crate) connection: &'r mut Connection<S>,
     pub(crate) engine: EngineConnection,
+    /// The node the answer comes from.
+    pub(crate) place: Place,
     pub(crate) head: &'r RequestHead<'h>,
     pub(crate) upload: Upload,
 }
@@ -57,7 +59,10 @@ pub(crate) enum NoAnswer {
 }
 
 /// Waits for the first bytes of the answer.
-pub(crate) async fn wait(connection: &mut Connection, engine: &mut EngineConnection) -> Result<(), NoAnswer> {
+pub(crate) async fn wait<S: ByteStream>(
+    connection: &mut Connection<S>,
+    engine: &mut EngineConnection,
+) -> Result<(), NoAnswer> {
     if !engine.input.is_empty() {
         return Ok(());
     }
@@ -89,7 +94,7 @@ struct Outline {
     engine_keep_alive: bool,
 }
 
-impl Relay<'_, '_> {
+impl<S: ByteStream> Relay<'_, '_, S> {
     /// Passes the answer on, to its end.
     pub(crate) async fn run(mut self) -> Result<Next, Stop> {
         let mut out = Buffer::lend();
@@ -104,8 +109,7 @@ impl Relay<'_, '_> {
         out.extend_from_slice(b"\r\n");
         self.pass_body(&outline, out).await?;
         if outline.engine_keep_alive && self.upload == Upload::Complete {
-            let worker = Rc::clone(&self.connection.worker);
-            worker.pool.put(self.engine);
+            self.place.pool.put(self.engine);
         }
         Ok(if client_keep_alive { Next::KeepAlive } else { Next::Close })
     }
@@ -165,6 +169,7 @@ impl Relay<'_, '_> {
                 .into());
             }
             status => {
+                self.place.succeeded();
                 self.exchange.status = Some(status);
                 Ok(Some(write_head(&answer, self.head, self.exchange, out)))
             }
@@ -225,7 +230,13 @@ impl Relay<'_, '_> {
 
     fn broken(&self, reason: &str) -> Stop {
         self.connection.worker.shared.metrics.upstream_failed(UpstreamFailure::Broken);
-        tracing::warn!(reason, request_id = self.exchange.request_id, "the engine gave no usable answer");
+        self.place.failed(Ejection::Broken);
+        tracing::warn!(
+            reason,
+            node = self.place.pool.authority(),
+            request_id = self.exchange.request_id,
+            "the engine gave no usable answer"
+        );
         Refusal::bad_gateway("the engine gave no usable answer; the request may have been carried out").into()
     }
 }

@@ -16,11 +16,12 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::arrival::Unwelcome;
 use crate::buffers::Buffer;
-use crate::connection::{Connection, Next};
+use crate::connection::{ByteStream, Connection, Next};
 use crate::deadline::Deadline;
-use crate::exchange;
+use crate::nodes::Nodes;
 use crate::pool::Pool;
 use crate::worker::{ConnectionSlot, Shared, Worker, keep_audit, with_audit};
+use crate::{exchange, http2};
 
 /// Connections the kernel may hold before they are accepted.
 const BACKLOG: i32 = 4_096;
@@ -42,7 +43,7 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 /// Serves connections of `listener` on the calling thread until `stop` becomes true and what is under way has ended.
 pub(crate) fn run(
     shared: Arc<Shared>,
-    pool: Pool,
+    pools: Vec<Pool>,
     request_prefix: String,
     listener: std::net::TcpListener,
     stop: watch::Receiver<bool>,
@@ -54,7 +55,8 @@ pub(crate) fn run(
         .on_thread_park(|| with_audit(AuditBuffer::flush))
         .build()?;
     let drain_timeout = shared.limits.drain_timeout.as_duration();
-    let worker = Rc::new(Worker::new(shared, pool, request_prefix));
+    let nodes = Nodes::new(pools, &shared.health);
+    let worker = Rc::new(Worker::new(shared, nodes, request_prefix));
     let tasks = LocalSet::new();
     tasks.block_on(&runtime, async {
         let listener = TcpListener::from_std(listener)?;
@@ -85,7 +87,7 @@ async fn accept(worker: &Rc<Worker>, listener: TcpListener, mut stop: watch::Rec
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             },
-            _ = sweep.tick() => worker.pool.sweep(),
+            _ = sweep.tick() => worker.nodes.sweep(),
             _ = stop.wait_for(|stop| *stop) => return,
         }
     }
@@ -111,6 +113,10 @@ async fn serve(slot: ConnectionSlot, mut stream: TcpStream, peer: IpAddr) {
     let Ok(Ok(stream)) = deadline.guard(acceptor.accept(stream)).await else {
         return;
     };
+    if stream.get_ref().1.alpn_protocol() == Some(http2::ALPN) {
+        // Apart, so that no connection of HTTP/1.1 has to have room for it.
+        return Box::pin(http2::serve(&worker, stream, peer, deadline)).await;
+    }
     let mut connection =
         Connection { worker: Rc::clone(&worker), stream, peer, client: peer, input: Buffer::empty(), deadline };
     loop {
@@ -141,7 +147,8 @@ fn note(worker: &Worker, peer: IpAddr, unwelcome: &Unwelcome) {
     });
 }
 
-async fn next_request(connection: &mut Connection) -> Next {
+/// Serves the next request of a connection.
+pub(crate) async fn next_request<S: ByteStream>(connection: &mut Connection<S>) -> Next {
     let mut head = match connection.receive_head().await {
         Ok(Some(head)) => head,
         Ok(None) => return Next::Gone,

@@ -20,7 +20,7 @@ use crate::arrival::Listener;
 use crate::control::ControlPlane;
 use crate::identity::Identities;
 use crate::names::Names;
-use crate::pool::Pool;
+use crate::nodes::{Health, Nodes};
 use crate::revocation::Revocations;
 use crate::session::Session;
 use crate::snapshot::Snapshot;
@@ -46,17 +46,24 @@ pub(crate) struct Shared {
     pub(crate) audit: Audit,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) connections: AtomicUsize,
+    /// What is known of the engine's nodes.
+    pub(crate) health: Arc<Health>,
+    /// Requests for the engine that are under way.
+    pub(crate) in_flight: AtomicUsize,
 }
 
 /// One worker's own things.
 pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) pool: Pool,
+    pub(crate) nodes: Nodes,
     pub(crate) sessions: RefCell<Cache<[u8; 32], Rc<Session>>>,
     pub(crate) operations: RefCell<Cache<(String, String), Rc<Operation>>>,
     pub(crate) requests: RequestIds,
     active: Cell<usize>,
     draining: Cell<bool>,
+    drain_begins: Notify,
+    /// Connections that say goodbye before they are closed.
+    shared_connections: Cell<usize>,
     quiet: Notify,
 }
 
@@ -105,16 +112,18 @@ impl Drop for ConnectionSlot {
 }
 
 impl Worker {
-    pub(crate) fn new(shared: Arc<Shared>, pool: Pool, request_prefix: String) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, nodes: Nodes, request_prefix: String) -> Self {
         let sessions = shared.limits.token_cache;
         Self {
             shared,
-            pool,
+            nodes,
             sessions: RefCell::new(Cache::new(sessions)),
             operations: RefCell::new(Cache::new(CLASSIFICATIONS)),
             requests: RequestIds::new(request_prefix),
             active: Cell::new(0),
             draining: Cell::new(false),
+            drain_begins: Notify::new(),
+            shared_connections: Cell::new(0),
             quiet: Notify::new(),
         }
     }
@@ -130,11 +139,27 @@ impl Worker {
         UnderWay(self)
     }
 
+    /// Counts a connection that carries many requests at once as open until the answer is dropped: a drain waits for it to
+    /// say goodbye.
+    pub(crate) fn share_connection(&self) -> SharedConnection<'_> {
+        self.shared_connections.set(self.shared_connections.get() + 1);
+        SharedConnection(self)
+    }
+
+    /// Waits until connections should be closed.
+    pub(crate) async fn drain_begins(&self) {
+        let begins = self.drain_begins.notified();
+        if !self.is_draining() {
+            begins.await;
+        }
+    }
+
     /// Lets no connection go on after its request, and waits for the requests that are under way.
     pub(crate) async fn drain(&self, timeout: Duration) {
         self.draining.set(true);
+        self.drain_begins.notify_waiters();
         let all_done = async {
-            while self.active.get() > 0 {
+            while self.active.get() > 0 || self.shared_connections.get() > 0 {
                 self.quiet.notified().await;
             }
         };
@@ -151,6 +176,35 @@ impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
         self.0.active.set(self.0.active.get() - 1);
         if self.0.active.get() == 0 {
+            self.0.quiet.notify_one();
+        }
+    }
+}
+
+/// A request for the engine among all that are under way.
+pub(crate) struct InFlight<'a>(&'a Shared);
+
+impl Shared {
+    /// Counts a request for the engine until the answer is dropped. `None` when there are too many.
+    pub(crate) fn take_flight(&self) -> Option<InFlight<'_>> {
+        let in_flight = InFlight(self);
+        (self.in_flight.fetch_add(1, Ordering::Relaxed) < self.limits.requests_in_flight).then_some(in_flight)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A connection that carries many requests at once.
+pub(crate) struct SharedConnection<'a>(&'a Worker);
+
+impl Drop for SharedConnection<'_> {
+    fn drop(&mut self) {
+        self.0.shared_connections.set(self.0.shared_connections.get() - 1);
+        if self.0.shared_connections.get() == 0 {
             self.0.quiet.notify_one();
         }
     }

@@ -40,6 +40,34 @@ pub enum UpstreamFailure {
     Timeout,
     /// The engine does not accept the identity the gateway hands over.
     Identity,
+    /// No node is left that can be asked.
+    NoNode,
+}
+
+/// Why a node of the engine is left out for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Ejection {
+    /// It cannot be connected to.
+    Connect,
+    /// Its answers break off, or never come.
+    Broken,
+}
+
+impl Ejection {
+    /// The word for it, in metrics and in the log.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Broken => "broken",
+        }
+    }
+}
+
+impl EncodeLabelValue for Ejection {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        encoder.write_str(self.name())
+    }
 }
 
 /// Why a connection was closed before TLS.
@@ -122,6 +150,7 @@ impl EncodeLabelValue for UpstreamFailure {
             Self::Broken => "broken",
             Self::Timeout => "timeout",
             Self::Identity => "identity",
+            Self::NoNode => "no_node",
         })
     }
 }
@@ -161,6 +190,11 @@ struct OverRateLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EjectionLabels {
+    reason: Ejection,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ConnectionLabels {
     reason: ConnectionRefusal,
 }
@@ -177,6 +211,7 @@ pub struct Metrics {
     config_reloads: Family<ReloadLabels, Counter>,
     over_rate: Family<OverRateLabels, Counter>,
     connections_refused: Family<ConnectionLabels, Counter>,
+    nodes_left_out: Family<EjectionLabels, Counter>,
     /// Requests whose token was found verified.
     pub token_cache_hits: Counter,
     /// Requests whose token had to be verified.
@@ -185,6 +220,14 @@ pub struct Metrics {
     pub connections: Gauge<i64, AtomicI64>,
     /// Connections to the engine that were opened.
     pub upstream_connections: Counter,
+    /// Nodes of the engine.
+    pub upstream_nodes: Gauge<i64, AtomicI64>,
+    /// How many of them are left out now.
+    pub upstream_nodes_out: Gauge<i64, AtomicI64>,
+    /// Requests that went to another node, since the first could not be connected to.
+    pub upstream_failovers: Counter,
+    /// Requests refused since too many were under way.
+    pub requests_shed: Counter,
     /// Access tokens issued.
     pub tokens_issued: Counter,
     /// Token requests refused.
@@ -256,6 +299,23 @@ impl Metrics {
         for reason in [ConnectionRefusal::Limit, ConnectionRefusal::Address, ConnectionRefusal::ProxyHeader] {
             drop(connections_refused.get_or_create(&ConnectionLabels { reason }));
         }
+        let nodes_left_out = Family::default();
+        registry.register(
+            "upstream_nodes_left_out",
+            "Times a node of the engine was left out for a while, by reason",
+            nodes_left_out.clone(),
+        );
+        for reason in [Ejection::Connect, Ejection::Broken] {
+            drop(nodes_left_out.get_or_create(&EjectionLabels { reason }));
+        }
+        let upstream_nodes = Gauge::default();
+        registry.register("upstream_nodes", "Nodes of the engine", upstream_nodes.clone());
+        let upstream_nodes_out = Gauge::default();
+        registry.register(
+            "upstream_nodes_out",
+            "Nodes of the engine that are left out at present",
+            upstream_nodes_out.clone(),
+        );
         let mut counter = |name: &str, help: &str| {
             let counter = Counter::default();
             registry.register(name, help, counter.clone());
@@ -264,6 +324,11 @@ impl Metrics {
         let token_cache_hits = counter("token_cache_hits", "Requests whose token was found verified");
         let token_cache_misses = counter("token_cache_misses", "Requests whose token had to be verified");
         let upstream_connections = counter("upstream_connections", "Connections to the engine that were opened");
+        let upstream_failovers = counter(
+            "upstream_failovers",
+            "Requests that went to another node, since the first could not be connected to",
+        );
+        let requests_shed = counter("requests_shed", "Requests refused since too many were under way");
         let tokens_issued = counter("tokens_issued", "Access tokens issued");
         let tokens_refused = counter("tokens_refused", "Token requests refused");
         let tokens_revoked = counter("tokens_revoked", "Access tokens revoked");
@@ -285,10 +350,15 @@ impl Metrics {
             config_reloads,
             over_rate,
             connections_refused,
+            nodes_left_out,
             token_cache_hits,
             token_cache_misses,
             connections,
             upstream_connections,
+            upstream_nodes,
+            upstream_nodes_out,
+            upstream_failovers,
+            requests_shed,
             tokens_issued,
             tokens_refused,
             tokens_revoked,
@@ -322,6 +392,11 @@ impl Metrics {
     /// Counts a connection that was closed before TLS.
     pub fn connection_refused(&self, reason: ConnectionRefusal) {
         self.connections_refused.get_or_create(&ConnectionLabels { reason }).inc();
+    }
+
+    /// Counts that a node of the engine is left out for a while.
+    pub fn node_left_out(&self, reason: Ejection) {
+        self.nodes_left_out.get_or_create(&EjectionLabels { reason }).inc();
     }
 
     /// Counts a request over a rate, and whether it was refused for it.

@@ -140,6 +140,8 @@ impl<'a> RequestHead<'a> {
         if hosts > 1 || (hosts == 0 && self.is_1_1) {
             return Err(Malformed::Host);
         }
+        // Nobody waits for an interim answer in HTTP/1.0 (RFC 9110 section 10.1.1).
+        self.expects_continue &= self.is_1_1;
         self.framing = match (transfer_encoding, length) {
             (None, None) => Framing::None,
             (None, Some(length)) => Framing::Length(length),
@@ -209,6 +211,12 @@ mod tests {
         assert_eq!(with("transfer-encoding:  Chunked \r\n"), Ok((Framing::Chunked, true)));
         assert_eq!(with("Connection: keep-alive, Close\r\n"), Ok((Framing::None, false)));
         assert_eq!(parse("GET / HTTP/1.0\r\n\r\n"), Ok((Framing::None, false)));
+        for (version, waits) in [("1.0", false), ("1.1", true)] {
+            let head = format!("POST / HTTP/{version}\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-Continue\r\n\r\n");
+            let mut slots = [httparse::EMPTY_HEADER; MAX_HEADERS];
+            let head = RequestHead::parse(head.as_bytes(), &mut slots, 100).unwrap();
+            assert_eq!((head.expects_continue, head.expects_unknown), (waits, false));
+        }
     }
 
     #[test]
