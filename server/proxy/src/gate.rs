@@ -2,7 +2,11 @@
 
 use std::rc::Rc;
 
-use oauth4os_classify::{BodyError, BulkScanner, Class, Inspection, MsearchScanner, Operation, Targets, check_content};
+use oauth4os_classify::{
+    BodyError, BulkScanner, Class, ContentCoding, GzipReader, Inspection, MsearchScanner, Operation, Targets,
+    check_content, gunzip,
+};
+use oauth4os_config::Limits;
 
 use crate::record::{Exchange, Stop};
 use crate::refusal::Refusal;
@@ -20,8 +24,13 @@ pub(crate) enum Gate {
     /// Decided search by search, as the lines arrive.
     Msearch { judge: Judge, scanner: MsearchScanner },
     /// Decided when the whole body is there.
-    Whole { judge: Judge },
+    Whole { judge: Judge, gzip: Option<MaxPlain> },
+    /// Decided by another gate on what comes out of the body. The engine gets the body as it was sent.
+    Gzip { reader: Box<GzipReader>, plain: Box<Gate> },
 }
+
+/// The most that may come out of a body with gzip, in bytes.
+pub(crate) type MaxPlain = u64;
 
 /// Decides on the items of a body.
 pub(crate) struct Judge {
@@ -32,14 +41,13 @@ pub(crate) struct Judge {
 }
 
 impl Gate {
-    /// The gate for an operation. What can be decided without the body is decided here. `max_line` is the longest line
-    /// of a body that is held in memory, in bytes.
+    /// The gate for an operation. What can be decided without the body is decided here.
     pub(crate) fn new(
         exchange: &mut Exchange,
         session: &Rc<Session>,
         operation: Rc<Operation>,
         head: &RequestHead<'_>,
-        max_line: usize,
+        limits: &Limits,
     ) -> Result<Self, Refusal> {
         use oauth4os_classify::Body;
         let has_body = !matches!(head.framing, Framing::None | Framing::Length(0));
@@ -48,16 +56,26 @@ impl Gate {
             exchange.note(&session.decide(&operation))?;
             return Ok(Self::Open);
         }
-        check_content(text(head.content_type)?, text(head.content_encoding)?).map_err(refuse_body)?;
+        let coding = check_content(text(head.content_type)?, text(head.content_encoding)?).map_err(refuse_body)?;
         let judge = Judge { session: Rc::clone(session), operation: Rc::clone(&operation), last: None };
-        Ok(match &operation.body {
+        let plain = match &operation.body {
             Body::Bulk { default_index, pipeline, returns_source } => {
                 Self::Bulk { judge, scanner: BulkScanner::new(default_index.as_deref(), *pipeline, *returns_source) }
             }
             Body::Msearch { default } => {
-                Self::Msearch { judge, scanner: MsearchScanner::new(default.clone(), max_line) }
+                Self::Msearch { judge, scanner: MsearchScanner::new(default.clone(), limits.inspected_body.as_usize()) }
             }
-            _ => Self::Whole { judge },
+            _ => {
+                let gzip = (coding == ContentCoding::Gzip).then(|| limits.inspected_body.bytes());
+                return Ok(Self::Whole { judge, gzip });
+            }
+        };
+        Ok(match coding {
+            ContentCoding::Identity => plain,
+            ContentCoding::Gzip => {
+                let reader = Box::new(GzipReader::new(limits.decompressed_body.bytes()));
+                Self::Gzip { reader, plain: Box::new(plain) }
+            }
         })
     }
 
@@ -71,6 +89,7 @@ impl Gate {
             Self::Msearch { judge, scanner } => {
                 scanner.feed(bytes, |item| judge.search(exchange, item.targets, item.hidden, &item.body))
             }
+            Self::Gzip { reader, plain } => reader.feed(bytes, |bytes| plain.pass(exchange, bytes)),
         }
     }
 
@@ -80,10 +99,17 @@ impl Gate {
             Self::Open => return Ok(()),
             Self::Bulk { scanner, .. } => scanner.finish().map_err(refuse_body)?,
             Self::Msearch { scanner, .. } => scanner.finish().map_err(refuse_body)?,
-            Self::Whole { mut judge } => {
+            Self::Whole { mut judge, gzip } => {
                 let operation = Rc::clone(&judge.operation);
-                let inspection = operation.body.inspect(whole).map_err(refuse_body)?;
-                return judge.whole(exchange, &inspection);
+                let inspection = match gzip {
+                    None => operation.body.inspect(whole),
+                    Some(limit) => gunzip(whole, limit).and_then(|plain| operation.body.inspect(&plain)),
+                };
+                return judge.whole(exchange, &inspection.map_err(refuse_body)?);
+            }
+            Self::Gzip { reader, plain } => {
+                reader.finish().map_err(refuse_body)?;
+                return plain.finish(exchange, whole);
             }
         };
         if items == 0 {
