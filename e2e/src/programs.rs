@@ -121,11 +121,13 @@ pub fn report(mut program: Command, variables: &[(&str, &OsStr)]) -> Value {
         program.env_remove(trap);
     }
     program.envs(variables.iter().map(|(name, value)| (format!("E2E_{name}"), *value)));
-    let output = program.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{program:?}: {error}"));
+    // What it is given holds secrets: the message names it alone.
+    let name = program.get_program().to_string_lossy().into_owned();
+    let output = program.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("`{name}`: {error}"));
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{program:?} ended with {}:\n{stdout}{stderr}", output.status);
+    assert!(output.status.success(), "`{name}` ended with {}:\n{stdout}{stderr}", output.status);
     serde_json::from_str(&stdout)
-        .unwrap_or_else(|error| panic!("{program:?} reports no JSON ({error}):\n{stdout}{stderr}"))
+        .unwrap_or_else(|error| panic!("`{name}` reports no JSON ({error}):\n{stdout}{stderr}"))
 }
 
 /// A script for a Python that has the clients installed. The environment is made when it is missing or its list of packages

@@ -53,7 +53,7 @@ impl Gate {
         let has_body = !matches!(head.framing, Framing::None | Framing::Length(0));
         let is_inspected = !matches!(operation.body, Body::Opaque);
         if !is_inspected || !(has_body || operation.targets == Targets::Body) {
-            exchange.note(&session.decide(&operation))?;
+            exchange.note(&session.decide(&operation)).map_err(|refusal| explain(refusal, &operation))?;
             return Ok(Self::Open);
         }
         let coding = check_content(text(head.content_type)?, text(head.content_encoding)?).map_err(refuse_body)?;
@@ -184,6 +184,14 @@ impl Judge {
     fn lookups(&mut self, exchange: &mut Exchange, body: &Inspection) -> Result<(), Stop> {
         body.targets.iter().try_for_each(|target| self.one(exchange, target.class, target.action, &target.index))
     }
+}
+
+/// Adds why nobody is permitted what no scope gives.
+fn explain(mut refusal: Refusal, operation: &Operation) -> Refusal {
+    if let Some(why) = operation.denied {
+        refusal.reason = format!("{}: {why}", refusal.reason).into();
+    }
+    refusal
 }
 
 fn text(value: Option<&[u8]>) -> Result<Option<&str>, Refusal> {
