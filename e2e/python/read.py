@@ -45,7 +45,8 @@ class Rotating:
 
 kind = sys.argv[1]
 rotating = Rotating()
-opensearch = client(None, connection_class=CONNECTIONS[kind], http_auth=getattr(rotating, kind), headers={})
+options = {"connection_class": CONNECTIONS[kind], "http_auth": getattr(rotating, kind), "headers": {}}
+opensearch = client(None, http_compress=True, **options)
 
 assert opensearch.ping()
 info = opensearch.info()

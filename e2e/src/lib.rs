@@ -10,7 +10,7 @@
 //! | `OAUTH4OS_TEST_BINARIES` | folder of `oauth4os`, and of `oauth4os-engine-decides`, whose own decision is switched off | `target/e2e` |
 //! | `OAUTH4OS_KEYCLOAK_JSON` | state file of Keycloak | `target/keycloak/keycloak.json` |
 //! | `OAUTH4OS_XTASK` | `xtask`, to stop and start Keycloak with | `target/debug/xtask` |
-//! | `OAUTH4OS_CACHE` | where the Python environment is made | `$XDG_CACHE_HOME/oauth4os`, `~/.cache/oauth4os` |
+//! | `OAUTH4OS_CACHE` | where the programs with stock clients are built | `$XDG_CACHE_HOME/oauth4os`, `~/.cache/oauth4os` |
 //!
 //! `cargo xtask test` does everything. By hand, both gateways are built in one target folder:
 //!
@@ -36,6 +36,8 @@ mod keycloak;
 mod paths;
 mod port;
 mod process;
+mod programs;
+mod relay;
 mod settings;
 mod tls;
 mod upstream;
@@ -53,6 +55,8 @@ pub use http::{Client, Request};
 pub use issuer::Issuer;
 pub use keycloak::{Keycloak, basic_credentials};
 pub use paths::{cache_dir, workspace};
+pub use programs::{Language, python, report};
+pub use relay::Relay;
 pub use settings::{ClientSettings, Settings};
 pub use upstream::{Body, Received, Turn, Upstream, json_answer};
 pub use wait::until;

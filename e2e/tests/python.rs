@@ -1,26 +1,10 @@
 //! The official Python client, unmodified, through the gateway.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::sync::OnceLock;
+use std::ffi::{OsStr, OsString};
 
-use e2e::{ClientSettings, Engine, Gateway, OnDrop, Settings, cache_dir, workspace};
+use e2e::{ClientSettings, Engine, Gateway, OnDrop, Settings, python, report, workspace};
 use serde_json::{Value, json};
-
-/// Variables that would make the client trust something else than it is told to, or go another way.
-const TRAPS: [&str; 9] = [
-    "REQUESTS_CA_BUNDLE",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-    "CURL_CA_BUNDLE",
-    "HTTPS_PROXY",
-    "https_proxy",
-    "ALL_PROXY",
-    "all_proxy",
-    "NETRC",
-];
 
 fn settings() -> Settings {
     Settings::new().client("reader", &["read:logs-*"]).client("shipper", &["write:app-logs-*"]).client_with(
@@ -167,7 +151,7 @@ fn a_refusal_reads_well_in_the_client() {
         );
     }
     shows(&found["unreadable"], 400, "");
-    shows(&found["compressed"], 415, "");
+    shows(&found["compressed"], 403, "needs the scope `read:pii-customers`");
     assert_eq!(found["dot_segment"]["status"], 400, "{found}");
     shows(&found["revoked"], 401, "the token was revoked; get a new one");
     shows(&found["no_token"], 401, "this request needs a token; get one at `/oauth/token`");
@@ -179,7 +163,7 @@ fn a_refusal_reads_well_in_the_client() {
     for event in gateway.audit().iter().filter(|event| event["event"] == "request" && event["decision"] == "deny") {
         *refused.entry(event["status"].as_u64().expect("a status")).or_default() += 1;
     }
-    assert_eq!(refused, BTreeMap::from([(400, 2), (401, 2), (403, 7), (415, 1), (429, 1)]));
+    assert_eq!(refused, BTreeMap::from([(400, 2), (401, 2), (403, 8), (429, 1)]));
 }
 
 /// The client's exception has the status, and its message the gateway's sentence.
@@ -192,61 +176,11 @@ fn shows(raised: &Value, status: u16, reason: &str) {
 
 /// Runs a script of `e2e/python` and gives what it reports.
 fn run(gateway: &Gateway, script: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Value {
-    let mut command = Command::new(python());
-    command.arg(folder().join(script)).args(arguments);
-    for trap in TRAPS {
-        command.env_remove(trap);
-    }
-    command.env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONWARNINGS", "error::DeprecationWarning:__main__");
-    command.env("E2E_URL", format!("https://localhost:{}", gateway.port())).env("E2E_CA", gateway.ca());
-    command.envs(variables.iter().map(|(name, value)| (format!("E2E_{name}"), *value)));
-    let output = command.stdin(Stdio::null()).output().expect("run Python");
-    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "`{script}` ended with {}:\n{stdout}{stderr}", output.status);
-    serde_json::from_str(&stdout)
-        .unwrap_or_else(|error| panic!("`{script}` reports no JSON ({error}):\n{stdout}{stderr}"))
-}
-
-fn folder() -> PathBuf {
-    workspace().join("e2e/python")
-}
-
-/// Python with the client installed. The environment is made when it is missing or its list of packages has changed.
-fn python() -> &'static Path {
-    static PYTHON: OnceLock<PathBuf> = OnceLock::new();
-    PYTHON.get_or_init(|| {
-        let list = folder().join("requirements.txt");
-        let wanted = fs::read_to_string(&list).expect("read the list of packages");
-        let cache = cache_dir();
-        fs::create_dir_all(&cache).unwrap_or_else(|error| panic!("cannot make `{}`: {error}; set OAUTH4OS_CACHE to another folder", cache.display()));
-        let lock = File::create(cache.join("e2e-python.lock")).expect("a lock file");
-        lock.lock().expect("the lock");
-
-        let environment = cache.join("e2e-python");
-        let python = environment.join("bin/python");
-        // Written last, so that what is half-made is made again.
-        let made = environment.join("requirements.txt");
-        // An environment ends with the Python it was made by.
-        let is_whole = fs::read_to_string(&made).is_ok_and(|made| made == wanted)
-            && Command::new(&python).args(["-c", "import opensearchpy"]).output().is_ok_and(|output| output.status.success());
-        if !is_whole {
-            let _ = fs::remove_dir_all(&environment);
-            let venv = Command::new("python3").args(["-m", "venv"]).arg(&environment).output();
-            let venv = venv.unwrap_or_else(|error| panic!("the tests of the Python client need `python3` (3.10 or later): {error}"));
-            succeeded(&venv, "`python3 -m venv` failed; install Python's venv module");
-            let pip = Command::new(&python).args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]).arg(&list).output();
-            succeeded(&pip.expect("run pip"), "pip could not install the Python client from `e2e/python/requirements.txt`; see that it reaches its package index");
-            fs::write(&made, wanted).expect("write the list of packages");
-        }
-        python
-    })
-}
-
-fn succeeded(output: &Output, sentence: &str) {
-    assert!(
-        output.status.success(),
-        "{sentence}:\n{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let mut program = python(&workspace().join("e2e/python").join(script));
+    program.args(arguments);
+    let url = OsString::from(format!("https://localhost:{}", gateway.port()));
+    let ca = gateway.ca();
+    let mut all: Vec<(&str, &OsStr)> = vec![("URL", &url), ("CA", ca.as_os_str())];
+    all.extend(variables.iter().map(|(name, value)| (*name, OsStr::new(*value))));
+    report(program, &all)
 }

@@ -34,6 +34,13 @@ pub fn msearch(data: &[u8]) {
     laws::a_multi_search_is_the_same_in_any_pieces(body, &cuts);
 }
 
+/// A body with gzip and where it is cut; and the same bytes as a bulk body, compressed.
+pub fn gzip(data: &[u8]) {
+    let (body, cuts) = laws::with_cuts(data);
+    laws::a_gzip_body_is_the_same_in_any_pieces(body, &cuts);
+    laws::a_gzip_bulk_body_is_decided_as_the_plain_one(body, &cuts);
+}
+
 /// The head of a request: whatever is taken is a method, a path and fields that another reader takes for the same.
 pub fn request_head(data: &[u8]) {
     let Ok(Arrived::Complete(end)) = find_end(data) else { return };
@@ -56,11 +63,12 @@ mod tests {
     /// Every seed passes, on stable and without a fuzzer.
     #[test]
     fn the_corpus_passes() {
-        let targets: [(&str, fn(&[u8])); 5] = [
+        let targets: [(&str, fn(&[u8])); 6] = [
             ("classify", super::classify),
             ("body", super::body),
             ("bulk", super::bulk),
             ("msearch", super::msearch),
+            ("gzip", super::gzip),
             ("request_head", super::request_head),
         ];
         for (target, run) in targets {

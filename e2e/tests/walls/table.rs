@@ -189,6 +189,10 @@ fn bodies(index: &str) -> Vec<Request> {
             .permits(200, "the engine reads YAML, and what is asked for lies inside"),
         post("/logs-*/_search", &json!({"query": {"match_all": {}}}))
             .with_header("Content-Encoding", "gzip")
+            .gateway(400)
+            .not_asked("the body is not compressed: the engine would close the connection"),
+        post("/logs-*/_search", &json!({"query": {"match_all": {}}}))
+            .with_header("Content-Encoding", "deflate")
             .gateway(415)
             .not_asked("the body is not compressed: the engine would close the connection"),
         bulk("/_bulk", format!("{}\n", json!({"delete": {"_index": "pii-customers", "_id": "000001"}}))),

@@ -1,9 +1,11 @@
 //! Bodies that name indices: how each operation's body is read, and what it adds to the targets.
 //!
-//! A body that is inspected must be JSON in UTF-8, uncompressed ([`check_content`](crate::check_content)).
+//! A body that is inspected must be JSON in UTF-8, plain or with gzip ([`check_content`](crate::check_content)); what
+//! is said here of its bytes is said of those that come out of the [`GzipReader`](crate::GzipReader).
 
 pub mod bulk;
 pub mod content;
+pub mod gzip;
 pub mod msearch;
 
 mod aliases;

@@ -82,9 +82,18 @@ pub enum BodyError {
         "the content type `{0}` cannot be inspected here; send `application/json` or `application/x-ndjson` in UTF-8"
     )]
     ContentType(String),
-    /// The body is compressed. Fits status 415.
-    #[error("the content encoding `{0}` cannot be inspected here; send the body uncompressed")]
+    /// The body is encoded otherwise than by gzip alone. Fits status 415.
+    #[error("the content encoding `{0}` cannot be inspected here; send the body with `gzip` or uncompressed")]
     ContentEncoding(String),
+    /// Not exactly one gzip member.
+    #[error("the body is not gzip as it can be inspected here: {0}")]
+    Gzip(&'static str),
+    /// More comes out of the body than is permitted. Fits status 413.
+    #[error("the body is larger than the limit of {limit} bytes when it is decompressed; split the request")]
+    Inflated {
+        /// The limit in bytes.
+        limit: u64,
+    },
     /// Not strict JSON: comments, trailing text, lone surrogates, control characters.
     #[error("the body is not strict JSON at byte {at}: {what}")]
     Json {
@@ -130,12 +139,13 @@ pub enum BodyError {
 }
 
 impl BodyError {
-    /// The HTTP status that fits: 415 for media types and encodings, 413 for long lines, else 400.
+    /// The HTTP status that fits: 415 for media types and encodings, 413 for long lines and what decompresses to too
+    /// much, else 400.
     #[must_use]
     pub const fn status(&self) -> u16 {
         match self {
             Self::ContentType(_) | Self::ContentEncoding(_) => 415,
-            Self::LineTooLong { .. } => 413,
+            Self::LineTooLong { .. } | Self::Inflated { .. } => 413,
             _ => 400,
         }
     }

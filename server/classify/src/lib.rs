@@ -3,7 +3,8 @@
 //! [`classify`] reads method and raw request target exactly as the engine's router does and answers with an
 //! [`Operation`]: its name, the permission class it needs, the index expressions it touches. Where only the body says
 //! what is touched, [`Operation::body`] says how it must be inspected: [`Body::inspect`] for bodies that are held in
-//! memory, [`BulkScanner`] and [`MsearchScanner`] for bodies that are streamed.
+//! memory, [`BulkScanner`] and [`MsearchScanner`] for bodies that are streamed; [`check_content`] whether it must go
+//! through a [`GzipReader`] before.
 //!
 //! Everything here fails closed: what is unknown, malformed or could be read in two ways is an error.
 
@@ -22,7 +23,8 @@ mod target;
 
 pub use body::Body;
 pub use body::bulk::{BulkItem, BulkScanner};
-pub use body::content::check_content;
+pub use body::content::{ContentCoding, check_content};
+pub use body::gzip::{GzipReader, gunzip};
 pub use body::inspection::{BodyTarget, Inspection};
 pub use body::msearch::{MsearchItem, MsearchScanner};
 pub use body::rows::past_row_filter;

@@ -46,6 +46,10 @@ pub fn classify(method: &str, target: &str) -> Result<Operation, ClassifyError> 
     }
 }
 
+/// Why [`Request::looks_for_nodes`] is denied.
+const LOOKS_FOR_NODES: &str =
+    "a client that looks for nodes would go round the gateway; switch sniffing off in the client";
+
 /// A matched request, before its parameters are read.
 struct Request<'r, 'a> {
     spec: &'static Spec,
@@ -136,7 +140,11 @@ impl Request<'_, '_> {
         }
         let hidden = named.iter().any(|name| expression::is_hidden(name))
             || self.query.get("expand_wildcards").is_some_and(expression::expands_to_hidden);
-        let (class, action, create_only) = self.write_class();
+        let (mut class, action, create_only) = self.write_class();
+        let mut denied = spec.denied;
+        if self.looks_for_nodes()? {
+            (class, denied) = (Class::Denied, Some(LOOKS_FOR_NODES));
+        }
         Ok(Some(Operation {
             name: spec.name,
             class,
@@ -148,8 +156,18 @@ impl Request<'_, '_> {
             create_only,
             pipeline: self.query.get("pipeline").is_some(),
             past_rows: self.query.past_rows(),
-            denied: spec.denied,
+            denied,
         }))
+    }
+
+    /// Whether it asks for the addresses of nodes and little else, as clients do that sniff: they go on to connect to what
+    /// they find. In `/_nodes/http` the engine takes for what is asked what the path calls a node.
+    fn looks_for_nodes(&self) -> Result<bool, ClassifyError> {
+        if self.spec.name != "nodes.info" {
+            return Ok(false);
+        }
+        let Some(raw) = self.captures.get("metric").or_else(|| self.captures.get("node_id")) else { return Ok(false) };
+        Ok(decode(raw, false)?.split(',').any(|metric| metric.trim() == "http"))
     }
 
     /// Class, action and whether nothing that exists can be changed.

@@ -1,6 +1,6 @@
 //! What bodies add to the targets, and which are refused.
 
-use oauth4os_classify::{Body, BodyError, Class, Inspection, check_content};
+use oauth4os_classify::{Body, BodyError, Class, ContentCoding, Inspection, check_content};
 
 fn targets(body: &Body, text: &str) -> Result<Vec<(Class, String)>, BodyError> {
     body.inspect(text.as_bytes()).map(|found| found.targets.into_iter().map(|t| (t.class, t.index)).collect())
@@ -253,7 +253,10 @@ fn content_that_the_engine_reads_otherwise_is_refused() {
         (Some("application/x-ndjson"), Some("identity")),
         (Some("application/vnd.opensearch+json; compatible-with=2; charset=\"utf-8\""), None),
     ] {
-        assert_eq!(check_content(content_type, encoding), Ok(()), "{content_type:?}");
+        assert_eq!(check_content(content_type, encoding), Ok(ContentCoding::Identity), "{content_type:?}");
+    }
+    for encoding in ["gzip", "GZIP", "x-gzip", " gzip\t"] {
+        assert_eq!(check_content(Some("application/json"), Some(encoding)), Ok(ContentCoding::Gzip), "{encoding:?}");
     }
     for (content_type, encoding) in [
         (None, None),
@@ -265,8 +268,15 @@ fn content_that_the_engine_reads_otherwise_is_refused() {
         (Some("application/json; charset=utf-16"), None),
         (Some("application/json; charset"), None),
         (Some("application/json, application/smile"), None),
-        (Some("application/json"), Some("gzip")),
+        (Some("text/plain"), Some("gzip")),
         (Some("application/json"), Some("identity, gzip")),
+        (Some("application/json"), Some("gzip, gzip")),
+        (Some("application/json"), Some("gzip;q=1")),
+        (Some("application/json"), Some("\u{a0}gzip")),
+        (Some("application/json"), Some("deflate")),
+        (Some("application/json"), Some("br")),
+        (Some("application/json"), Some("zstd")),
+        (Some("application/json"), Some("snappy")),
         (Some("application/json"), Some("")),
     ] {
         let refused = check_content(content_type, encoding).unwrap_err();

@@ -9,7 +9,8 @@ use std::{fs, io};
 use proptest::prelude::*;
 
 use laws::{
-    a_body_is_read_as_it_is_meant, a_bulk_body_is_the_same_in_any_pieces, a_multi_search_is_the_same_in_any_pieces,
+    a_body_is_read_as_it_is_meant, a_bulk_body_is_the_same_in_any_pieces, a_gzip_body_is_the_same_in_any_pieces,
+    a_gzip_bulk_body_is_decided_as_the_plain_one, a_multi_search_is_the_same_in_any_pieces,
     a_request_is_read_or_refused, with_cuts,
 };
 
@@ -33,6 +34,11 @@ fn the_laws_hold_for_the_corpus() -> io::Result<()> {
     for data in corpus("msearch")? {
         let (body, cuts) = with_cuts(&data);
         a_multi_search_is_the_same_in_any_pieces(body, &cuts);
+    }
+    for data in corpus("gzip")? {
+        let (body, cuts) = with_cuts(&data);
+        a_gzip_body_is_the_same_in_any_pieces(body, &cuts);
+        a_gzip_bulk_body_is_decided_as_the_plain_one(body, &cuts);
     }
     Ok(())
 }

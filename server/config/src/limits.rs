@@ -28,8 +28,11 @@ pub struct Limits {
     pub request_line: ByteSize,
     /// Largest body; the engine's default is 100 MiB, so larger ones only help where `http.max_content_length` was raised.
     pub body: ByteSize,
-    /// Largest body of a search that has to be read as a whole before it can be decided.
+    /// Largest body of a search that has to be read as a whole before it can be decided, and longest line of an `_msearch`.
     pub inspected_body: ByteSize,
+    /// Largest body with gzip that is read line by line (`_bulk`, `_msearch`), as it is decompressed. The engine's default
+    /// is 100 MiB, too. One that has to be read as a whole stays within `inspected_body`, sent and decompressed.
+    pub decompressed_body: ByteSize,
     /// Connections at once, over all workers; more are closed at once.
     pub connections: usize,
     /// Requests for the engine at once, over all workers and clients; more are answered 429 at once. What a client may not do,
@@ -83,6 +86,7 @@ impl Default for Limits {
             request_line: ByteSize::kib(4),
             body: ByteSize::mib(1024),
             inspected_body: ByteSize::mib(8),
+            decompressed_body: ByteSize::mib(100),
             connections: 20_000,
             requests_in_flight: 10_000,
             http2_streams: 128,

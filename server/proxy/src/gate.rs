@@ -3,8 +3,10 @@
 use std::rc::Rc;
 
 use oauth4os_classify::{
-    BodyError, BulkScanner, Class, Inspection, MsearchScanner, Operation, Targets, check_content, past_row_filter,
+    BodyError, BulkScanner, Class, ContentCoding, GzipReader, Inspection, MsearchScanner, Operation, Targets,
+    check_content, gunzip, past_row_filter,
 };
+use oauth4os_config::Limits;
 
 use crate::record::{Exchange, Stop};
 use crate::refusal::Refusal;
@@ -22,8 +24,13 @@ pub(crate) enum Gate {
     /// Decided search by search, as the lines arrive.
     Msearch { judge: Judge, scanner: MsearchScanner },
     /// Decided when the whole body is there.
-    Whole { judge: Judge },
+    Whole { judge: Judge, gzip: Option<MaxPlain> },
+    /// Decided by another gate on what comes out of the body. The engine gets the body as it was sent.
+    Gzip { reader: Box<GzipReader>, plain: Box<Gate> },
 }
+
+/// The most that may come out of a body with gzip, in bytes.
+pub(crate) type MaxPlain = u64;
 
 /// Decides on the items of a body.
 pub(crate) struct Judge {
@@ -34,14 +41,13 @@ pub(crate) struct Judge {
 }
 
 impl Gate {
-    /// The gate for an operation. What can be decided without the body is decided here. `max_line` is the longest line
-    /// of a body that is held in memory, in bytes.
+    /// The gate for an operation. What can be decided without the body is decided here.
     pub(crate) fn new(
         exchange: &mut Exchange,
         session: &Rc<Session>,
         operation: Rc<Operation>,
         head: &RequestHead<'_>,
-        max_line: usize,
+        limits: &Limits,
     ) -> Result<Self, Refusal> {
         use oauth4os_classify::Body;
         let has_body = !matches!(head.framing, Framing::None | Framing::Length(0));
@@ -51,20 +57,30 @@ impl Gate {
         }
         let is_inspected = !matches!(operation.body, Body::Opaque);
         if !is_inspected || !(has_body || operation.targets == Targets::Body) {
-            exchange.note(&session.decide(&operation))?;
+            exchange.note(&session.decide(&operation)).map_err(|refusal| explain(refusal, &operation))?;
             return Ok(Self::Open);
         }
-        check_content(text(head.content_type)?, text(head.content_encoding)?).map_err(refuse_body)?;
+        let coding = check_content(text(head.content_type)?, text(head.content_encoding)?).map_err(refuse_body)?;
         let judge = Judge { session: Rc::clone(session), operation: Rc::clone(&operation), last: None };
-        Ok(match &operation.body {
+        let plain = match &operation.body {
             Body::Bulk { default_index, pipeline, returns_source } => {
                 Self::Bulk { judge, scanner: BulkScanner::new(default_index.as_deref(), *pipeline, *returns_source) }
             }
             Body::Msearch { default } => {
-                let scanner = MsearchScanner::new(default.clone(), max_line).under_a_row_filter(is_row_filtered);
-                Self::Msearch { judge, scanner }
+                let scanner = MsearchScanner::new(default.clone(), limits.inspected_body.as_usize());
+                Self::Msearch { judge, scanner: scanner.under_a_row_filter(is_row_filtered) }
             }
-            _ => Self::Whole { judge },
+            _ => {
+                let gzip = (coding == ContentCoding::Gzip).then(|| limits.inspected_body.bytes());
+                return Ok(Self::Whole { judge, gzip });
+            }
+        };
+        Ok(match coding {
+            ContentCoding::Identity => plain,
+            ContentCoding::Gzip => {
+                let reader = Box::new(GzipReader::new(limits.decompressed_body.bytes()));
+                Self::Gzip { reader, plain: Box::new(plain) }
+            }
         })
     }
 
@@ -79,6 +95,7 @@ impl Gate {
                 judge.search(exchange, item.targets, item.hidden, &item.body)?;
                 Ok(no_way_past_rows(exchange, item.past_rows)?)
             }),
+            Self::Gzip { reader, plain } => reader.feed(bytes, |bytes| plain.pass(exchange, bytes)),
         }
     }
 
@@ -88,14 +105,15 @@ impl Gate {
             Self::Open => return Ok(()),
             Self::Bulk { scanner, .. } => scanner.finish().map_err(refuse_body)?,
             Self::Msearch { scanner, .. } => scanner.finish().map_err(refuse_body)?,
-            Self::Whole { mut judge } => {
-                let operation = Rc::clone(&judge.operation);
-                let inspection = operation.body.inspect(whole).map_err(refuse_body)?;
-                judge.whole(exchange, &inspection)?;
-                if judge.session.is_row_filtered {
-                    no_way_past_rows(exchange, past_row_filter(whole).map_err(refuse_body)?)?;
-                }
-                return Ok(());
+            Self::Whole { mut judge, gzip } => {
+                return match gzip {
+                    None => judge.body(exchange, whole),
+                    Some(limit) => judge.body(exchange, &gunzip(whole, limit).map_err(refuse_body)?),
+                };
+            }
+            Self::Gzip { reader, plain } => {
+                reader.finish().map_err(refuse_body)?;
+                return plain.finish(exchange, whole);
             }
         };
         if items == 0 {
@@ -152,7 +170,17 @@ impl Judge {
         self.lookups(exchange, body)
     }
 
-    /// A body that was held back as a whole.
+    /// A body that was held back as a whole, and decompressed if need be.
+    fn body(&mut self, exchange: &mut Exchange, body: &[u8]) -> Result<(), Stop> {
+        let inspection = self.operation.body.inspect(body).map_err(refuse_body)?;
+        self.whole(exchange, &inspection)?;
+        if self.session.is_row_filtered {
+            no_way_past_rows(exchange, past_row_filter(body).map_err(refuse_body)?)?;
+        }
+        Ok(())
+    }
+
+    /// What such a body says.
     fn whole(&mut self, exchange: &mut Exchange, body: &Inspection) -> Result<(), Stop> {
         let operation = Rc::clone(&self.operation);
         if !body.pits.is_empty() {
@@ -175,6 +203,14 @@ impl Judge {
 /// Refuses a search that a row filter would not hold for.
 fn no_way_past_rows(exchange: &mut Exchange, past_rows: Option<String>) -> Result<(), Refusal> {
     past_rows.map_or(Ok(()), |what| exchange.note(&Decided::past_rows(&what)))
+}
+
+/// Adds why nobody is permitted what no scope gives.
+fn explain(mut refusal: Refusal, operation: &Operation) -> Refusal {
+    if let Some(why) = operation.denied {
+        refusal.reason = format!("{}: {why}", refusal.reason).into();
+    }
+    refusal
 }
 
 fn text(value: Option<&[u8]>) -> Result<Option<&str>, Refusal> {

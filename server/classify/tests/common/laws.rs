@@ -1,6 +1,10 @@
 //! What holds for any bytes at all. The property tests and the fuzz targets ask the same questions.
 
-use oauth4os_classify::{Body, BodyError, BulkScanner, Class, Inspection, MsearchScanner, Targets, classify};
+use std::io::{Read, Write};
+
+use oauth4os_classify::{
+    Body, BodyError, BulkScanner, Class, GzipReader, Inspection, MsearchScanner, Targets, classify,
+};
 
 /// Every way a body is inspected.
 pub fn bodies() -> Vec<Body> {
@@ -94,6 +98,61 @@ pub fn a_multi_search_is_the_same_in_any_pieces(body: &[u8], cuts: &[usize]) {
         assert!(items.iter().all(|item| !item.targets.is_empty()), "{items:?}");
     }
     assert_eq!(whole.map_err(drop), run(cuts).map_err(drop));
+}
+
+/// The most that comes out of a body with gzip here.
+const MAX_PLAIN: u64 = 1024 * 1024;
+
+/// A body with gzip in pieces is the body in one piece; and what is taken is what another reader finds in it, to the last
+/// byte of it.
+pub fn a_gzip_body_is_the_same_in_any_pieces(body: &[u8], cuts: &[usize]) {
+    let run = |cuts: &[usize]| {
+        let mut reader = GzipReader::new(MAX_PLAIN);
+        let mut plain = Vec::new();
+        in_pieces(body, cuts, |piece| {
+            reader.feed(piece, |bytes| {
+                plain.extend_from_slice(bytes);
+                Ok::<_, BodyError>(())
+            })
+        })?;
+        reader.finish().map(|count| (plain, count))
+    };
+    let whole = run(&[]);
+    if let Ok((plain, count)) = &whole {
+        assert_eq!(plain.len() as u64, *count);
+        let (mut other, mut rest) = (Vec::new(), body);
+        let mut decoder = flate2::bufread::GzDecoder::new(&mut rest);
+        assert!(decoder.read_to_end(&mut other).is_ok() && other == *plain, "another reader finds something else");
+        assert!(rest.is_empty(), "another reader finds more after the end");
+    }
+    assert_eq!(whole.map_err(drop), run(cuts).map_err(drop));
+}
+
+/// A bulk body with gzip is decided as the same without, wherever its compressed bytes are cut.
+pub fn a_gzip_bulk_body_is_decided_as_the_plain_one(body: &[u8], cuts: &[usize]) {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    // Memory takes every byte.
+    let Ok(zipped) = encoder.write_all(body).and_then(|()| encoder.finish()) else { return };
+    let scanner = || BulkScanner::new(Some("d"), false, false);
+    let decide = |scanner: &mut BulkScanner, items: &mut Vec<_>, bytes: &[u8]| {
+        scanner.feed(bytes, |item| {
+            items.push((item.class, item.index.to_owned(), item.line));
+            Ok::<_, BodyError>(())
+        })
+    };
+    let plain = || {
+        let (mut scanner, mut items) = (scanner(), Vec::new());
+        decide(&mut scanner, &mut items, body)?;
+        scanner.finish().map(|count| (items, count))
+    };
+    let unzipped = || {
+        let (mut scanner, mut items) = (scanner(), Vec::new());
+        let mut reader = GzipReader::new(MAX_PLAIN);
+        in_pieces(&zipped, cuts, |piece| reader.feed(piece, |bytes| decide(&mut scanner, &mut items, bytes)))?;
+        reader.finish()?;
+        scanner.finish().map(|count| (items, count))
+    };
+    assert_eq!(plain().map_err(drop), unzipped().map_err(drop));
 }
 
 /// Whatever inspects a body does not panic, names clean expressions, and reads letters that are written as escapes as the
