@@ -100,12 +100,12 @@ impl Gate {
             Self::Bulk { scanner, .. } => scanner.finish().map_err(refuse_body)?,
             Self::Msearch { scanner, .. } => scanner.finish().map_err(refuse_body)?,
             Self::Whole { mut judge, gzip } => {
+                // From here on `whole` is what comes out of it.
+                let plain = gzip.map(|limit| gunzip(whole, limit)).transpose().map_err(refuse_body)?;
+                let whole = plain.as_deref().unwrap_or(whole);
                 let operation = Rc::clone(&judge.operation);
-                let inspection = match gzip {
-                    None => operation.body.inspect(whole),
-                    Some(limit) => gunzip(whole, limit).and_then(|plain| operation.body.inspect(&plain)),
-                };
-                return judge.whole(exchange, &inspection.map_err(refuse_body)?);
+                let inspection = operation.body.inspect(whole).map_err(refuse_body)?;
+                return judge.whole(exchange, &inspection);
             }
             Self::Gzip { reader, plain } => {
                 reader.finish().map_err(refuse_body)?;
