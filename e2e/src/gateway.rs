@@ -30,6 +30,7 @@ const RECORDED: Duration = Duration::from_secs(10);
 pub struct Gateway {
     folder: TempDir,
     program: PathBuf,
+    environment: Vec<(String, String)>,
     port: Port,
     metrics_port: Port,
     clients: HashMap<String, ClientSettings>,
@@ -61,10 +62,12 @@ impl Gateway {
         let (port, metrics_port) = (Port::reserve(), Port::reserve());
         let config = configuration(&settings, folder.path(), port.number(), metrics_port.number());
         fs::write(folder.path().join("oauth4os.yaml"), config.to_string()).expect("write the configuration");
-        let process = launch(&program, folder.path());
+        let process = launch(&program, folder.path(), &settings.environment);
         let http = Client::new(port.number(), &folder.path().join("gateway.pem"));
         let clients = settings.clients.into_iter().map(|client| (client.id.clone(), client)).collect();
-        let gateway = Self { folder, program, port, metrics_port, clients, http, process: Mutex::new(process) };
+        let environment = settings.environment;
+        let process = Mutex::new(process);
+        let gateway = Self { folder, program, environment, port, metrics_port, clients, http, process };
         gateway.wait_until_ready();
         gateway
     }
@@ -272,7 +275,7 @@ impl Gateway {
 
     /// Starts the process again, on the same configuration and state.
     pub fn start_again(&self) {
-        *self.process() = launch(&self.program, self.folder.path());
+        *self.process() = launch(&self.program, self.folder.path(), &self.environment);
         self.wait_until_ready();
     }
 
@@ -366,9 +369,9 @@ fn program(engine_decides: bool) -> PathBuf {
     paths::binary(if engine_decides { "oauth4os-engine-decides" } else { "oauth4os" })
 }
 
-fn launch(program: &Path, folder: &Path) -> Process {
+fn launch(program: &Path, folder: &Path, environment: &[(String, String)]) -> Process {
     let log = File::options().create(true).append(true).open(folder.join("gateway.log")).expect("a log file");
-    Process::start(program, &folder.join("oauth4os.yaml"), &log)
+    Process::start(program, &folder.join("oauth4os.yaml"), &log, environment)
 }
 
 fn configuration(settings: &Settings, folder: &Path, port: u16, metrics_port: u16) -> Value {

@@ -9,7 +9,6 @@ use h2::{RecvStream, SendStream};
 use http::{Request, Response};
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
-use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 
 use crate::answer::Answer;
@@ -21,7 +20,6 @@ pub struct Http2 {
     send: SendRequest<Bytes>,
     authority: String,
     authorization: Option<String>,
-    driver: JoinHandle<Result<(), h2::Error>>,
 }
 
 /// Runs what waits for answers of HTTP/2 on this thread.
@@ -50,11 +48,11 @@ impl Http2 {
             .handshake(stream)
             .await
             .expect("HTTP/2");
+        tokio::spawn(connection);
         Self {
             send,
             authority: format!("localhost:{}", client.address().port()),
             authorization: client.authorization().map(str::to_owned),
-            driver: tokio::spawn(connection),
         }
     }
 
@@ -102,19 +100,6 @@ impl Http2 {
     /// As [`send`](Self::send).
     pub async fn get(&self, target: &str) -> Result<Answer, h2::Error> {
         self.send(self.request("GET", target), Bytes::new()).await
-    }
-
-    /// Waits until the other side has ended the connection.
-    ///
-    /// # Errors
-    /// When it did not say goodbye, but gave an error.
-    ///
-    /// # Panics
-    /// When the test itself is wrong.
-    pub async fn closed(self) -> Result<(), h2::Error> {
-        // A client that could still ask keeps its connection.
-        drop(self.send);
-        self.driver.await.expect("a task that ends")
     }
 }
 
@@ -227,8 +212,10 @@ impl Frames {
             match self.receive() {
                 Ok(frame) if frame.kind == kind => return Some(frame),
                 Ok(frame) => {
-                    if frame.kind == SETTINGS && frame.flags == 0 {
-                        let _ = self.try_write(SETTINGS, 1, 0, &[]);
+                    // What asks for an answer gets one, as long as somebody listens.
+                    if matches!(frame.kind, SETTINGS | PING) && frame.flags == 0 {
+                        let payload = if frame.kind == PING { frame.payload.as_slice() } else { &[] };
+                        let _ = self.try_write(frame.kind, 1, 0, payload);
                     }
                 }
                 Err(error) => {

@@ -20,13 +20,14 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts `program serve --config config`, with its output in `log`.
-    pub(crate) fn start(program: &Path, config: &Path, log: &File) -> Self {
+    /// Starts `program serve --config config` with these environment variables besides ours, and its output in `log`.
+    pub(crate) fn start(program: &Path, config: &Path, log: &File, environment: &[(String, String)]) -> Self {
         let mut keeper = Command::new("sh")
             .args(["-c", KEEPER, "sh"])
             .arg(program)
             .args(["serve", "--config"])
             .arg(config)
+            .envs(environment.iter().cloned())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(log.try_clone().expect("a log"))

@@ -16,6 +16,7 @@ pub struct Settings {
     pub(crate) log_level: Option<String>,
     pub(crate) top: Map<String, Value>,
     pub(crate) engine_decides: bool,
+    pub(crate) environment: Vec<(String, String)>,
 }
 
 /// A client of the gateway. Its secret is made at random when the gateway starts.
@@ -137,6 +138,13 @@ impl Settings {
     #[must_use]
     pub fn log_level(mut self, level: &str) -> Self {
         self.log_level = Some(level.to_owned());
+        self
+    }
+
+    /// An environment variable of the process.
+    #[must_use]
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
         self
     }
 

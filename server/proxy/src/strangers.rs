@@ -30,9 +30,17 @@ struct Generations {
 impl Strangers {
     /// Where the place stands when it is over the limit; nothing is counted.
     pub(crate) fn over(&self, address: IpAddr, rate: Rate, now: UnixTime) -> Option<Standing> {
-        let now = micros(now);
-        let due = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(place(address))?;
-        if rate.count(due, now).is_ok() { None } else { Some(rate.standing(due, now, false)) }
+        let (now, place) = (micros(now), place(address));
+        let mut places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = places.get(place)?;
+        if rate.count(due, now).is_ok() {
+            return None;
+        }
+        // Counted while the clock was ahead: from now on it is as after a whole burst, and not until that time comes.
+        if due > rate.latest(now) {
+            places.put(place, rate.latest(now));
+        }
+        Some(rate.standing(due, now, false))
     }
 
     /// Counts a refusal.
@@ -152,7 +160,8 @@ mod tests {
                 prop_assert!(looked_at <= 20 + u64::try_from(now.since(NOW).as_millis()).unwrap() / 100);
             }
             let earlier = UnixTime::from_secs(set_back);
-            strangers.refused(here, rate, earlier);
+            // Whoever only asks, as those do who are over the limit, changes that.
+            let _ = strangers.over(here, rate, earlier);
             prop_assert!(strangers.over(here, rate, earlier + Duration::from_secs(2)).is_none());
         }
     }
