@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::claims::OneOrMany;
 use crate::problem::Problems;
-use crate::providers::OneOrMany;
 use crate::units::Span;
 
 /// The most nodes of one cluster.
