@@ -217,11 +217,11 @@ impl<S: ByteStream> Forward<'_, '_, S> {
             self.may_repeat = false;
             if engine.is_new {
                 place.failed(Ejection::Broken);
-                let mut tried = Tried::of(&place);
-                if let Some(next) = self.connection.worker.nodes.place(&mut tried) {
-                    self.readdress(&mut sent, place.pool.authority(), next.pool.authority());
-                    place = next;
-                }
+            }
+            let mut tried = Tried::of(&place);
+            if let Some(next) = self.connection.worker.nodes.place(&mut tried) {
+                self.readdress(&mut sent, place.pool.authority(), next.pool.authority());
+                place = next;
             }
             engine = self.send_on_new(&mut place, &mut sent).await?;
             started = relay::wait(self.connection, &mut engine).await;

@@ -76,7 +76,6 @@ impl Pool {
             return;
         }
         connection.input.release_if_empty();
-        connection.is_new = false;
         let mut idle = self.idle.borrow_mut();
         if idle.len() < self.limits.idle {
             idle.push((connection, Instant::now()));

@@ -109,6 +109,7 @@ impl<S: ByteStream> Relay<'_, '_, S> {
         out.extend_from_slice(b"\r\n");
         self.pass_body(&outline, out).await?;
         if outline.engine_keep_alive && self.upload == Upload::Complete {
+            self.engine.is_new = false;
             self.place.pool.put(self.engine);
         }
         Ok(if client_keep_alive { Next::KeepAlive } else { Next::Close })
