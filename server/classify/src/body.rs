@@ -19,7 +19,7 @@ mod mget;
 mod mtermvectors;
 mod rank_eval;
 mod reindex;
-pub mod rows;
+pub mod restricted;
 mod search;
 mod template;
 mod update;

@@ -27,7 +27,7 @@ pub use body::content::{ContentCoding, check_content};
 pub use body::gzip::{GzipReader, gunzip};
 pub use body::inspection::{BodyTarget, Inspection};
 pub use body::msearch::{MsearchItem, MsearchScanner};
-pub use body::rows::past_row_filter;
+pub use body::restricted::{Hidden, past_restriction};
 pub use class::{Action, Class};
 pub use error::{BodyError, ClassifyError};
 pub use operation::{Operation, Targets};

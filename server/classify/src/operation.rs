@@ -29,7 +29,7 @@ pub struct Operation {
     /// checks the rights after the pipeline ran.
     pub pipeline: bool,
     /// A parameter asks for what a row filter does not hold for: suggestions, statistics, rewritten queries
-    /// ([`past_row_filter`](crate::past_row_filter) says why).
+    /// ([`past_restriction`](crate::past_restriction) says why).
     pub past_rows: bool,
     /// Why scoped tokens never get it. `Some` exactly if `class` is [`Class::Denied`].
     pub denied: Option<&'static str>,

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use oauth4os_classify::{
     BodyError, BulkScanner, Class, ContentCoding, GzipReader, Inspection, MsearchScanner, Operation, Targets,
-    check_content, gunzip, past_row_filter,
+    check_content, gunzip, past_restriction,
 };
 use oauth4os_config::Limits;
 
@@ -51,9 +51,8 @@ impl Gate {
     ) -> Result<Self, Refusal> {
         use oauth4os_classify::Body;
         let has_body = !matches!(head.framing, Framing::None | Framing::Length(0));
-        let is_row_filtered = session.is_row_filtered;
-        if is_row_filtered && operation.past_rows {
-            exchange.note(&Decided::past_rows("one of the parameters of the URL"))?;
+        if session.hidden.rows && operation.past_rows {
+            exchange.note(&Decided::past_restriction("one of the parameters of the URL"))?;
         }
         let is_inspected = !matches!(operation.body, Body::Opaque);
         if !is_inspected || !(has_body || operation.targets == Targets::Body) {
@@ -68,7 +67,7 @@ impl Gate {
             }
             Body::Msearch { default } => {
                 let scanner = MsearchScanner::new(default.clone(), limits.inspected_body.as_usize());
-                Self::Msearch { judge, scanner: scanner.under_a_row_filter(is_row_filtered) }
+                Self::Msearch { judge, scanner: scanner.hiding(session.hidden) }
             }
             _ => {
                 let gzip = (coding == ContentCoding::Gzip).then(|| limits.inspected_body.bytes());
@@ -93,7 +92,7 @@ impl Gate {
             }
             Self::Msearch { judge, scanner } => scanner.feed(bytes, |item| {
                 judge.search(exchange, item.targets, item.hidden, &item.body)?;
-                Ok(no_way_past_rows(exchange, item.past_rows)?)
+                Ok(no_way_past(exchange, item.past_restriction)?)
             }),
             Self::Gzip { reader, plain } => reader.feed(bytes, |bytes| plain.pass(exchange, bytes)),
         }
@@ -174,8 +173,9 @@ impl Judge {
     fn body(&mut self, exchange: &mut Exchange, body: &[u8]) -> Result<(), Stop> {
         let inspection = self.operation.body.inspect(body).map_err(refuse_body)?;
         self.whole(exchange, &inspection)?;
-        if self.session.is_row_filtered {
-            no_way_past_rows(exchange, past_row_filter(body).map_err(refuse_body)?)?;
+        if self.session.hidden.anything() {
+            let past = past_restriction(body, self.session.hidden).map_err(refuse_body)?;
+            no_way_past(exchange, past)?;
         }
         Ok(())
     }
@@ -200,9 +200,9 @@ impl Judge {
     }
 }
 
-/// Refuses a search that a row filter would not hold for.
-fn no_way_past_rows(exchange: &mut Exchange, past_rows: Option<String>) -> Result<(), Refusal> {
-    past_rows.map_or(Ok(()), |what| exchange.note(&Decided::past_rows(&what)))
+/// Refuses a search that rows or fields would not be held to.
+fn no_way_past(exchange: &mut Exchange, past: Option<String>) -> Result<(), Refusal> {
+    past.map_or(Ok(()), |what| exchange.note(&Decided::past_restriction(&what)))
 }
 
 /// Adds why nobody is permitted what no scope gives.

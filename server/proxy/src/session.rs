@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use oauth4os_classify::{Action, Class, Operation, Targets};
+use oauth4os_classify::{Action, Class, Hidden, Operation, Targets};
 use oauth4os_engine::HandedIdentity;
 use oauth4os_federation::{Outsider, Provider};
 use oauth4os_policy::{Access, Catalog, Decision, Grants, PrincipalKind, decide};
@@ -50,8 +50,8 @@ pub(crate) struct Session {
     /// The scopes as written in the token, or as its provider's mapping gives them.
     pub(crate) scope_text: String,
     pub(crate) expires_at: UnixTime,
-    /// Whether some of the scopes are held to some rows: then every search is looked at for what goes past them.
-    pub(crate) is_row_filtered: bool,
+    /// What is hidden in some of the scopes: every search is then looked at for what goes past that.
+    pub(crate) hidden: Hidden,
     /// The snapshot the session was made from; another one makes another session.
     pub(crate) snapshot_generation: u64,
     pub(crate) identity: RefCell<Option<Arc<HandedIdentity>>>,
@@ -102,11 +102,15 @@ impl Session {
             Credential::Provider { outsider, .. } => outsider.backend_roles.clone(),
             Credential::Own { .. } | Credential::Basic { .. } => client.backend_roles.clone(),
         };
+        let hidden = Hidden {
+            rows: !grants.restrictions.row_filters().is_empty(),
+            fields: grants.restrictions.iter().any(|(_, held)| held.fields.is_some()),
+        };
         Self {
             client,
             credential,
             backend_roles,
-            is_row_filtered: !grants.restrictions.row_filters().is_empty(),
+            hidden,
             grants,
             scope_text,
             expires_at,
@@ -209,12 +213,12 @@ impl Decisions {
 }
 
 impl Decided {
-    /// A refusal of what the engine would answer without regard to a row filter.
-    pub(crate) fn past_rows(what: &str) -> Rc<Self> {
+    /// A refusal of what the engine would answer without regard to rows or fields.
+    pub(crate) fn past_restriction(what: &str) -> Rc<Self> {
         Rc::new(Self {
             allow: false,
             reason: Some(format!(
-                "the engine does not hold {what} to the row filter of this token; leave it out, or use a token without one"
+                "the engine does not hold {what} to the rows and fields of this token; leave it out, or use a token for all of them"
             )),
             needed_scope: None,
             determining: Vec::new(),

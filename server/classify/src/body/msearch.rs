@@ -5,7 +5,7 @@
 
 use super::inspection::Inspection;
 use super::lines::{Lines, is_blank};
-use super::rows::past_row_filter;
+use super::restricted::{Hidden, past_restriction};
 use super::search;
 use crate::error::BodyError;
 use crate::expression;
@@ -22,8 +22,8 @@ pub struct MsearchItem {
     pub hidden: bool,
     /// The line of its header, counted from 1.
     pub line: u64,
-    /// What in it a row filter does not hold for; found only if it is [looked for](MsearchScanner::under_a_row_filter).
-    pub past_rows: Option<String>,
+    /// What in it a restriction does not hold for; found only if it is [looked for](MsearchScanner::hiding).
+    pub past_restriction: Option<String>,
 }
 
 /// Reads a multi-search body chunk by chunk; keeps one line.
@@ -34,7 +34,7 @@ pub struct MsearchScanner {
     header: Option<Header>,
     items: u64,
     broken: bool,
-    is_row_filtered: bool,
+    hidden: Hidden,
 }
 
 struct Header {
@@ -47,13 +47,21 @@ impl MsearchScanner {
     /// `default` as in [`Body::Msearch`](crate::Body::Msearch); `max_line` is the longest line in bytes.
     #[must_use]
     pub const fn new(default: Vec<String>, max_line: usize) -> Self {
-        Self { default, max_line, lines: Lines::new(), header: None, items: 0, broken: false, is_row_filtered: false }
+        Self {
+            default,
+            max_line,
+            lines: Lines::new(),
+            header: None,
+            items: 0,
+            broken: false,
+            hidden: Hidden { rows: false, fields: false },
+        }
     }
 
-    /// Also looks for what a row filter does not hold for.
+    /// Also looks for what a restriction does not hold for that hides this.
     #[must_use]
-    pub const fn under_a_row_filter(mut self, is_row_filtered: bool) -> Self {
-        self.is_row_filtered = is_row_filtered;
+    pub const fn hiding(mut self, hidden: Hidden) -> Self {
+        self.hidden = hidden;
         self
     }
 
@@ -71,7 +79,7 @@ impl MsearchScanner {
             return Err(BodyError::Form("the request has already been refused").into());
         }
         self.broken = true;
-        let is_row_filtered = self.is_row_filtered;
+        let hides = self.hidden;
         while !chunk.is_empty() {
             match self.header.take() {
                 None => {
@@ -90,18 +98,18 @@ impl MsearchScanner {
                     let (rest, body) = self.lines.take(chunk, self.max_line, |line, _| {
                         let mut body = Inspection::default();
                         search::inspect(line, true, &mut body)?;
-                        let past_rows = if is_row_filtered { past_row_filter(line)? } else { None };
-                        Ok((body, past_rows))
+                        let past = if hides.anything() { past_restriction(line, hides)? } else { None };
+                        Ok((body, past))
                     })?;
                     chunk = rest;
-                    let Some((body, past_rows)) = body else {
+                    let Some((body, past_restriction)) = body else {
                         self.header = Some(header);
                         break;
                     };
                     self.items += 1;
                     let Header { targets, hidden, line } = header;
                     let hidden = hidden || body.hidden;
-                    on_item(MsearchItem { targets, body, hidden, line, past_rows })?;
+                    on_item(MsearchItem { targets, body, hidden, line, past_restriction })?;
                 }
             }
         }
