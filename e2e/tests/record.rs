@@ -2,8 +2,9 @@
 //! counters say the same.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use e2e::{Answer, ClientSettings, Engine, Gateway, OnDrop, Settings, Upstream, token_id};
+use e2e::{Answer, ClientSettings, Engine, Gateway, OnDrop, Settings, Upstream, token_id, until};
 use serde_json::{Value, json};
 
 const POLICIES: &str = r#"
@@ -409,4 +410,40 @@ fn raw(gateway: &Gateway, bytes: &[u8]) -> Answer {
     let mut connection = gateway.http().connect();
     connection.write(bytes);
     connection.answer()
+}
+
+#[test]
+fn a_full_disk_stops_what_is_to_be_recorded_only_if_it_is_told_to() {
+    let upstream = Upstream::obliging();
+    let start = |on_failure: &str| {
+        let audit = json!({"file": "/dev/full", "on_failure": on_failure});
+        Gateway::start(Settings::new().client("reader", &["read:logs-*"]).upstream(&upstream.url()).top("audit", audit))
+    };
+    let careless = start("continue");
+    let reader = careless.with("reader");
+    for _ in 0..20 {
+        reader.get("/logs-a/_search").expect(200);
+    }
+    until("the log to say it", Duration::from_secs(10), || careless.log().contains("cannot be written").then_some(()));
+
+    let careful = start("refuse");
+    let token = careful.token("reader");
+    let reader = careful.http().with_token(&token);
+    // The first line shows that there is no room; from then on nothing passes.
+    let refused = until("a refusal", Duration::from_secs(10), || {
+        Some(reader.get("/logs-a/_search").send()).filter(|answer| answer.status != 200)
+    });
+    assert_eq!(refused.status, 503, "{}", refused.text());
+    assert!(refused.text().contains("audit record"), "{}", refused.text());
+    let seen = upstream.requests_for("/logs-a/_search").len();
+    for _ in 0..20 {
+        reader.get("/logs-a/_search").expect(503);
+    }
+    assert_eq!(upstream.requests_for("/logs-a/_search").len(), seen, "nothing gets to the engine");
+    let no_token = careful.ask_for_token("reader", &[]);
+    assert_eq!((no_token.status, &no_token.json()["error"]), (503, &json!("temporarily_unavailable")));
+    assert!(careful.monitor("/readyz").text().contains("audit events cannot be written"));
+    // What takes rights away still works.
+    careful.revoke("reader", &token);
+    reader.get("/logs-a/_search").expect(401);
 }

@@ -24,11 +24,12 @@ const INTERVAL: Duration = Duration::from_secs(5);
 pub(crate) struct EngineWatch {
     problem: RwLock<Option<String>>,
     names: Arc<Names>,
+    audit: Audit,
 }
 
 impl EngineWatch {
-    pub(crate) fn new(names: Arc<Names>) -> Self {
-        Self { problem: RwLock::new(Some("the engine has not been looked at yet".to_owned())), names }
+    pub(crate) fn new(names: Arc<Names>, audit: Audit) -> Self {
+        Self { problem: RwLock::new(Some("the engine has not been looked at yet".to_owned())), names, audit }
     }
 
     /// Looks at the engine again and again.
@@ -50,6 +51,9 @@ impl Readiness for EngineWatch {
             self.problem.read().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect();
         if !self.names.are_known() {
             problems.push("the names of the engine's indices and aliases are not known".to_owned());
+        }
+        if self.audit.must_refuse() {
+            problems.push("audit events cannot be written".to_owned());
         }
         problems
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use oauth4os_config::{Audit as AuditConfig, Config};
+use oauth4os_config::{Audit as AuditConfig, AuditFailure, Config};
 use oauth4os_engine::{CatalogReader, EngineClient};
 use oauth4os_federation::Providers;
 use oauth4os_oauth::{
@@ -68,10 +68,11 @@ pub(crate) fn run(config: Config, path: &Path) -> Result<(), Failure> {
 }
 
 fn open_audit(config: &AuditConfig) -> Result<(Audit, AuditWriter), Failure> {
-    Ok(match config {
-        AuditConfig::File(path) => Audit::to_file(path)?,
-        AuditConfig::Stdout {} => Audit::to_stdout(),
-    })
+    let (audit, writer) = match &config.file {
+        Some(path) => Audit::to_file(path)?,
+        None => Audit::to_stdout(),
+    };
+    Ok((if config.on_failure == AuditFailure::Refuse { audit.refusing() } else { audit }, writer))
 }
 
 /// Builds all parts and starts the data plane.
@@ -88,7 +89,7 @@ fn start(
     let engine_tls = tls::engine(config.upstream.engine.ca.as_deref())?;
     let metrics = Arc::new(Metrics::new());
     let names = names::at_first(&config.upstream.engine);
-    let engine_watch = Arc::new(EngineWatch::new(Arc::clone(&names)));
+    let engine_watch = Arc::new(EngineWatch::new(Arc::clone(&names), audit.clone()));
     let revocations = Arc::new(Revocations::default());
 
     let (authority, internal_keys) = control.block_on(async {

@@ -42,7 +42,7 @@ pub use policies::Policies;
 pub use problem::{ConfigError, Problems};
 pub use providers::{OutsideKind, ProviderConfig, RESERVED_ID_PREFIX, ScopeMapping, SignatureAlgorithm, TokenType};
 pub use secret::{Secret, SecretHash};
-pub use server::{Audit, Log, LogFormat, Metrics, Tls};
+pub use server::{Audit, AuditFailure, Log, LogFormat, Metrics, Stdout, Tls};
 pub use state::State;
 pub use tokens::Tokens;
 pub use units::{ByteSize, Span};
@@ -205,6 +205,7 @@ impl Config {
         providers::check_all(&self.providers, &self.issuer, &self.field_sets, problems);
         self.policies.check(problems);
         self.limits.check(problems);
+        self.audit.check(problems);
         self.metrics.check(problems);
         if self.metrics.listen == Some(self.listen) {
             problems.add("metrics.listen", "is the address of `listen`; give metrics a port of its own");

@@ -33,20 +33,49 @@ impl Tls {
     }
 }
 
-/// Where audit events go.
+/// Where audit events go: to a file or to standard output.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "snake_case")]
-pub enum Audit {
+#[serde(deny_unknown_fields)]
+pub struct Audit {
     /// A file that lines are appended to; it is made with mode 0600 when missing.
-    File(PathBuf),
-    /// Standard output, and nothing else is written there.
-    Stdout {},
+    #[serde(default)]
+    pub file: Option<PathBuf>,
+
+    /// Standard output, and nothing else is written there: `stdout: {}`.
+    #[serde(default)]
+    pub stdout: Option<Stdout>,
+
+    /// What to do while lines cannot be written, because the disk is full for instance.
+    #[serde(default)]
+    pub on_failure: AuditFailure,
+}
+
+/// Nothing more needs to be said.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Stdout {}
+
+/// What to do while audit lines cannot be written. In any case they are kept and tried again, as far as memory is set aside.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AuditFailure {
+    /// Go on; lines that find no room are lost and counted.
+    #[default]
+    Continue,
+    /// Serve nothing and issue no token, with 503, until they can be written again.
+    Refuse,
 }
 
 impl Audit {
     pub(crate) fn resolve(&mut self, base: &Path) {
-        if let Self::File(path) = self {
+        if let Some(path) = &mut self.file {
             *path = base.join(&*path);
+        }
+    }
+
+    pub(crate) fn check(&self, problems: &mut Problems) {
+        if self.file.is_some() == self.stdout.is_some() {
+            problems.add("audit", "give one of `file: <path>` and `stdout: {}`");
         }
     }
 }

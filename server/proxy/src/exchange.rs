@@ -97,6 +97,9 @@ impl Exchange {
         self.session = Some(Rc::clone(&session));
         check_client(&session.client.addresses, connection.client)?;
         self.limit(&worker, &session)?;
+        if worker.shared.audit.must_refuse() {
+            return Err(Refusal::unrecorded().into());
+        }
         body.check_announced()?;
         let (gate, may_repeat) = if cfg!(feature = "engine-decides") {
             (Gate::Open, false)
@@ -112,7 +115,9 @@ impl Exchange {
         };
         let identity = worker.shared.identities.of(&session, self.time).map_err(|error| match error {
             NoIdentity::NamesUnknown => Refusal::unavailable(error.to_string()),
-            NoIdentity::Driver(IdentityError::NoRight) => Refusal::forbidden(error.to_string(), None),
+            NoIdentity::Driver(IdentityError::NoRight | IdentityError::TooLarge { .. }) => {
+                Refusal::forbidden(error.to_string(), None)
+            }
             _ => Refusal::internal(format!("no identity could be made for the engine: {error}")),
         })?;
         Forward { exchange: self, connection, head, body, gate, identity: &identity, may_repeat }.run().await

@@ -200,6 +200,13 @@ impl Refusal {
         Self::new(503, "gateway_exception", Outcome::Failed, reason)
     }
 
+    /// What is done could not be recorded, and is to be recorded.
+    pub(crate) fn unrecorded() -> Self {
+        Self::unavailable(
+            "requests are not served while their audit record cannot be written; nothing of this one was passed on",
+        )
+    }
+
     /// No node of the engine can be reached, and one may be again after this time.
     pub(crate) fn no_node(retry_after: Duration) -> Self {
         Self {

@@ -46,6 +46,8 @@ enum TokenError {
         "tokens are issued for this gateway only; leave `resource` out, or send the `resource` of `/.well-known/oauth-protected-resource`"
     )]
     Resource,
+    #[error("no token is issued while its audit record cannot be written; try again later")]
+    Unrecorded,
     #[error(transparent)]
     Sign(#[from] SignError),
     #[error(transparent)]
@@ -68,6 +70,7 @@ impl From<TokenError> for Refusal {
             | TokenError::SecretAsScope
             | TokenError::Sign(SignError::TooLong { .. }) => Self::new(ErrorCode::InvalidScope, error),
             TokenError::Resource => Self::new(ErrorCode::InvalidTarget, error),
+            TokenError::Unrecorded => Self::new(ErrorCode::TemporarilyUnavailable, error),
             TokenError::Sign(_) | TokenError::Randomness(_) => {
                 tracing::error!(%error, "no token could be made");
                 Self::new(ErrorCode::ServerError, "the gateway could not make a token; its log says why")
@@ -140,6 +143,9 @@ async fn issue(
     client_id: &str,
     requested: Option<&str>,
 ) -> Result<TokenResponse, TokenError> {
+    if authority.audit.must_refuse() {
+        return Err(TokenError::Unrecorded);
+    }
     // From here to the record the client stays as it is; it may have changed since its secret was checked.
     let _unchanged = authority.clients.unchanged().await;
     let client = authority.clients.get(client_id).filter(|client| client.enabled).ok_or(ClientAuthError::Wrong)?;
