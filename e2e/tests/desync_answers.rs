@@ -1,6 +1,7 @@
 //! Engines that answer early, twice or in two ways: no client sees a second answer, and no connection to the engine is
 //! used again of which nobody knows where the next request begins.
 
+use std::collections::HashSet;
 use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
@@ -267,4 +268,40 @@ fn a_connection_on_which_a_request_was_not_sent_to_its_end_is_not_used_again() {
         assert_eq!(client.get(&target).expect(200).json()["target"], target);
         let _ = upstream.the_request_for(&target);
     }
+}
+
+#[test]
+fn what_the_engine_says_unasked_is_no_answer_to_what_is_asked_next() {
+    let late = [STRAY, "{}", "\r\n", "0\r\n\r\n", "HTTP/1.1 100 Continue\r\n\r\n", "H"];
+    let (answered, is_answered) = mpsc::channel::<()>();
+    let (said, is_said) = mpsc::channel::<()>();
+    let is_answered = Mutex::new(is_answered);
+    let (upstream, _gateway, client) = stage(move |turn| {
+        let number = turn.received.target.trim_start_matches("/logs-late-").trim_end_matches("/_mapping").to_owned();
+        let late = number.parse::<usize>().ok().and_then(|number| late.get(number));
+        own_answer(turn);
+        if let Some(late) = late {
+            let _ = is_answered.lock().expect("the lock").recv_timeout(Duration::from_secs(20));
+            turn.write(late.as_bytes());
+            let _ = said.send(());
+        }
+    });
+    for number in 0..late.len() {
+        let target = format!("/logs-late-{number}/_mapping");
+        let mut connection = client.connect();
+        for target in [target, format!("/logs-own-{number}/_mapping"), format!("/logs-next-{number}/_mapping")] {
+            connection.write(&request(&client, &format!("GET {target}"), "", ""));
+            let answer = connection.answer();
+            assert_eq!((answer.status, &answer.json()["target"]), (200, &json!(target)));
+            assert_eq!(upstream.requests_for(&target).len(), 1);
+            if target.contains("late") {
+                answered.send(()).expect("the engine");
+                is_said.recv_timeout(Duration::from_secs(20)).expect("the engine has spoken");
+            }
+        }
+        assert!(connection.is_open(), "something follows the last answer");
+    }
+    // Each time it spoke out of turn it lost its connection, and was asked on another.
+    let connections = upstream.requests().into_iter().map(|request| request.connection).collect::<HashSet<_>>();
+    assert!(connections.len() > late.len(), "{connections:?}");
 }

@@ -346,6 +346,11 @@ fn in_a_row_of_requests_a_broken_one_is_the_last() {
     let refused = stage.request("GET /pii-customers/_search HTTP/1.1", "", "");
     let row = [good.as_slice(), &refused, &good, &refused].concat();
     stage.check("refused", &row, &[200, 403, 200, 403], false, &passed.repeat(2));
+    // Version 1.0 keeps no connection, whatever it says.
+    for fields in ["", "Connection: keep-alive\r\n"] {
+        let old = stage.request("GET /logs-a/_search HTTP/1.0", fields, "");
+        stage.check("HTTP/1.0", &[good.as_slice(), &old, &good].concat(), &[200, 200], true, &passed.repeat(2));
+    }
     // One that asks for the end gets it.
     let last = stage.request(GET, "Connection: close\r\n", "");
     stage.check("close", &[good.as_slice(), &last, &good].concat(), &[200, 200], true, &passed.repeat(2));
