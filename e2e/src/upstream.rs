@@ -12,6 +12,9 @@ use sha2::{Digest, Sha256};
 
 use crate::until;
 
+/// How much of what arrives on a connection is kept for [`Upstream::captured`].
+const CAPTURED: usize = 1024 * 1024;
+
 /// The server; it ends with the test's process.
 pub struct Upstream {
     port: u16,
@@ -47,7 +50,7 @@ pub struct Body {
 pub struct Turn<'c> {
     pub received: Received,
     stream: &'c mut TcpStream,
-    input: &'c mut Vec<u8>,
+    input: &'c mut Input,
     shared: &'c Shared,
     number: usize,
     keep_open: bool,
@@ -57,7 +60,18 @@ struct Shared {
     script: Box<dyn Fn(&mut Turn<'_>) + Send + Sync>,
     requests: Mutex<BTreeMap<usize, Received>>,
     connections: Mutex<Connections>,
+    captures: Mutex<BTreeMap<usize, Capture>>,
     is_stopped: AtomicBool,
+}
+
+/// What arrived on a connection, to the first MiB.
+type Capture = Arc<Mutex<Vec<u8>>>;
+
+/// What has arrived and is not used yet, and a copy of all that ever arrived.
+#[derive(Default)]
+struct Input {
+    bytes: Vec<u8>,
+    capture: Capture,
 }
 
 #[derive(Default)]
@@ -103,6 +117,7 @@ impl Upstream {
             script: Box::new(script),
             requests: Mutex::default(),
             connections: Mutex::default(),
+            captures: Mutex::default(),
             is_stopped: AtomicBool::new(false),
         });
         let accepted = Arc::clone(&shared);
@@ -164,6 +179,14 @@ impl Upstream {
         requests.remove(0)
     }
 
+    /// Every byte that arrived on the connections that were used for a request of a client, to the first MiB of each:
+    /// what was sent, whatever this server has made of it. By the number of the connection.
+    #[must_use]
+    pub fn captured(&self) -> BTreeMap<usize, Vec<u8>> {
+        let captures = lock(&self.shared.captures);
+        captures.iter().map(|(number, capture)| (*number, lock(capture).clone())).collect()
+    }
+
     /// Connections that were used for a request of a client and are open now.
     #[must_use]
     pub fn open_connections(&self) -> usize {
@@ -185,7 +208,7 @@ impl Shared {
             connections.opened += 1;
             connections.opened
         };
-        let mut input = Vec::new();
+        let mut input = Input::default();
         let mut is_counted = false;
         while let Some(received) = read_head(&mut stream, &mut input, number) {
             if self.is_stopped.load(Ordering::SeqCst) {
@@ -200,6 +223,7 @@ impl Shared {
             if !is_counted {
                 is_counted = true;
                 lock(&self.connections).open += 1;
+                lock(&self.captures).insert(number, Arc::clone(&input.capture));
             }
             let request = {
                 let mut requests = lock(&self.requests);
@@ -273,7 +297,7 @@ impl Turn<'_> {
         loop {
             match self.stream.read(&mut buffer) {
                 Ok(0) => return true,
-                Ok(_) => {}
+                Ok(count) => self.input.capture(&buffer[..count]),
                 Err(error) => return !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
             }
         }
@@ -318,6 +342,14 @@ impl Turn<'_> {
     }
 }
 
+impl Input {
+    fn capture(&self, bytes: &[u8]) {
+        let mut capture = lock(&self.capture);
+        let room = CAPTURED.saturating_sub(capture.len()).min(bytes.len());
+        capture.extend_from_slice(&bytes[..room]);
+    }
+}
+
 impl Received {
     /// The values of a field, by its name in whatever case.
     #[must_use]
@@ -336,7 +368,7 @@ impl Received {
     }
 }
 
-fn read_head(stream: &mut TcpStream, input: &mut Vec<u8>, connection: usize) -> Option<Received> {
+fn read_head(stream: &mut TcpStream, input: &mut Input, connection: usize) -> Option<Received> {
     let request_line = take_line(stream, input)?;
     let mut parts = request_line.split(' ');
     let (method, target) = (parts.next()?.to_owned(), parts.next()?.to_owned());
@@ -352,11 +384,11 @@ fn read_head(stream: &mut TcpStream, input: &mut Vec<u8>, connection: usize) -> 
     }
 }
 
-fn take_line(stream: &mut TcpStream, input: &mut Vec<u8>) -> Option<String> {
+fn take_line(stream: &mut TcpStream, input: &mut Input) -> Option<String> {
     loop {
-        if let Some(end) = input.windows(2).position(|window| window == b"\r\n") {
-            let line = String::from_utf8_lossy(&input[..end]).into_owned();
-            input.drain(..end + 2);
+        if let Some(end) = input.bytes.windows(2).position(|window| window == b"\r\n") {
+            let line = String::from_utf8_lossy(&input.bytes[..end]).into_owned();
+            input.bytes.drain(..end + 2);
             return Some(line);
         }
         receive(stream, input)?;
@@ -364,11 +396,11 @@ fn take_line(stream: &mut TcpStream, input: &mut Vec<u8>) -> Option<String> {
 }
 
 /// Takes so many bytes piece by piece; whether they all arrived.
-fn take(stream: &mut TcpStream, input: &mut Vec<u8>, mut left: usize, mut each: impl FnMut(&[u8])) -> bool {
+fn take(stream: &mut TcpStream, input: &mut Input, mut left: usize, mut each: impl FnMut(&[u8])) -> bool {
     loop {
-        let count = left.min(input.len());
-        each(&input[..count]);
-        input.drain(..count);
+        let count = left.min(input.bytes.len());
+        each(&input.bytes[..count]);
+        input.bytes.drain(..count);
         left -= count;
         if left == 0 {
             return true;
@@ -379,12 +411,13 @@ fn take(stream: &mut TcpStream, input: &mut Vec<u8>, mut left: usize, mut each: 
     }
 }
 
-fn receive(stream: &mut TcpStream, input: &mut Vec<u8>) -> Option<()> {
+fn receive(stream: &mut TcpStream, input: &mut Input) -> Option<()> {
     let mut buffer = [0; 64 * 1024];
     match stream.read(&mut buffer) {
         Ok(0) | Err(_) => None,
         Ok(count) => {
-            input.extend_from_slice(&buffer[..count]);
+            input.bytes.extend_from_slice(&buffer[..count]);
+            input.capture(&buffer[..count]);
             Some(())
         }
     }

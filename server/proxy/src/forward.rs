@@ -88,8 +88,8 @@ impl<S: ByteStream> Forward<'_, '_, S> {
         self.write_head(&mut out, place.pool.authority(), Framing::Length(length));
         out.extend_from_slice(&held);
         drop(held);
-        let engine = self.send_first(&mut place, &mut out).await?;
-        self.answer(place, engine, Upload::Complete, Some(out)).await
+        let (engine, upload) = self.send_first(&mut place, &mut out).await?;
+        self.answer(place, engine, upload, Some(out)).await
     }
 
     /// Forwards the body as it arrives, each piece after it has passed the gate.
@@ -98,9 +98,9 @@ impl<S: ByteStream> Forward<'_, '_, S> {
         let mut out = Buffer::lend();
         self.write_head(&mut out, place.pool.authority(), self.head.framing);
         self.take_arrived(&mut out)?;
-        let mut engine = self.send_first(&mut place, &mut out).await?;
-        if self.body.is_done() {
-            return self.answer(place, engine, Upload::Complete, Some(out)).await;
+        let (mut engine, upload) = self.send_first(&mut place, &mut out).await?;
+        if self.body.is_done() || upload == Upload::CutShort {
+            return self.answer(place, engine, upload, Some(out)).await;
         }
         // What was sent in pieces is never sent again.
         self.may_repeat = false;
@@ -149,12 +149,12 @@ impl<S: ByteStream> Forward<'_, '_, S> {
     }
 
     /// Sends the beginning of the request on a kept connection or a new one.
-    async fn send_first(&mut self, place: &mut Place, out: &mut Buffer) -> Result<EngineConnection, Stop> {
+    async fn send_first(&mut self, place: &mut Place, out: &mut Buffer) -> Result<(EngineConnection, Upload), Stop> {
         let timeout = self.connection.worker.shared.limits.body_timeout.as_duration();
         if let Some(mut engine) = place.pool.take() {
             self.connection.deadline.set(timeout);
             match self.connection.deadline.guard(engine.send(out)).await {
-                Ok(Ok(_)) => return Ok(engine),
+                Ok(Ok(sent)) => return Ok((engine, sent.into())),
                 Ok(Err(_)) if self.may_repeat => {}
                 // A kept connection says nothing of the node: it may have been closed while nobody looked.
                 Ok(Err(error)) => return Err(self.lost(&error)),
@@ -165,7 +165,7 @@ impl<S: ByteStream> Forward<'_, '_, S> {
     }
 
     /// Sends the beginning of the request on a new connection, to whichever node takes one: none but that has got any of it.
-    async fn send_on_new(&mut self, place: &mut Place, out: &mut Buffer) -> Result<EngineConnection, Stop> {
+    async fn send_on_new(&mut self, place: &mut Place, out: &mut Buffer) -> Result<(EngineConnection, Upload), Stop> {
         let worker = Rc::clone(&self.connection.worker);
         let mut tried = Tried::of(place);
         let mut engine = loop {
@@ -186,7 +186,7 @@ impl<S: ByteStream> Forward<'_, '_, S> {
         worker.shared.metrics.upstream_connections.inc();
         self.connection.deadline.set(worker.shared.limits.body_timeout.as_duration());
         match self.connection.deadline.guard(engine.send(out)).await {
-            Ok(Ok(_)) => Ok(engine),
+            Ok(Ok(sent)) => Ok((engine, sent.into())),
             Ok(Err(error)) => Err(self.broken(place, &error)),
             Err(_) => Err(self.timed_out(place)),
         }
@@ -206,7 +206,7 @@ impl<S: ByteStream> Forward<'_, '_, S> {
         mut self,
         mut place: Place,
         mut engine: EngineConnection,
-        upload: Upload,
+        mut upload: Upload,
         sent: Option<Buffer>,
     ) -> Result<Next, Stop> {
         let mut started = relay::wait(self.connection, &mut engine).await;
@@ -223,7 +223,7 @@ impl<S: ByteStream> Forward<'_, '_, S> {
                 self.readdress(&mut sent, place.pool.authority(), next.pool.authority());
                 place = next;
             }
-            engine = self.send_on_new(&mut place, &mut sent).await?;
+            (engine, upload) = self.send_on_new(&mut place, &mut sent).await?;
             started = relay::wait(self.connection, &mut engine).await;
         }
         started.map_err(|none| self.no_answer(&place, &engine, none))?;

@@ -10,7 +10,7 @@ use crate::buffers::{Buffer, CHUNK, poll_read_into};
 use crate::connection::{ByteStream, Connection, Next};
 use crate::fields::{ConnectionOptions, is_removed_from_response, opaque_id};
 use crate::nodes::Place;
-use crate::pool::EngineConnection;
+use crate::pool::{EngineConnection, Sent};
 use crate::record::{Exchange, Stop};
 use crate::refusal::{CLIENT_RATE, Refusal};
 use crate::wire::chunked::{self, ChunkedDecoder, Piece};
@@ -45,6 +45,15 @@ pub(crate) enum Upload {
     Complete,
     /// The engine answered before the end; the rest is not sent.
     CutShort,
+}
+
+impl From<Sent> for Upload {
+    fn from(sent: Sent) -> Self {
+        match sent {
+            Sent::All => Self::Complete,
+            Sent::AnsweredEarly => Self::CutShort,
+        }
+    }
 }
 
 /// There was no answer.
@@ -252,7 +261,9 @@ fn write_head(answer: &ResponseHead<'_>, request: &RequestHead<'_>, exchange: &E
     out.extend_from_slice(b"\r\n");
     for field in answer.fields {
         let is_ours = !repeats_opaque_id && field.name.eq_ignore_ascii_case("x-opaque-id");
-        if !is_ours && !is_removed_from_response(field.name) {
+        // RFC 9110 section 8.6: it has none, and a client that goes by one would take the next answer for a body.
+        let is_wrong = answer.status == 204 && field.name.eq_ignore_ascii_case("content-length");
+        if !is_ours && !is_wrong && !is_removed_from_response(field.name) {
             out.extend_from_slice(field.name.as_bytes());
             out.extend_from_slice(b": ");
             out.extend_from_slice(field.value);

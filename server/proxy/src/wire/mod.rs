@@ -39,7 +39,7 @@ pub(crate) enum Malformed {
         "the request target must be a path that begins with `/`, in printable ASCII, without `#`, `\\`, spaces or dot segments"
     )]
     Target,
-    #[error("give exactly one `Host` header field")]
+    #[error("give exactly one `Host` header field, a name or an address with or without a port")]
     Host,
     #[error("`Content-Length` must be one decimal number")]
     ContentLength,

@@ -104,7 +104,7 @@ impl<'a> RequestHead<'a> {
             match field.name.len() {
                 4 if field.name.eq_ignore_ascii_case("host") => {
                     hosts += 1;
-                    if value.is_empty() || value.iter().any(|byte| matches!(byte, b' ' | b'\t' | b',' | b'/' | b'@')) {
+                    if !is_host(value) {
                         return Err(Malformed::Host);
                     }
                 }
@@ -160,6 +160,28 @@ impl<'a> RequestHead<'a> {
     pub(crate) fn path(&self) -> &'a str {
         self.target.split_once('?').map_or(self.target, |(path, _)| path)
     }
+}
+
+/// A name or an address as names and addresses are written, with a port or without (RFC 9110 section 7.2). What the
+/// grammar of URIs permits beyond that, no host is called.
+fn is_host(value: &[u8]) -> bool {
+    let Ok(value) = std::str::from_utf8(value) else { return false };
+    let (is_valid, port) = if let Some(rest) = value.strip_prefix('[') {
+        let Some((address, after)) = rest.split_once(']') else { return false };
+        (address.parse::<std::net::Ipv6Addr>().is_ok(), after)
+    } else {
+        let (name, port) = value.split_at(value.find(':').unwrap_or(value.len()));
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
+        (!name.is_empty() && name.bytes().all(is_plain), port)
+    };
+    let is_port = match port.strip_prefix(':') {
+        None => port.is_empty(),
+        // The empty port is the default one (RFC 3986 section 3.2.3).
+        Some(digits) => {
+            digits.bytes().all(|byte| byte.is_ascii_digit()) && (digits.is_empty() || digits.parse::<u16>().is_ok())
+        }
+    };
+    is_valid && is_port
 }
 
 /// A target in origin form (RFC 9112 section 3.2.1) that means the same to everybody: no fragment, no backslash, no
@@ -287,6 +309,19 @@ mod tests {
         }
         for target in ["/", "/a.b/_doc/..x", "/%3Clogs-%7Bnow%2Fd%7D%3E/_search", "/a?b=/../c", "/.kibana/_search"] {
             assert!(parse(&format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n")).is_ok(), "{target}");
+        }
+    }
+
+    #[test]
+    fn a_host_is_a_name_or_an_address() {
+        for host in ["a", "A.example.com.", "my_node-1:9200", "a:", "127.0.0.1:1", "[::1]", "[2001:db8::1]:65535"] {
+            assert!(parse(&format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n")).is_ok(), "{host}");
+        }
+        for host in [
+            "", "a b", "a/b", "b@a", "a?b", "a#b", "a:b", "a:+1", "a:1:2", "a:65536", ":1", "::1", "[::1", "[a]",
+            "[::1]a", "a%2fb", "\u{e4}",
+        ] {
+            assert_eq!(parse(&format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n")), Err(Malformed::Host), "{host}");
         }
     }
 

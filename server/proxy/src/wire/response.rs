@@ -18,6 +18,10 @@ impl<'a> ResponseHead<'a> {
     /// Reads a whole head, as the answer to a request with method HEAD or another.
     pub(crate) fn parse(head: &'a [u8], slots: &'a mut FieldSlots<'a>, to_head: bool) -> Result<Self, Malformed> {
         check_line_ends(head)?;
+        // The parser reads over empty lines before an answer.
+        if !head.starts_with(b"HTTP/") {
+            return Err(Malformed::StatusLine);
+        }
         let mut response = httparse::Response::new(slots);
         match response.parse(head) {
             Ok(httparse::Status::Complete(length)) if length == head.len() => {}
@@ -28,6 +32,10 @@ impl<'a> ResponseHead<'a> {
         let (Some(status), Some(version)) = (response.code, response.version) else {
             return Err(Malformed::StatusLine);
         };
+        // RFC 9110 section 15: there are no others.
+        if !(100..600).contains(&status) {
+            return Err(Malformed::StatusLine);
+        }
         let fields: &'a [Field<'a>] = response.headers;
         let mut keep_alive = version == 1;
         let mut length = None;
@@ -53,7 +61,7 @@ impl<'a> ResponseHead<'a> {
             // RFC 9112 section 6.3: these have no body whatever their fields say.
             _ if to_head || (100..200).contains(&status) || status == 204 || status == 304 => Framing::None,
             (None, Some(length)) => Framing::Length(length),
-            (Some(coding), None) if coding.eq_ignore_ascii_case(b"chunked") => Framing::Chunked,
+            (Some(coding), None) if version == 1 && coding.eq_ignore_ascii_case(b"chunked") => Framing::Chunked,
             (Some(_), _) => return Err(Malformed::TransferEncoding),
             (None, None) => Framing::UntilClose,
         };
@@ -98,6 +106,10 @@ mod tests {
             "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n",
             "HTTP/1.1 200 OK\ncontent-length: 5\n\n",
             "HTTP/1.1 20x OK\r\n\r\n",
+            "HTTP/1.1 099 OK\r\n\r\n",
+            "HTTP/1.1 600 OK\r\n\r\n",
+            "\r\nHTTP/1.1 200 OK\r\n\r\n",
+            "HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n",
         ] {
             assert!(parse(head, false).is_err(), "{head:?}");
         }
