@@ -14,7 +14,7 @@ const REFUSED_STREAM: u32 = 7;
 const ENHANCE_YOUR_CALM: u32 = 11;
 
 /// What a gateway may hold for one connection, whatever comes on it.
-const EXTRA_KIB: u64 = 8 * 1024;
+const EXTRA_KIB: u64 = 20 * 1024;
 
 type Field<'a> = (&'a [u8], &'a [u8]);
 
