@@ -68,6 +68,7 @@ pub(crate) fn check(config: &Config, admin: &Admin) -> Result<ExitCode, Failure>
             desired: &desired,
             clients: &clients,
             strict_aliases: config.upstream.engine.strict_aliases,
+            partial_access: config.upstream.engine.partial_access,
             clock: &SystemClock,
         };
         let report = check.run().await;

@@ -110,7 +110,7 @@ pub(crate) fn snapshot(
             limit,
         }
     });
-    Snapshot::new(authority.verifier(), clients, policies, &config.limits)
+    Snapshot::new(authority.verifier(), clients, policies, &config.limits, config.upstream.engine.partial_access)
         .with_providers(providers)
         .with_basic(Arc::new(Bridge::new(Arc::clone(authority))))
 }

@@ -46,7 +46,7 @@ pub use server::{Audit, AuditFailure, Log, LogFormat, Metrics, Stdout, Tls};
 pub use state::State;
 pub use tokens::Tokens;
 pub use units::{ByteSize, Span};
-pub use upstream::{ConnectionPool, Driver, Engine, Origin, StrictAliases, Upstream};
+pub use upstream::{ConnectionPool, Driver, Engine, Origin, PartialAccess, StrictAliases, Upstream};
 
 /// Everything the gateway needs to know to run, as written in `oauth4os.yaml`.
 ///

@@ -42,6 +42,10 @@ pub struct Engine {
     #[serde(default)]
     pub strict_aliases: StrictAliases,
 
+    /// What becomes of a search whose wildcards reach beyond what is permitted.
+    #[serde(default)]
+    pub partial_access: PartialAccess,
+
     /// How often the names of indices, aliases and data streams are read (1 to 60 seconds): for so long an alias that was made
     /// behind the gateway's back may go unnoticed. What passes through the gateway is noticed at once.
     #[serde(default = "default_alias_refresh")]
@@ -80,6 +84,18 @@ pub enum StrictAliases {
     Warn,
     /// Nobody looks.
     Off,
+}
+
+/// What becomes of a search whose wildcards reach beyond what is permitted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PartialAccess {
+    /// It is refused.
+    #[default]
+    Refuse,
+    /// The engine answers for the part that is permitted, and `X-OAuth4OS-Partial: true` says so. For tokens under the identity of their
+    /// scopes only, and only in a cluster with `do_not_fail_on_forbidden: true` (`oauth4os engine check`); in others the engine refuses.
+    Narrow,
 }
 
 /// Connections to the engine that are kept open, for each worker.

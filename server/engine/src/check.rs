@@ -9,7 +9,7 @@ mod pattern;
 mod probe;
 mod report;
 
-use oauth4os_config::StrictAliases;
+use oauth4os_config::{PartialAccess, StrictAliases};
 use oauth4os_policy::scope::Clusters;
 use oauth4os_policy::{Catalog, EngineGrant, Glob, Restrictions, ScopeSet};
 use oauth4os_tokens::clock::Clock;
@@ -35,6 +35,8 @@ pub struct Check<'a> {
     pub clients: &'a [ClientScopes],
     /// What the gateway does about aliases that lead out of scopes.
     pub strict_aliases: StrictAliases,
+    /// What it does about searches that reach beyond what is permitted.
+    pub partial_access: PartialAccess,
     /// The time.
     pub clock: &'a dyn Clock,
 }

@@ -46,6 +46,7 @@ fn search(held: &str, policies: &str, names: &[&str]) -> Result<(), String> {
         targets: &targets,
         hidden: false,
         catalog: &cluster(),
+        may_narrow: false,
     };
     decide(&principal, &scopes(held), &ruled, &access).refusal.map_or(Ok(()), |refusal| Err(refusal.to_string()))
 }

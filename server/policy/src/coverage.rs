@@ -142,7 +142,7 @@ impl ScopeSet {
         self.iter().filter(|scope| scope.grants(class)).flat_map(Scope::branches).collect()
     }
 
-    fn granting(&self, class: Class) -> Option<Vec<&Scope>> {
+    pub(crate) fn granting(&self, class: Class) -> Option<Vec<&Scope>> {
         let granting: Vec<&Scope> = self.iter().filter(|scope| scope.grants(class)).collect();
         (!granting.is_empty()).then_some(granting)
     }

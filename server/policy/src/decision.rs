@@ -7,6 +7,7 @@ use crate::cedar::{PrincipalPolicies, Resource, Ruling};
 use crate::containment::TooComplex;
 use crate::coverage::Uncovered;
 use crate::expression::{ExpressionError, Expressions, Quoted};
+use crate::narrowing::narrowed;
 use crate::principal::{Principal, PrincipalKind};
 use crate::scope::{Scope, ScopeSet, is_scope_token_byte};
 
@@ -25,6 +26,8 @@ pub struct Access<'a> {
     pub hidden: bool,
     /// What the cluster's aliases and data streams stand for, to refuse those that lead elsewhere.
     pub catalog: &'a Catalog,
+    /// Whether a search by wildcard may be narrowed by the engine to what is permitted of it.
+    pub may_narrow: bool,
 }
 
 /// The answer, with what led to it.
@@ -32,6 +35,8 @@ pub struct Access<'a> {
 pub struct Decision {
     /// Whether the operation may be forwarded.
     pub allow: bool,
+    /// Only a part of what is asked for is permitted, and the engine answers for that part.
+    pub is_partial: bool,
     /// Why not. `Some` exactly if it is not allowed.
     pub refusal: Option<Refusal>,
     /// The scopes and policies that decided.
@@ -169,9 +174,23 @@ impl Determining {
 /// The scopes must contain everything it touches; then, if there are policies, they must permit each part of it and
 /// forbid none. The answer depends on nothing but the arguments and may be cached until one of them changes.
 pub fn decide(principal: &Principal, scopes: &ScopeSet, policies: &PrincipalPolicies, access: &Access<'_>) -> Decision {
+    let decision = decide_on(principal, scopes, policies, access);
+    if decision.allow || !access.may_narrow {
+        return decision;
+    }
+    narrowed(principal, scopes, policies, access).unwrap_or(decision)
+}
+
+/// The decision on all that is asked for.
+pub(crate) fn decide_on(
+    principal: &Principal,
+    scopes: &ScopeSet,
+    policies: &PrincipalPolicies,
+    access: &Access<'_>,
+) -> Decision {
     let mut determining = Vec::new();
     let refusal = judge(principal, scopes, policies, access, &mut determining).err();
-    Decision { allow: refusal.is_none(), refusal, determining }
+    Decision { allow: refusal.is_none(), is_partial: false, refusal, determining }
 }
 
 fn judge(
@@ -198,7 +217,7 @@ fn judge(
         Uncovered::Never => Refusal::UnknownTargets { operation: operation() },
         Uncovered::TooComplex(error) => error.into(),
     };
-    let mut ruled = Ruled { principal, policies, action: access.action, determining };
+    let mut ruled = Ruled::new(principal, policies, access.action, determining);
     match access.targets {
         Targets::Body => Err(Refusal::UnknownTargets { operation: operation() }),
         Targets::Cluster => {
@@ -237,19 +256,28 @@ fn judge(
 }
 
 /// Collects what decided, and turns a ruling into a refusal.
-struct Ruled<'a> {
+pub(crate) struct Ruled<'a> {
     principal: &'a Principal,
     policies: &'a PrincipalPolicies,
     action: Action,
     determining: &'a mut Vec<Determining>,
 }
 
-impl Ruled<'_> {
-    fn by_scopes(&mut self, scopes: Vec<&Scope>) {
+impl<'a> Ruled<'a> {
+    pub(crate) const fn new(
+        principal: &'a Principal,
+        policies: &'a PrincipalPolicies,
+        action: Action,
+        determining: &'a mut Vec<Determining>,
+    ) -> Self {
+        Self { principal, policies, action, determining }
+    }
+
+    pub(crate) fn by_scopes(&mut self, scopes: Vec<&Scope>) {
         self.determining.extend(scopes.into_iter().map(|scope| Determining::Scope(scope.as_str().to_owned())));
     }
 
-    fn by_policies(&mut self, resource: &Resource<'_>) -> Result<(), Refusal> {
+    pub(crate) fn by_policies(&mut self, resource: &Resource<'_>) -> Result<(), Refusal> {
         let (kind, action) = (self.principal.kind, self.action.as_str());
         let principal = || Quoted::from(self.principal.id.as_str());
         let (determining, result) = match self.policies.rule(self.action, resource)? {

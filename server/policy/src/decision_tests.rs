@@ -22,6 +22,7 @@ fn search(targets: &Targets) -> Access<'_> {
         targets,
         hidden: false,
         catalog: Catalog::none(),
+        may_narrow: false,
     }
 }
 
@@ -39,7 +40,12 @@ fn scopes_alone_decide_without_policies() {
     let allowed = by_scopes("read:logs-* write:pii-*", &search(&indices(&["logs-a"])));
     assert_eq!(
         allowed,
-        Decision { allow: true, refusal: None, determining: vec![Determining::Scope("read:logs-*".to_owned())] }
+        Decision {
+            allow: true,
+            is_partial: false,
+            refusal: None,
+            determining: vec![Determining::Scope("read:logs-*".to_owned())]
+        }
     );
     let refused = by_scopes("read:logs-* write:pii-*", &search(&indices(&["pii-customers"])));
     assert_eq!(
@@ -61,6 +67,7 @@ fn every_class_has_its_rule() {
         targets: &cluster,
         hidden: false,
         catalog: Catalog::none(),
+        may_narrow: false,
     };
     assert!(by_scopes("read:a", &access(Class::Info, Action::Info)).allow);
     assert_eq!(
@@ -150,6 +157,7 @@ fn cluster_state_narrowed_to_an_index_is_no_way_around_a_forbid() {
             targets: &targets,
             hidden: false,
             catalog: Catalog::none(),
+            may_narrow: false,
         };
         with_policies(text, held, &access)
     };
@@ -167,6 +175,7 @@ fn cluster_state_narrowed_to_an_index_is_no_way_around_a_forbid() {
         targets: &cluster,
         hidden: false,
         catalog: Catalog::none(),
+        may_narrow: false,
     };
     assert!(with_policies("", "read:a", &info).allow);
 }

@@ -137,6 +137,24 @@ impl Expressions {
         read
     }
 
+    /// One pattern without others.
+    pub(crate) fn of_branch(include: &Glob, exclusions: impl IntoIterator<Item = Glob>) -> Self {
+        let mut sequence = Sequence::default();
+        sequence.include(include.clone());
+        exclusions.into_iter().for_each(|exclusion| sequence.exclude(exclusion));
+        Self { texts: vec![include.to_string()], sequence }
+    }
+
+    /// Whether no name is left.
+    pub(crate) fn is_nothing(&self, budget: &mut Budget) -> Result<bool, TooComplex> {
+        for branch in self.sequence.branches() {
+            if !branch.is_empty(budget)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Each inclusion with the names it stands for.
     pub fn iter(&self) -> impl Iterator<Item = Requested<'_>> {
         self.texts.iter().zip(self.sequence.branches()).map(|(text, names)| Requested { text, names })
@@ -149,13 +167,7 @@ impl Expressions {
 
     /// A request that comes to no index at all is not forwarded: what the engine makes of an empty list differs by API.
     fn refuse_nothing(&self) -> Result<(), ExpressionError> {
-        let mut budget = Budget::default();
-        for branch in self.sequence.branches() {
-            if !branch.is_empty(&mut budget)? {
-                return Ok(());
-            }
-        }
-        Err(ExpressionError::Nothing)
+        if self.is_nothing(&mut Budget::default())? { Err(ExpressionError::Nothing) } else { Ok(()) }
     }
 }
 

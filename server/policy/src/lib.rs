@@ -13,6 +13,7 @@ pub mod decision;
 pub mod engine;
 pub mod expression;
 pub mod glob;
+mod narrowing;
 pub mod principal;
 pub mod restriction;
 pub mod rows;

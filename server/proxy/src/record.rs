@@ -41,6 +41,8 @@ pub(crate) struct Exchange {
     pub(crate) standing: Option<Standing>,
     /// What would have been refused, if rates were not only observed.
     pub(crate) observed: Option<&'static str>,
+    /// The engine answers for a part of what is asked for.
+    pub(crate) is_partial: bool,
 }
 
 /// Why an exchange ended without an answer of the engine.
@@ -89,6 +91,7 @@ impl Exchange {
             refused: false,
             standing: None,
             observed: None,
+            is_partial: false,
         }
     }
 
@@ -98,6 +101,7 @@ impl Exchange {
         if self.decided.as_ref().is_none_or(|known| !Rc::ptr_eq(known, decided)) {
             self.decided = Some(Rc::clone(decided));
         }
+        self.is_partial |= decided.is_partial;
         if decided.allow {
             return Ok(());
         }
@@ -145,6 +149,7 @@ impl Exchange {
                 event.reason = self.error.as_deref();
             }
             event.observed = self.observed;
+            event.partial = self.is_partial && allowed;
             event.status = self.status;
             event.latency_us = u64::try_from(elapsed.as_micros()).ok();
             event.bytes_in = body.received();

@@ -273,6 +273,9 @@ fn write_head(answer: &ResponseHead<'_>, request: &RequestHead<'_>, exchange: &E
     out.extend_from_slice(b"x-request-id: ");
     out.extend_from_slice(exchange.request_id.as_bytes());
     out.extend_from_slice(b"\r\n");
+    if exchange.is_partial {
+        out.extend_from_slice(b"x-oauth4os-partial: true\r\n");
+    }
     if let Some(standing) = &exchange.standing {
         standing.write(CLIENT_RATE, out);
     }

@@ -64,6 +64,8 @@ pub(crate) struct Session {
 #[derive(Debug)]
 pub(crate) struct Decided {
     pub(crate) allow: bool,
+    /// The engine answers for a part of what is asked for.
+    pub(crate) is_partial: bool,
     /// Why not.
     pub(crate) reason: Option<String>,
     /// The scope that would have been enough, when one would.
@@ -192,7 +194,9 @@ impl Session {
         let names = self.names.borrow();
         // While nothing is known nothing is forwarded: there is no identity.
         let catalog = names.catalog.as_deref().unwrap_or_else(|| Catalog::none());
-        let access = Access { operation, class, action, targets, hidden, catalog };
+        // Only the identity of the scopes tells the engine what the part is.
+        let may_narrow = self.client.may_narrow && self.backend_roles.is_none();
+        let access = Access { operation, class, action, targets, hidden, catalog, may_narrow };
         let decision = decide(&self.client.principal, &self.grants.scopes, &self.client.policies, &access);
         let decided = Rc::new(Decided::from(decision));
         let question = Question { operation, class, action, targets: targets.clone(), hidden };
@@ -217,6 +221,7 @@ impl Decided {
     pub(crate) fn past_restriction(what: &str) -> Rc<Self> {
         Rc::new(Self {
             allow: false,
+            is_partial: false,
             reason: Some(format!(
                 "the engine does not hold {what} to the rows and fields of this token; leave it out, or use a token for all of them"
             )),
@@ -230,6 +235,7 @@ impl Decided {
         let new = other.determining.iter().filter(|by| !self.determining.contains(by));
         Self {
             allow: self.allow && other.allow,
+            is_partial: self.is_partial || other.is_partial,
             reason: None,
             needed_scope: None,
             determining: self.determining.iter().chain(new).cloned().collect(),
@@ -245,6 +251,7 @@ impl From<Decision> for Decided {
         };
         Self {
             allow: decision.allow,
+            is_partial: decision.is_partial,
             reason: decision.refusal.map(|refusal| refusal.to_string()),
             needed_scope,
             determining: decision.determining.iter().map(|by| by.as_str().to_owned()).collect(),
@@ -278,6 +285,7 @@ mod tests {
             engine_name: principal.id.clone(),
             grants: Grants::default(),
             backend_roles: None,
+            may_narrow: false,
             addresses: AddressRules::default(),
             principal,
         };

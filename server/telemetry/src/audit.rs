@@ -91,6 +91,9 @@ pub struct Event<'a> {
     /// What would have been refused, in a sentence, if it were not only observed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed: Option<&'a str>,
+    /// Only a part of what was asked for is permitted, and the engine answers for that part.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
     /// The status the client got; absent when the connection ended before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
@@ -133,6 +136,7 @@ impl<'a> Event<'a> {
             reason: None,
             determining: &[],
             observed: None,
+            partial: false,
             status: None,
             latency_us: None,
             bytes_in: 0,

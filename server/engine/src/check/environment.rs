@@ -1,5 +1,6 @@
 //! What stands around the gateway's roles and could widen a token: read with an administrator's access.
 
+use oauth4os_config::PartialAccess;
 use reqwest::Method;
 use serde_json::Value;
 
@@ -24,7 +25,7 @@ pub(super) async fn examine(check: &Check<'_>, report: &mut Report) {
             own(check, &live, report);
             mappings(&live.mappings, check.desired, report);
             let ttl = cache_minutes(check).await;
-            settings(&live.dynamic, &check.desired.naming().domain, ttl.as_deref(), report);
+            settings(&live.dynamic, &check.desired.naming().domain, check.partial_access, ttl.as_deref(), report);
         }
         Err(error) => report.failure("configuration", error.to_string()),
     }
@@ -123,9 +124,23 @@ pub(super) fn mappings(mappings: &Value, desired: &SecurityConfig, report: &mut 
 }
 
 /// Switches of the security plugin that change what a token gets.
-pub(super) fn settings(dynamic: &Value, own: &str, cache_minutes: Option<&str>, report: &mut Report) {
+pub(super) fn settings(
+    dynamic: &Value,
+    own: &str,
+    partial_access: PartialAccess,
+    cache_minutes: Option<&str>,
+    report: &mut Report,
+) {
     let is_on = |at: &str| dynamic.pointer(at).and_then(Value::as_bool).unwrap_or(false);
-    if is_on("/do_not_fail_on_forbidden") {
+    let narrows = is_on("/do_not_fail_on_forbidden");
+    if partial_access == PartialAccess::Narrow && narrows {
+        report.ok("settings", "`do_not_fail_on_forbidden` is on, as `partial_access: narrow` needs it");
+    } else if partial_access == PartialAccess::Narrow {
+        report.failure(
+            "settings",
+            "`partial_access: narrow` needs `do_not_fail_on_forbidden: true` in the security configuration (config.dynamic): without it the engine refuses such searches",
+        );
+    } else if narrows {
         report.warning(
             "settings",
             "`do_not_fail_on_forbidden` is on: a search that asks for more than a token may see is narrowed without a word; the gateway refuses such searches before they come there",

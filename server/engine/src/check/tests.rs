@@ -77,8 +77,13 @@ fn names_from_the_cluster_do_not_reach_the_terminal_raw() {
 
 #[test]
 fn settings_that_change_what_a_token_gets_are_found() {
-    let of =
-        |dynamic: serde_json::Value, ttl: Option<&str>| warnings(|report| settings(&dynamic, "oauth4os", ttl, report));
+    let under = |partial_access, dynamic: serde_json::Value, ttl: Option<&str>| {
+        warnings(|report| settings(&dynamic, "oauth4os", partial_access, ttl, report))
+    };
+    let of = |dynamic, ttl| under(PartialAccess::Refuse, dynamic, ttl);
+    let narrows = || json!({"do_not_fail_on_forbidden": true});
+    assert!(under(PartialAccess::Narrow, narrows(), None).is_empty());
+    assert!(under(PartialAccess::Narrow, json!({}), None)[0].starts_with("failure"));
     let good = json!({"http": {"anonymous_auth_enabled": false}, "authc": {"oauth4os": {"order": 0}, "basic": {"order": 1}}, "authz": {}});
     assert!(of(good, Some("60")).is_empty());
     assert_eq!(of(json!({"do_not_fail_on_forbidden": true}), None).len(), 1);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use oauth4os_config::StrictAliases;
+use oauth4os_config::{PartialAccess, StrictAliases};
 use oauth4os_engine::check::{Check, ClientScopes, Report, Severity};
 use oauth4os_engine::setup::{self, Object};
 use oauth4os_engine::{AdminCredentials, EngineClient, SecurityConfig};
@@ -133,6 +133,7 @@ async fn check(gateway: &Gateway, admin: bool, scopes: &[&str]) -> Report {
         desired: &gateway.desired,
         clients: &clients,
         strict_aliases: StrictAliases::Enforce,
+        partial_access: PartialAccess::Refuse,
         clock: &SystemClock,
     };
     check.run().await

@@ -35,6 +35,9 @@ pub(super) fn write(event: &Event<'_>, line: &mut Vec<u8>) -> serde_json::Result
     optional_text(line, br#","reason":"#, event.reason)?;
     list(line, br#","determining":"#, event.determining)?;
     optional_text(line, br#","observed":"#, event.observed)?;
+    if event.partial {
+        line.extend_from_slice(br#","partial":true"#);
+    }
     if let Some(status) = event.status {
         number(line, br#","status":"#, status.into())?;
     }
@@ -126,6 +129,7 @@ mod tests {
         event.reason = Some("the scope `read:logs-*` does not cover `pii-*`");
         event.determining = &many;
         event.observed = Some("the client has sent too many requests");
+        event.partial = true;
         event.status = Some(403);
         event.latency_us = Some(0);
         event.bytes_in = u64::MAX;
