@@ -371,7 +371,9 @@ fn program(engine_decides: bool) -> PathBuf {
 
 fn launch(program: &Path, folder: &Path, environment: &[(String, String)]) -> Process {
     let log = File::options().create(true).append(true).open(folder.join("gateway.log")).expect("a log file");
-    Process::start(program, &folder.join("oauth4os.yaml"), &log, environment)
+    let mut command = Command::new(program);
+    command.args(["serve", "--config"]).arg(folder.join("oauth4os.yaml")).envs(environment.iter().cloned());
+    Process::start(&command, &log)
 }
 
 fn configuration(settings: &Settings, folder: &Path, port: u16, metrics_port: u16) -> Value {

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
@@ -20,14 +19,17 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts `program serve --config config` with these environment variables besides ours, and its output in `log`.
-    pub(crate) fn start(program: &Path, config: &Path, log: &File, environment: &[(String, String)]) -> Self {
-        let mut keeper = Command::new("sh")
-            .args(["-c", KEEPER, "sh"])
-            .arg(program)
-            .args(["serve", "--config"])
-            .arg(config)
-            .envs(environment.iter().cloned())
+    /// Starts `program` with its arguments and variables, and its output in `log`.
+    pub(crate) fn start(program: &Command, log: &File) -> Self {
+        let mut keeper = Command::new("sh");
+        keeper.args(["-c", KEEPER, "sh"]).arg(program.get_program()).args(program.get_args());
+        for (name, value) in program.get_envs() {
+            match value {
+                Some(value) => keeper.env(name, value),
+                None => keeper.env_remove(name),
+            };
+        }
+        let mut keeper = keeper
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(log.try_clone().expect("a log"))
@@ -67,7 +69,7 @@ impl Process {
     /// Sends a signal by its name and waits for the end.
     pub(crate) fn signal_and_wait(&mut self, signal: &str) {
         self.signal(signal);
-        until("the gateway to end", Duration::from_secs(40), || (!self.is_running()).then_some(()));
+        until("the program to end", Duration::from_secs(40), || (!self.is_running()).then_some(()));
     }
 }
 

@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::{cache_dir, workspace};
 
 /// Variables that would make a client trust something else than it is told to, or go another way.
-const TRAPS: [&str; 16] = [
+pub(crate) const TRAPS: [&str; 16] = [
     "REQUESTS_CA_BUNDLE",
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
@@ -53,30 +53,35 @@ impl Language {
         match self {
             Self::Python => python(&source.join("scenario.py")),
             Self::JavaScript => {
-                let home = made(self, &source, &["package.json", "package-lock.json", "scenario.js"], |home| {
-                    let needed = "`node` and `npm` (Node.js 18 or later)";
-                    let mut npm = Command::new("npm");
-                    npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]);
-                    step(npm.current_dir(home), self, needed);
-                });
+                let home = made(
+                    self.folder(),
+                    &source,
+                    &["package.json", "package-lock.json", "scenario.js"],
+                    "node_modules",
+                    |home| {
+                        let needed = "`node` and `npm` (Node.js 18 or later)";
+                        let mut npm = Command::new("npm");
+                        npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]);
+                        step(npm.current_dir(home), self, needed);
+                    },
+                );
                 let mut program = Command::new("node");
                 program.arg(home.join("scenario.js"));
                 program
             }
-            Self::Go => {
-                let home = made(self, &source, &["go.mod", "go.sum", "main.go"], |home| {
-                    let mut go = Command::new("go");
-                    go.args(["build", "-mod=readonly", "-buildvcs=false", "-o", "stock-client", "."]);
-                    step(go.current_dir(home), self, "`go` (1.25 or later)");
-                });
-                Command::new(home.join("stock-client"))
-            }
+            Self::Go => go_program(self.folder()),
             Self::Java => {
-                let home = made(self, &source, &["pom.xml", "src/main/java/Scenario.java"], |home| {
-                    let mut maven = Command::new("mvn");
-                    maven.args(["--quiet", "--batch-mode", "compile", "dependency:copy-dependencies"]);
-                    step(maven.current_dir(home), self, "`mvn` and a JDK (11 or later)");
-                });
+                let home = made(
+                    self.folder(),
+                    &source,
+                    &["pom.xml", "src/main/java/Scenario.java"],
+                    "target/classes",
+                    |home| {
+                        let mut maven = Command::new("mvn");
+                        maven.args(["--quiet", "--batch-mode", "compile", "dependency:copy-dependencies"]);
+                        step(maven.current_dir(home), self, "`mvn` and a JDK (11 or later)");
+                    },
+                );
                 let target = home.join("target");
                 let java = std::env::var_os("JAVA_HOME")
                     .map_or_else(|| "java".into(), |home| PathBuf::from(home).join("bin/java"));
@@ -90,11 +95,17 @@ impl Language {
                 program
             }
             Self::Rust => {
-                let home = made(self, &source, &["Cargo.toml", "Cargo.lock", "src/main.rs"], |home| {
-                    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-                    cargo.args(["build", "--quiet", "--locked"]).env("CARGO_TARGET_DIR", home.join("target"));
-                    step(cargo.current_dir(home), self, "`cargo`");
-                });
+                let home = made(
+                    self.folder(),
+                    &source,
+                    &["Cargo.toml", "Cargo.lock", "src/main.rs"],
+                    "target/debug/stock-client",
+                    |home| {
+                        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+                        cargo.args(["build", "--quiet", "--locked"]).env("CARGO_TARGET_DIR", home.join("target"));
+                        step(cargo.current_dir(home), self, "`cargo`");
+                    },
+                );
                 Command::new(home.join("target/debug/stock-client"))
             }
         }
@@ -168,9 +179,21 @@ fn python_environment() -> PathBuf {
     python
 }
 
-/// The folder a program is built in, with the present files of its source; `build` runs when they have changed.
-fn made(language: Language, source: &Path, files: &[&str], build: impl FnOnce(&Path)) -> PathBuf {
-    let home = folder(&format!("e2e-{}", language.folder()));
+/// The program in a folder of `e2e/clients` that is written in Go.
+pub(crate) fn go_program(name: &str) -> Command {
+    let source = workspace().join("e2e/clients").join(name);
+    let home = made(name, &source, &["go.mod", "go.sum", "main.go"], "program", |home| {
+        let mut go = Command::new("go");
+        go.args(["build", "-mod=readonly", "-buildvcs=false", "-o", "program", "."]);
+        succeeds(go.current_dir(home), "`go` (1.25 or later)");
+    });
+    Command::new(home.join("program"))
+}
+
+/// The folder a program is built in, with the present files of its source; `build` runs when they have changed, or its output
+/// is not there.
+fn made(name: &str, source: &Path, files: &[&str], output: &str, build: impl FnOnce(&Path)) -> PathBuf {
+    let home = folder(&format!("e2e-{name}"));
     let _lock = lock(&home);
     let contents: Vec<(&str, Vec<u8>)> =
         files.iter().map(|name| (*name, fs::read(source.join(name)).expect("read a source"))).collect();
@@ -179,7 +202,7 @@ fn made(language: Language, source: &Path, files: &[&str], build: impl FnOnce(&P
     ));
     // Written last, so that what is half-made is made again.
     let stamp = home.join("made-of");
-    if fs::read_to_string(&stamp).ok().as_ref() != Some(&wanted) {
+    if fs::read_to_string(&stamp).ok().as_ref() != Some(&wanted) || !home.join(output).exists() {
         let _ = fs::remove_file(&stamp);
         for (name, text) in contents {
             let path = home.join(name);
@@ -196,14 +219,15 @@ fn step(command: &mut Command, language: Language, needed: &str) {
     succeeds(command, &format!("{needed} for the stock client in {language:?}"));
 }
 
-fn succeeds(command: &mut Command, needed: &str) {
+pub(crate) fn succeeds(command: &mut Command, needed: &str) {
     let Output { status, stdout, stderr } =
         command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("the tests need {needed}: {error}"));
     let (stdout, stderr) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
     assert!(status.success(), "{command:?} failed; the tests need {needed}, and its packages:\n{stdout}{stderr}");
 }
 
-fn folder(name: &str) -> PathBuf {
+/// A folder of this name in the cache folder; it need not be there.
+pub(crate) fn folder(name: &str) -> PathBuf {
     let cache = cache_dir();
     fs::create_dir_all(&cache).unwrap_or_else(|error| {
         panic!("cannot make `{}`: {error}; set OAUTH4OS_CACHE to another folder", cache.display())
@@ -212,7 +236,7 @@ fn folder(name: &str) -> PathBuf {
 }
 
 /// One process at a time makes what is in a folder.
-fn lock(folder: &Path) -> File {
+pub(crate) fn lock(folder: &Path) -> File {
     let file = File::create(folder.with_extension("lock")).expect("a lock file");
     file.lock().expect("the lock");
     file

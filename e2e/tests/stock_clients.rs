@@ -19,31 +19,38 @@ struct Client {
     compresses: bool,
     /// Its exceptions tell the fields of an answer.
     tells_retry_after: bool,
+    /// It chooses HTTP/2 where it is offered.
+    speaks_http2: bool,
 }
 
 #[test]
 fn python_asynchronous() {
-    scenario(&Client { language: Language::Python, compresses: true, tells_retry_after: false });
+    scenario(&Client { language: Language::Python, compresses: true, tells_retry_after: false, speaks_http2: false });
 }
 
 #[test]
 fn javascript() {
-    scenario(&Client { language: Language::JavaScript, compresses: true, tells_retry_after: true });
+    scenario(&Client {
+        language: Language::JavaScript,
+        compresses: true,
+        tells_retry_after: true,
+        speaks_http2: false,
+    });
 }
 
 #[test]
 fn go() {
-    scenario(&Client { language: Language::Go, compresses: true, tells_retry_after: false });
+    scenario(&Client { language: Language::Go, compresses: true, tells_retry_after: false, speaks_http2: true });
 }
 
 #[test]
 fn java() {
-    scenario(&Client { language: Language::Java, compresses: true, tells_retry_after: false });
+    scenario(&Client { language: Language::Java, compresses: true, tells_retry_after: false, speaks_http2: true });
 }
 
 #[test]
 fn rust() {
-    scenario(&Client { language: Language::Rust, compresses: false, tells_retry_after: true });
+    scenario(&Client { language: Language::Rust, compresses: false, tells_retry_after: true, speaks_http2: false });
 }
 
 /// A client that is told to look for nodes is told no, by a sentence, and goes on with the address it was given.
@@ -108,6 +115,8 @@ fn scenario(client: &Client) {
         assert_eq!(found["limited"]["retry_after"], "1");
     }
     assert_eq!(engine.count(OUTSIDE), customers);
+    let http2 = gateway.metric("oauth4os_http2_connections_total");
+    assert_eq!(http2 > 0.0, client.speaks_http2, "{http2} connections by HTTP/2");
 
     recorded(client, &gateway);
 }

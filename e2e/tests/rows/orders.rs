@@ -28,7 +28,11 @@ pub(crate) const EMAIL: &str = "somebody@example.com";
 
 /// An index with the documents of several tenants, as long as the result lives.
 pub(crate) fn orders(name: &str) -> (String, OnDrop<impl FnMut()>) {
-    let index = format!("{PREFIX}-{name}");
+    orders_in(format!("{PREFIX}-{name}"))
+}
+
+/// The same in an index of this name.
+pub(crate) fn orders_in(index: String) -> (String, OnDrop<impl FnMut()>) {
     let admin = Engine::get().admin();
     Engine::get().delete_index(&index);
     let mapping = json!({

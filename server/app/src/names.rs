@@ -102,7 +102,7 @@ impl Watch {
     fn name(&mut self, catalog: &Catalog) {
         let mut present = HashSet::new();
         for client in &self.clients {
-            for leading in leading_out(&client.scopes, &client.forbidden, catalog) {
+            for leading in leading_out(&client.scopes, &client.forbids, catalog) {
                 let key = (client.client.clone(), leading.name.to_owned());
                 if !self.named.contains(&key) {
                     tracing::warn!(

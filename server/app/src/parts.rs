@@ -62,13 +62,12 @@ pub(crate) fn client_scopes(config: &Config, policies: &Policies) -> Result<Vec<
         let grants = configured_grants(client, &Clusters::default())
             .map_err(|source| PartsError::Grants { client: client.id.clone(), source: Box::new(source) })?;
         let ruled = policies.for_principal(&configured_principal(client));
-        let forbidden = ruled.forbidden_everywhere().to_vec();
         if let Some(key) = any_key.as_ref().filter(|_| !grants.restrictions.is_empty()) {
-            let grant = EngineGrant::of(&grants.scopes, &grants.restrictions, &forbidden, Catalog::none());
+            let grant = EngineGrant::of(&grants.scopes, &grants.restrictions, ruled.forbids(), Catalog::none());
             let made = engine::identities(config, key).hand_over(&client.id, &grant, None, SystemClock.now());
             made.map_err(|source| PartsError::Identity { client: client.id.clone(), source })?;
         }
-        Ok(ClientScopes { client: client.id.clone(), scopes: grants.scopes, forbidden })
+        Ok(ClientScopes { client: client.id.clone(), scopes: grants.scopes, forbids: ruled.forbids().clone() })
     };
     config.clients.iter().map(of).collect()
 }

@@ -32,3 +32,4 @@ pub use class::{Action, Class};
 pub use error::{BodyError, ClassifyError};
 pub use operation::{Operation, Targets};
 pub use route::classify;
+pub use table::rights;

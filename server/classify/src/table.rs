@@ -1,6 +1,7 @@
 //! The form of the generated table: one [`Spec`] for each operation, and the engine's path trie over them.
 
 use crate::class::{Action, Class};
+use crate::generated::OPERATIONS;
 
 /// What the table says of an operation.
 pub(crate) struct Spec {
@@ -11,6 +12,13 @@ pub(crate) struct Spec {
     pub targets: TargetRule,
     pub body: BodyRule,
     pub denied: Option<&'static str>,
+}
+
+/// Every class of the table with every action it comes with, some of them more than once. What the lines of a bulk need is
+/// among them.
+pub fn rights() -> impl Iterator<Item = (Class, Action)> {
+    let of = |spec: &'static Spec| std::iter::once((spec.class, spec.action)).chain(spec.also);
+    OPERATIONS.iter().flat_map(of)
 }
 
 /// Where the index expressions of an operation are.

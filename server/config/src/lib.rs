@@ -203,6 +203,14 @@ impl Config {
         grants::check_field_sets(&self.field_sets, problems);
         clients::check_all(&self.clients, &self.field_sets, problems);
         providers::check_all(&self.providers, &self.issuer, &self.field_sets, problems);
+        let has_restricted = self.clients.iter().any(|client| !client.grants.is_empty())
+            || self.providers.iter().any(ProviderConfig::has_restricted_grants);
+        if has_restricted && self.upstream.engine.strict_aliases != StrictAliases::Enforce {
+            problems.add(
+                "upstream.engine.strict_aliases",
+                "must be `enforce` where grants have `rows` or `fields`: an engine before 3.0 lets go of them when an alias matches the scope",
+            );
+        }
         self.policies.check(problems);
         self.limits.check(problems);
         self.audit.check(problems);

@@ -210,6 +210,13 @@ impl ProviderConfig {
         }
     }
 
+    /// Whether something it grants is held to rows or fields.
+    pub(crate) fn has_restricted_grants(&self) -> bool {
+        let is_restricted =
+            |given: &Vec<GrantOrScope>| given.iter().any(|given| matches!(given, GrantOrScope::Grant(_)));
+        self.scope_mapping.parts().iter().any(|(_, map)| map.values().any(is_restricted))
+    }
+
     fn check(&self, own_issuer: &str, field_sets: &FieldSets, problems: &mut Problems) {
         let key = format!("providers `{}`", self.name);
         let name_is_plain = self.name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
@@ -254,10 +261,7 @@ impl ProviderConfig {
         if self.leeway > MAX_LEEWAY {
             problems.add(format!("{key}: leeway"), "expired tokens must not work for long; give at most `5m`");
         }
-        let is_restricted =
-            |given: &Vec<GrantOrScope>| given.iter().any(|given| matches!(given, GrantOrScope::Grant(_)));
-        let has_restricted = self.scope_mapping.parts().iter().any(|(_, map)| map.values().any(is_restricted));
-        check_backend_roles(&key, self.identity, &self.backend_roles, has_restricted, problems);
+        check_backend_roles(&key, self.identity, &self.backend_roles, self.has_restricted_grants(), problems);
         if self.identity == IdentityKind::Own && self.claims.backend_roles.values().is_empty() {
             problems.add(
                 format!("{key}: claims.backend_roles"),

@@ -11,7 +11,7 @@ mod report;
 
 use oauth4os_config::{PartialAccess, StrictAliases};
 use oauth4os_policy::scope::Clusters;
-use oauth4os_policy::{Catalog, EngineGrant, Glob, Restrictions, ScopeSet};
+use oauth4os_policy::{Catalog, EngineGrant, Forbids, Restrictions, ScopeSet};
 use oauth4os_tokens::clock::Clock;
 
 use crate::client::EngineClient;
@@ -48,8 +48,8 @@ pub struct ClientScopes {
     pub client: String,
     /// Its scopes.
     pub scopes: ScopeSet,
-    /// The names its policies forbid whatever the action.
-    pub forbidden: Vec<Glob>,
+    /// What its policies forbid without any condition.
+    pub forbids: Forbids,
 }
 
 impl Check<'_> {
@@ -78,7 +78,7 @@ impl Check<'_> {
 /// The rights of scopes that are written here.
 fn grant(scopes: &str) -> EngineGrant {
     let scopes = ScopeSet::parse(scopes, &Clusters::default()).unwrap_or_default();
-    EngineGrant::of(&scopes, &Restrictions::default(), &[], Catalog::none())
+    EngineGrant::of(&scopes, &Restrictions::default(), &Forbids::new(), Catalog::none())
 }
 
 #[cfg(test)]

@@ -52,6 +52,17 @@ pub struct Widening<'a> {
     pub index: &'a Index,
 }
 
+/// How a pattern differs from one that matches indices by their own names alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OwnNames<'a> {
+    /// The aliases and data streams it matches.
+    pub others: Vec<&'a str>,
+    /// Those of them that are data streams it is meant for.
+    pub streams: Vec<&'a str>,
+    /// The own names of indices that are meant by an alias, and that it does not match.
+    pub missing: Vec<&'a str>,
+}
+
 impl Index {
     /// Each of its names, its own first.
     pub fn names(&self) -> impl Iterator<Item = &str> {
@@ -135,6 +146,27 @@ impl Catalog {
             .flat_map(|index| index.names().map(move |name| Widening { name, index }))
             .filter(|widening| rights.grants(widening.name) && seen.insert(widening.name))
             .collect()
+    }
+
+    /// What has to be done to a pattern so that it matches indices by their own names alone.
+    pub fn own_names_alone(&self, rights: Rights<'_>) -> OwnNames<'_> {
+        let is_matched = |name: &str| rights.granted.iter().any(|branch| branch.matches(name));
+        let mut others: Vec<&str> = self
+            .indices
+            .iter()
+            .flat_map(|index| index.data_stream.iter().chain(&index.aliases))
+            .map(AsRef::as_ref)
+            .filter(|name| is_matched(name))
+            .collect();
+        others.sort_unstable();
+        others.dedup();
+        let meant = || self.indices.iter().filter(|index| rights.is_meant(index));
+        let mut streams: Vec<&str> =
+            meant().filter_map(|index| index.data_stream.as_deref()).filter(|name| is_matched(name)).collect();
+        streams.dedup();
+        let is_missing = |index: &&Index| !index.own_names().any(is_matched);
+        let missing = meant().filter(is_missing).map(|index| &*index.name).collect();
+        OwnNames { others, streams, missing }
     }
 
     /// The indices a request reaches by one of their names, with that name.

@@ -5,7 +5,7 @@ use super::*;
 use crate::cedar::{Policies, PolicyFile};
 use crate::principal::{Principal, PrincipalKind};
 use crate::scope::{Clusters, ScopeSet};
-use crate::{Access, EngineGrant, PrincipalPolicies, Restrictions, decide};
+use crate::{Access, EngineGrant, Forbids, PrincipalPolicies, Restrictions, decide};
 
 fn index(name: &str, data_stream: Option<&str>, aliases: &[&str]) -> Index {
     Index {
@@ -93,7 +93,7 @@ fn what_is_forbidden_is_forbidden_under_every_name() {
 #[test]
 fn the_engine_is_told_of_the_names_that_lead_out() {
     let pattern = |held: &str, forbidden: &[&str]| {
-        let forbidden: Vec<Glob> = forbidden.iter().map(|text| Glob::with_dots(text)).collect();
+        let forbidden = forbidden.iter().map(|text| Glob::with_dots(text)).into();
         EngineGrant::of(&scopes(held), &Restrictions::default(), &forbidden, &cluster()).claims.remove(0).1
     };
     assert_eq!(
@@ -104,7 +104,7 @@ fn the_engine_is_told_of_the_names_that_lead_out() {
     assert_eq!(pattern("read:current", &[]), "/(?:current)/");
     assert_eq!(pattern("read:*", &["pii-*"]), r"/(?!(?:pii-.*|logs-stream-alias|logs-sneaky|mixed)$)(?:(?!\.).*)/");
     assert_eq!(
-        EngineGrant::of(&scopes("read:logs-*"), &Restrictions::default(), &[], Catalog::none()).claims[0].1,
+        EngineGrant::of(&scopes("read:logs-*"), &Restrictions::default(), &Forbids::new(), Catalog::none()).claims[0].1,
         "/(?:logs-.*)/"
     );
 }

@@ -9,6 +9,7 @@ use self::java_regex::{NOTHING, java_regex};
 pub use self::role::{EngineRole, RestrictedRole};
 use crate::catalog::{Catalog, Rights, Widening};
 use crate::containment::Branch;
+use crate::forbids::Forbids;
 use crate::glob::Glob;
 use crate::restriction::{Restriction, Restrictions};
 use crate::scope::{ScopeSet, Verb};
@@ -37,23 +38,24 @@ impl EngineGrant {
         Self { backend_roles: backend_roles.to_vec(), ..Self::default() }
     }
 
-    /// What the engine is told of `scopes`, of which some are held to `restrictions`: with the `forbidden` names taken out
-    /// of every pattern, and every name of the catalog that would lead out of what is left.
+    /// What the engine is told of `scopes`, of which some are held to `restrictions`: with the names taken out of a role's pattern
+    /// on which everything is forbidden that the role is for, and every name of the catalog that would lead out of what is left.
     ///
     /// Scopes of named clusters do not count ([`ScopeSet::for_cluster`]).
-    pub fn of(scopes: &ScopeSet, restrictions: &Restrictions, forbidden: &[Glob], catalog: &Catalog) -> Self {
+    pub fn of(scopes: &ScopeSet, restrictions: &Restrictions, forbids: &Forbids, catalog: &Catalog) -> Self {
         let plain = by_role(scopes, restrictions);
         let held = by_restriction(scopes, restrictions);
         let all_held: Vec<Branch<'_>> = held.values().flat_map(Reading::both).collect();
-        let pattern = |granted: &[Branch<'_>], apart: &[Branch<'_>]| {
-            let excluded = catalog.widening(Rights { granted, forbidden, apart });
-            let excluded = excluded.iter().map(|widening| Glob::new(widening.name));
-            let forbidden: Vec<Glob> = forbidden.iter().cloned().chain(excluded).collect();
+        let pattern = |role: EngineRole, granted: &[Branch<'_>], apart: &[Branch<'_>]| {
+            let mut forbidden = forbids.of(role.actions());
+            let widening = catalog.widening(Rights { granted, forbidden: &forbidden, apart });
+            let leading: Vec<Glob> = widening.iter().map(|widening| Glob::new(widening.name)).collect();
+            forbidden.extend(leading);
             java_regex(granted, &forbidden)
         };
         let mut claims: Vec<(String, String)> = plain
             .iter()
-            .filter_map(|(role, granted)| Some((role.claim()?.to_owned(), pattern(granted, &all_held)?)))
+            .filter_map(|(role, granted)| Some((role.claim()?.to_owned(), pattern(*role, granted, &all_held)?)))
             .collect();
         let filters = restrictions.row_filters();
         let mut restricted = Vec::with_capacity(held.len());
@@ -62,10 +64,16 @@ impl EngineGrant {
             let role = RestrictedRole { slot: slot.map(|at| at + 1), fields: restriction.fields.clone() };
             let others = held.iter().filter(|(other, _)| *other != restriction);
             let apart: Vec<Branch<'_>> = others.flat_map(|(_, reading)| reading.both()).collect();
-            // A claim that is not there is no pattern that matches nothing, to every version of the plugin.
-            let or_nothing = |granted: &[Branch<'_>]| pattern(granted, &apart).unwrap_or_else(|| NOTHING.to_owned());
-            claims.push((role.read_claim(), or_nothing(&reading.read)));
-            claims.push((role.search_claim(), or_nothing(&reading.search)));
+            for (as_role, granted, names) in [
+                (EngineRole::Read, &reading.read, role.read_claims()),
+                (EngineRole::Search, &reading.search, role.search_claims()),
+            ] {
+                let forbidden = forbids.of(as_role.actions());
+                let patterns = restricted_patterns(catalog, Rights { granted, forbidden: &forbidden, apart: &apart });
+                // A claim that is not there is no pattern that matches nothing, to every version of the plugin.
+                let or_nothing = patterns.map(|pattern| pattern.unwrap_or_else(|| NOTHING.to_owned()));
+                claims.extend(names.into_iter().zip(or_nothing));
+            }
             if let (Some(claim), Some(rows)) = (role.filter_claim(), &restriction.rows)
                 && !claims.iter().any(|(name, _)| *name == claim)
             {
@@ -92,11 +100,34 @@ impl EngineGrant {
     }
 }
 
+/// The `/regex/`es of what is under a restriction: of indices by their own names and no other, and of data streams.
+///
+/// As soon as a `/regex/` of a role matches an alias or a data stream, the plugin up to 2.19 holds nothing but the indices behind
+/// these to the role's row filter and fields, and shows all others as they are (`ConfigModelV7`, `getResolvedIndexPattern`): neither
+/// may be matched by the pattern that is for indices. A request that names an alias is granted by what is behind it; the
+/// plugin from 3.0 on wants a data stream to be granted by its own name.
+fn restricted_patterns(catalog: &Catalog, rights: Rights<'_>) -> [Option<String>; 2] {
+    let own_names = catalog.own_names_alone(rights);
+    let literal = |names: &[&str]| -> Vec<Glob> { names.iter().map(|name| Glob::new(name)).collect() };
+    let (missing, streams) = (literal(&own_names.missing), literal(&own_names.streams));
+    let in_full = |include| Branch { include, exclusions: &[] };
+    let granted: Vec<Branch<'_>> = rights.granted.iter().copied().chain(missing.iter().map(in_full)).collect();
+    let streams: Vec<Branch<'_>> = streams.iter().map(in_full).collect();
+    let mut names: Vec<&str> = catalog.widening(rights).iter().map(|widening| widening.name).collect();
+    names.extend(own_names.others);
+    names.sort_unstable();
+    names.dedup();
+    let forbidden: Vec<Glob> = rights.forbidden.iter().cloned().chain(literal(&names)).collect();
+    [java_regex(&granted, &forbidden), java_regex(&streams, rights.forbidden)]
+}
+
 /// Every alias that would lead a token of these scopes to an index it is not meant to reach, each name once.
-pub fn leading_out<'c>(scopes: &ScopeSet, forbidden: &[Glob], catalog: &'c Catalog) -> Vec<Widening<'c>> {
+pub fn leading_out<'c>(scopes: &ScopeSet, forbids: &Forbids, catalog: &'c Catalog) -> Vec<Widening<'c>> {
     let mut found: Vec<Widening<'c>> = Vec::new();
-    for granted in by_role(scopes, &Restrictions::default()).values().filter(|granted| !granted.is_empty()) {
-        let widening = catalog.widening(Rights { granted, forbidden, apart: &[] });
+    let by_role = by_role(scopes, &Restrictions::default());
+    for (role, granted) in by_role.iter().filter(|(_, granted)| !granted.is_empty()) {
+        let forbidden = forbids.of(role.actions());
+        let widening = catalog.widening(Rights { granted, forbidden: &forbidden, apart: &[] });
         let new = widening.into_iter().filter(|new| !found.iter().any(|known| known.name == new.name));
         found.extend(new.collect::<Vec<_>>());
     }

@@ -1,17 +1,19 @@
 use std::collections::BTreeMap;
 
 use fancy_regex::Regex;
+use oauth4os_classify::Action;
 use oauth4os_config::{RowValue, Rows};
 use proptest::prelude::*;
 
 use super::*;
+use crate::forbids::Actions;
 use crate::restriction::{Grants, MAX_ROW_FILTERS};
 use crate::rows::RowFilter;
-use crate::scope::Clusters;
+use crate::scope::{Clusters, Scope};
 
 fn grant(scopes: &str, forbidden: &[&str]) -> EngineGrant {
     let scopes = ScopeSet::parse(scopes, &Clusters::from_iter(["staging"])).unwrap();
-    let forbidden: Vec<Glob> = forbidden.iter().map(|pattern| Glob::with_dots(pattern)).collect();
+    let forbidden = forbidden.iter().map(|pattern| Glob::with_dots(pattern)).into();
     EngineGrant::of(&scopes, &Restrictions::default(), &forbidden, &Catalog::default())
 }
 
@@ -45,7 +47,7 @@ fn roles_follow_verbs() {
     assert_eq!(grant.pattern(EngineRole::Read), None);
     assert_eq!(grant.pattern(EngineRole::ClusterMonitor), None);
     assert_eq!(
-        EngineGrant::of(&ScopeSet::default(), &Restrictions::default(), &[], &Catalog::default()),
+        EngineGrant::of(&ScopeSet::default(), &Restrictions::default(), &Forbids::new(), &Catalog::default()),
         EngineGrant::default()
     );
     let names: std::collections::BTreeSet<&str> = EngineRole::ALL.into_iter().map(EngineRole::name).collect();
@@ -77,7 +79,7 @@ fn what_is_held_to_something_has_roles_of_its_own() {
             ("read:o-*", rows("a")),
         ],
     );
-    let grant = EngineGrant::of(&grants.scopes, &grants.restrictions, &[], Catalog::none());
+    let grant = EngineGrant::of(&grants.scopes, &grants.restrictions, &Forbids::new(), Catalog::none());
     assert_eq!(grant.roles, [EngineRole::Read]);
     let names: Vec<String> = grant.restricted.iter().map(RestrictedRole::name).collect();
     assert_eq!(names, ["oauth4os_fields_slim", "oauth4os_rows_1", "oauth4os_rows_2_fields_slim"]);
@@ -86,12 +88,18 @@ fn what_is_held_to_something_has_roles_of_its_own() {
         [
             claim("o4s_read", "/(?:logs-.*)/"),
             claim("o4s_read_fields_slim", "/(?!)/"),
+            claim("o4s_read_streams_fields_slim", "/(?!)/"),
             claim("o4s_search_fields_slim", "/(?:users)/"),
+            claim("o4s_search_streams_fields_slim", "/(?!)/"),
             claim("o4s_read_rows_1", "/(?:orders-.*|o-.*)/"),
+            claim("o4s_read_streams_rows_1", "/(?!)/"),
             claim("o4s_search_rows_1", "/(?!)/"),
+            claim("o4s_search_streams_rows_1", "/(?!)/"),
             claim("o4s_filter_1", r#"{"term":{"tenant":"a"}}"#),
             claim("o4s_read_rows_2_fields_slim", "/(?!)/"),
+            claim("o4s_read_streams_rows_2_fields_slim", "/(?!)/"),
             claim("o4s_search_rows_2_fields_slim", "/(?:bills)/"),
+            claim("o4s_search_streams_rows_2_fields_slim", "/(?!)/"),
             claim("o4s_filter_2", r#"{"term":{"tenant":"b"}}"#),
         ]
     );
@@ -99,9 +107,11 @@ fn what_is_held_to_something_has_roles_of_its_own() {
     let all = RestrictedRole::all(sets.iter());
     assert_eq!(all.len(), MAX_ROW_FILTERS + 2 * (MAX_ROW_FILTERS + 1));
     assert!(grant.restricted.iter().all(|role| all.contains(role)));
-    let claims: std::collections::BTreeSet<String> =
-        all.iter().flat_map(|role| [role.name(), role.read_claim(), role.search_claim()]).collect();
-    assert_eq!(claims.len(), 3 * all.len());
+    let claims: std::collections::BTreeSet<String> = all
+        .iter()
+        .flat_map(|role| [vec![role.name()], role.read_claims().into(), role.search_claims().into()].concat())
+        .collect();
+    assert_eq!(claims.len(), 5 * all.len());
 }
 
 #[test]
@@ -114,11 +124,30 @@ fn another_name_does_not_lead_past_a_restriction() {
     let catalog =
         Catalog::new([index("orders-1", &["logs-orders"]), index("logs-1", &["current"]), index("logs-2", &["all"])]);
     let grants = grants(&["read:logs-*"], vec![("read:orders-*", rows("a")), ("read:current", rows("b"))]);
-    let grant = EngineGrant::of(&grants.scopes, &grants.restrictions, &[], &catalog);
+    let grant = EngineGrant::of(&grants.scopes, &grants.restrictions, &Forbids::new(), &catalog);
     // The alias that leads to filtered rows, and the index that an alias with a filter is meant to stand for.
     assert_eq!(grant.claim("o4s_read"), Some("/(?!(?:logs-1|logs-orders)$)(?:logs-.*)/"));
     assert_eq!(grant.claim("o4s_read_rows_1"), Some("/(?:orders-.*)/"));
-    assert_eq!(grant.claim("o4s_read_rows_2"), Some("/(?:current)/"));
+    assert_eq!(grant.claim("o4s_read_rows_2"), Some("/(?!(?:current)$)(?:current|logs-1)/"));
+}
+
+#[test]
+fn a_restriction_goes_by_own_names_alone() {
+    let index = |name: &str, data_stream: Option<&str>, aliases: &[&str]| crate::catalog::Index {
+        name: name.into(),
+        data_stream: data_stream.map(Into::into),
+        aliases: aliases.iter().map(|alias| (*alias).into()).collect(),
+    };
+    let catalog = Catalog::new([
+        index(".ds-orders-stream-000001", Some("orders-stream"), &["orders-all"]),
+        index("orders-1", None, &["orders-all", "elsewhere"]),
+        index("pii-1", None, &["orders-sneaky"]),
+    ]);
+    let grants = grants(&[], vec![("read:orders-*", rows("a"))]);
+    let grant = EngineGrant::of(&grants.scopes, &grants.restrictions, &Forbids::new(), &catalog);
+    assert_eq!(grant.claim("o4s_read_rows_1"), Some("/(?!(?:orders-all|orders-sneaky|orders-stream)$)(?:orders-.*)/"));
+    assert_eq!(grant.claim("o4s_read_streams_rows_1"), Some("/(?:orders-stream)/"));
+    assert_eq!(grant.claim("o4s_search_rows_1"), Some("/(?!)/"));
 }
 
 proptest! {
@@ -138,7 +167,7 @@ proptest! {
             .collect();
         let Ok(scopes) = ScopeSet::parse(&text.join(" "), &Clusters::default()) else { return Ok(()) };
         let forbidden: Vec<Glob> = forbidden.iter().map(|pattern| Glob::with_dots(pattern)).collect();
-        let grant = EngineGrant::of(&scopes, &Restrictions::default(), &forbidden, &Catalog::default());
+        let grant = EngineGrant::of(&scopes, &Restrictions::default(), &forbidden.iter().cloned().into(), &Catalog::default());
         let pattern = grant.pattern(EngineRole::Read).unwrap();
         let is_substituted = pattern.contains("${");
         prop_assert!(!is_substituted);
@@ -149,4 +178,40 @@ proptest! {
             prop_assert_eq!(regex.is_match(&name).unwrap(), granted, "{} {}", pattern, name);
         }
     }
+}
+
+#[test]
+fn a_role_is_for_the_actions_of_its_operations() {
+    let roles = [
+        ("admin:a", EngineRole::Admin),
+        ("manage:a", EngineRole::Manage),
+        ("monitor:a", EngineRole::Monitor),
+        ("read:a", EngineRole::Read),
+        ("search:a", EngineRole::Search),
+        ("write:a", EngineRole::Write),
+    ];
+    for (text, role) in roles {
+        let scope = Scope::parse(text, &Clusters::default()).unwrap();
+        assert_eq!(EngineRole::of(&scope), Some(role));
+        let of_its_operations = oauth4os_classify::rights().filter(|(class, _)| scope.classes().contains(class));
+        let actions = of_its_operations.map(|(_, action)| Actions::of(&[action])).reduce(Actions::and).unwrap();
+        assert!(
+            role.actions() == actions || role == EngineRole::Admin,
+            "{text}: {actions:?}, not {:?}",
+            role.actions()
+        );
+        assert!(role.actions().contains(actions), "{text}: {actions:?}");
+    }
+}
+
+#[test]
+fn what_is_forbidden_for_all_that_a_role_is_for_is_taken_out_of_its_pattern() {
+    let mut forbids = Forbids::default();
+    forbids.add(Glob::with_dots("logs-secret"), Actions::READ);
+    forbids.add(Glob::with_dots("logs-kept"), Actions::of(&[Action::Delete]));
+    let scopes = ScopeSet::parse("read:logs-* write:logs-*", &Clusters::default()).unwrap();
+    let grant = EngineGrant::of(&scopes, &Restrictions::default(), &forbids, &Catalog::default());
+    let (read, write) = (grant.pattern(EngineRole::Read).unwrap(), grant.pattern(EngineRole::Write).unwrap());
+    assert!(read.contains("logs-secret") && !read.contains("logs-kept"), "{read}");
+    assert!(!write.contains("logs-secret") && !write.contains("logs-kept"), "{write}");
 }

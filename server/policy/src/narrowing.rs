@@ -9,6 +9,7 @@ use oauth4os_classify::{Class, Targets};
 use crate::cedar::{PrincipalPolicies, Resource};
 use crate::containment::{Branch, Budget, overlaps};
 use crate::decision::{Access, Decision, Ruled, decide_on};
+use crate::engine::EngineRole;
 use crate::expression::Expressions;
 use crate::glob::Glob;
 use crate::principal::Principal;
@@ -43,11 +44,13 @@ pub(crate) fn narrowed(
     for part in requested.iter().filter(|part| !part.names.include.is_literal()) {
         let mut covering: Vec<&Scope> = Vec::new();
         for scope in scopes.granting(access.class).unwrap_or_default() {
+            // What the engine takes out of the pattern of this scope.
+            let forbidden = policies.forbids().of(EngineRole::of(scope)?.actions());
             for granted in scope.branches() {
                 if !overlaps(granted.include, part.names, &mut budget).ok()? {
                     continue;
                 }
-                let left = without(granted, part.names.exclusions, policies.forbidden_everywhere());
+                let left = without(granted, part.names.exclusions, &forbidden);
                 if left.is_nothing(&mut budget).ok()? {
                     continue;
                 }

@@ -14,7 +14,15 @@ fn ask(kind: PrincipalKind, id: &str, groups: &[&str], class: Class, action: Act
     let principal = Principal { id: id.to_owned(), kind, groups: groups.iter().map(ToString::to_string).collect() };
     let scopes = ScopeSet::parse("admin:* admin:cluster", &Clusters::default()).unwrap();
     let targets = Targets::Indices(indices.iter().map(ToString::to_string).collect());
-    let access = Access { operation: "op", class, action, targets: &targets, hidden: false, catalog: Catalog::none() };
+    let access = Access {
+        operation: "op",
+        class,
+        action,
+        targets: &targets,
+        hidden: false,
+        catalog: Catalog::none(),
+        may_narrow: false,
+    };
     decide(&principal, &scopes, &policies.for_principal(&principal), &access)
 }
 

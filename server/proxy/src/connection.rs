@@ -7,6 +7,7 @@ use std::time::Duration;
 use oauth4os_config::Limits;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
+use crate::body::{BodyError, RequestBody};
 use crate::buffers::{Buffer, read_into};
 use crate::deadline::Deadline;
 use crate::refusal::Refusal;
@@ -14,8 +15,13 @@ use crate::wire::request::{Arrived, find_end};
 use crate::worker::Worker;
 
 /// How much of a refused body is read over, so that the client gets to see the refusal.
-const LINGER_BYTES: usize = 256 * 1024 * 1024;
-const LINGER_TIME: Duration = Duration::from_secs(30);
+pub(crate) const LINGER_BYTES: usize = 256 * 1024 * 1024;
+pub(crate) const LINGER_TIME: Duration = Duration::from_secs(30);
+
+/// How long the rest of a body that nobody reads is waited for before the answer, and how many bytes of it: as many as a client
+/// may send by HTTP/2 before it is told how many (RFC 9113 section 6.9.2).
+const REST_TIME: Duration = Duration::from_secs(1);
+const REST_BYTES: u64 = 65_535;
 
 /// What a client is spoken with: TLS, or one stream of HTTP/2.
 pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Unpin {}
@@ -33,6 +39,8 @@ pub(crate) struct Connection<S> {
     /// What has arrived and is not used yet.
     pub(crate) input: Buffer,
     pub(crate) deadline: Deadline,
+    /// Whether it is one stream of several, which carries this one request.
+    pub(crate) is_stream: bool,
 }
 
 /// What happens to the connection after a request.
@@ -94,6 +102,23 @@ impl<S: ByteStream> Connection<S> {
         match self.deadline.guard(read_into(&mut self.stream, &mut self.input)).await {
             Ok(Ok(count)) => Ok(count),
             Ok(Err(_)) | Err(_) => Err(ClientGone),
+        }
+    }
+
+    /// Waits for a small body to come to its end, and throws it away: there are clients that never see an answer that comes
+    /// before they have sent the whole request (Apache's HttpClient 5 by HTTP/2, and so the Java client). One that takes
+    /// longer, or is larger, is not waited for.
+    pub(crate) async fn receive_rest(&mut self, body: &mut RequestBody) {
+        self.deadline.set(REST_TIME);
+        loop {
+            let taken = body.take(&mut self.input, |_| Ok::<(), BodyError>(()));
+            if taken.is_err() || body.is_done() || body.received() > REST_BYTES {
+                return;
+            }
+            match self.deadline.guard(read_into(&mut self.stream, &mut self.input)).await {
+                Ok(Ok(1..)) => {}
+                Ok(Ok(0) | Err(_)) | Err(_) => return,
+            }
         }
     }
 

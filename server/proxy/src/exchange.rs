@@ -173,6 +173,9 @@ impl Exchange {
         self.status = Some(refusal.status);
         self.error = Some(refusal.reason.to_string());
         self.refused = !matches!(refusal.outcome, Outcome::Failed);
+        if connection.is_stream && !head.expects_continue {
+            connection.receive_rest(body).await;
+        }
         // A body that has arrived is taken off, so that the connection can go on; for one that has not, the connection
         // is closed after the answer. A client that waits for `100 Continue` may send it or not.
         let taken =

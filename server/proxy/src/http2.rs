@@ -27,7 +27,7 @@ use oauth4os_config::Limits;
 use tokio::sync::Notify;
 
 use crate::buffers::Buffer;
-use crate::connection::Connection;
+use crate::connection::{Connection, LINGER_BYTES, LINGER_TIME};
 use crate::deadline::Deadline;
 use crate::exchange;
 use crate::serve::next_request;
@@ -68,6 +68,7 @@ pub(crate) async fn serve(worker: &Rc<Worker>, stream: ClientStream, peer: IpAdd
     let Ok(Ok(mut connection)) = deadline.guard(builder(limits).handshake::<_, Bytes>(stream)).await else {
         return;
     };
+    worker.shared.metrics.http2_connections.inc();
     let _open = worker.share_connection();
     let streams = Rc::new(Streams::default());
     let mut is_leaving = false;
@@ -132,12 +133,16 @@ async fn answer(
     };
     let stream = stream::Stream::new(respond, body, &request, head);
     let deadline = Deadline::new(worker.shared.limits.head_timeout.as_duration());
-    let mut connection = Connection { worker, stream, peer, client: peer, input: Buffer::empty(), deadline };
+    let mut connection =
+        Connection { worker, stream, peer, client: peer, input: Buffer::empty(), deadline, is_stream: true };
     // Whether the connection could go on is nobody's question: a stream carries one request.
     let _ = match refusal {
         None => next_request(&mut connection).await,
         Some(refusal) => exchange::refuse_unread(&mut connection, &refusal).await,
     };
+    connection.deadline.set(LINGER_TIME);
+    // A stream that is still being sent when the time is up is ended by a reset.
+    let _ = connection.deadline.guard(connection.stream.read_over(LINGER_BYTES)).await;
     connection.stream.finish()
 }
 

@@ -57,7 +57,7 @@ impl Identities {
             None => EngineGrant::of(
                 &session.grants.scopes,
                 &session.grants.restrictions,
-                client.policies.forbidden_everywhere(),
+                client.policies.forbids(),
                 catalog,
             ),
         };

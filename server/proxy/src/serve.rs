@@ -117,8 +117,15 @@ async fn serve(slot: ConnectionSlot, mut stream: TcpStream, peer: IpAddr) {
         // Apart, so that no connection of HTTP/1.1 has to have room for it.
         return Box::pin(http2::serve(&worker, stream, peer, deadline)).await;
     }
-    let mut connection =
-        Connection { worker: Rc::clone(&worker), stream, peer, client: peer, input: Buffer::empty(), deadline };
+    let mut connection = Connection {
+        worker: Rc::clone(&worker),
+        stream,
+        peer,
+        client: peer,
+        input: Buffer::empty(),
+        deadline,
+        is_stream: false,
+    };
     loop {
         match next_request(&mut connection).await {
             Next::KeepAlive if worker.is_draining() => break connection.close().await,

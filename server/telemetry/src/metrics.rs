@@ -218,6 +218,8 @@ pub struct Metrics {
     pub token_cache_misses: Counter,
     /// Connections from clients that are open.
     pub connections: Gauge<i64, AtomicI64>,
+    /// Connections on which clients chose HTTP/2.
+    pub http2_connections: Counter,
     /// Connections to the engine that were opened.
     pub upstream_connections: Counter,
     /// Nodes of the engine.
@@ -323,6 +325,7 @@ impl Metrics {
         };
         let token_cache_hits = counter("token_cache_hits", "Requests whose token was found verified");
         let token_cache_misses = counter("token_cache_misses", "Requests whose token had to be verified");
+        let http2_connections = counter("http2_connections", "Connections on which clients chose HTTP/2");
         let upstream_connections = counter("upstream_connections", "Connections to the engine that were opened");
         let upstream_failovers = counter(
             "upstream_failovers",
@@ -354,6 +357,7 @@ impl Metrics {
             token_cache_hits,
             token_cache_misses,
             connections,
+            http2_connections,
             upstream_connections,
             upstream_nodes,
             upstream_nodes_out,

@@ -21,7 +21,7 @@ pub(super) async fn examine(check: &Check<'_>, report: &mut Report) {
 pub(super) fn list(catalog: &Catalog, clients: &[ClientScopes], strict: StrictAliases, report: &mut Report) {
     let mut found_any = false;
     for client in clients {
-        for leading in leading_out(&client.scopes, &client.forbidden, catalog) {
+        for leading in leading_out(&client.scopes, &client.forbids, catalog) {
             found_any = true;
             let (name, index, client) = (escape(leading.name), escape(&leading.index.name), escape(&client.client));
             let consequence = match strict {

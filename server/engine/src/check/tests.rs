@@ -1,3 +1,4 @@
+use oauth4os_policy::Glob;
 use oauth4os_policy::catalog::Index;
 use serde_json::json;
 
@@ -114,7 +115,7 @@ fn aliases_that_lead_out_of_a_scope_or_around_a_forbid_are_found() {
         let client = ClientScopes {
             client: "agent".to_owned(),
             scopes: ScopeSet::parse(scopes, &Clusters::default()).unwrap(),
-            forbidden: forbidden.iter().map(|pattern| Glob::with_dots(pattern)).collect(),
+            forbids: forbidden.iter().map(|pattern| Glob::with_dots(pattern)).into(),
         };
         let clients = [client];
         let found = warnings(|report| list(&catalog, &clients, StrictAliases::Enforce, report));

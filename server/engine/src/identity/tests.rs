@@ -3,7 +3,7 @@ use std::sync::LazyLock;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use oauth4os_policy::scope::Clusters;
-use oauth4os_policy::{Catalog, Restrictions, ScopeSet};
+use oauth4os_policy::{Catalog, Forbids, Restrictions, ScopeSet};
 use oauth4os_tokens::keys::Algorithm;
 use serde_json::{Value, json};
 
@@ -25,7 +25,7 @@ fn grant(scopes: &str) -> EngineGrant {
     EngineGrant::of(
         &ScopeSet::parse(scopes, &Clusters::default()).unwrap(),
         &Restrictions::default(),
-        &[],
+        &Forbids::new(),
         Catalog::none(),
     )
 }

@@ -176,9 +176,9 @@ pub(super) fn restricted(role: &RestrictedRole, fields: Option<&FieldSet>) -> Va
     // An empty filter and an empty list of fields are none to the plugin.
     let filter = role.filter_claim().map(|claim| format!("${{attr.jwt.{claim}}}"));
     let fields = fields.map(field_list).unwrap_or_default();
-    let permission = |claim: String, actions: &[&[&str]]| {
+    let permission = |claims: [String; 2], actions: &[&[&str]]| {
         json!({
-            "index_patterns": [format!("${{attr.jwt.{claim}}}")],
+            "index_patterns": claims.map(|claim| format!("${{attr.jwt.{claim}}}")),
             "allowed_actions": sorted(actions),
             "dls": filter,
             "fls": fields,
@@ -188,8 +188,8 @@ pub(super) fn restricted(role: &RestrictedRole, fields: Option<&FieldSet>) -> Va
         "description": OWNER,
         "cluster_permissions": sorted(&[MAIN, SEARCH_OUTER, GET_OUTER]),
         "index_permissions": [
-            permission(role.read_claim(), &[SEARCH, GET, METADATA]),
-            permission(role.search_claim(), &[SEARCH]),
+            permission(role.read_claims(), &[SEARCH, GET, METADATA]),
+            permission(role.search_claims(), &[SEARCH]),
         ],
         "tenant_permissions": [],
     })

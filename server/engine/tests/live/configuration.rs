@@ -6,8 +6,8 @@ use oauth4os_config::{PartialAccess, StrictAliases};
 use oauth4os_engine::check::{Check, ClientScopes, Report, Severity};
 use oauth4os_engine::setup::{self, Object};
 use oauth4os_engine::{AdminCredentials, EngineClient, SecurityConfig};
-use oauth4os_policy::ScopeSet;
 use oauth4os_policy::scope::Clusters;
+use oauth4os_policy::{Forbids, ScopeSet};
 use oauth4os_tokens::clock::SystemClock;
 use oauth4os_tokens::keys::{Algorithm, SigningKey};
 use reqwest::Method;
@@ -123,7 +123,7 @@ async fn check(gateway: &Gateway, admin: bool, scopes: &[&str]) -> Report {
         .map(|scopes| ClientScopes {
             client: "agent".to_owned(),
             scopes: ScopeSet::parse(&filled(gateway, scopes), &Clusters::default()).unwrap(),
-            forbidden: Vec::new(),
+            forbids: Forbids::new(),
         })
         .collect();
     let check = Check {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use oauth4os_engine::{AdminCredentials, EngineClient, Identities, Naming, SecurityConfig, setup};
 use oauth4os_policy::scope::Clusters;
-use oauth4os_policy::{Catalog, EngineGrant, Restrictions, ScopeSet};
+use oauth4os_policy::{Catalog, EngineGrant, Forbids, Restrictions, ScopeSet};
 use oauth4os_tokens::clock::{Clock, SystemClock};
 use oauth4os_tokens::keys::{Algorithm, SigningKey};
 use reqwest::Method;
@@ -85,7 +85,7 @@ impl Gateway {
     /// The `Authorization` of a token with these scopes.
     pub fn token(&self, scopes: &str) -> String {
         let scopes = ScopeSet::parse(scopes, &Clusters::default()).unwrap();
-        let grant = EngineGrant::of(&scopes, &Restrictions::default(), &[], Catalog::none());
+        let grant = EngineGrant::of(&scopes, &Restrictions::default(), &Forbids::new(), Catalog::none());
         self.identities.hand_over("tester", &grant, None, SystemClock.now()).unwrap().authorization().to_owned()
     }
 

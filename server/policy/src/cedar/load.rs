@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use cedar_policy::{Effect, Policy, PolicyId, PolicySet, ValidationMode, ValidationWarning, Validator};
+use cedar_policy::{
+    ActionConstraint, Effect, EntityUid, Policy, PolicyId, PolicySet, ValidationMode, ValidationWarning, Validator,
+};
 use miette::Diagnostic;
 
 use super::sense::{self, Patterns};
+use crate::forbids::Actions;
 
 /// One file of policies.
 #[derive(Clone, Copy, Debug)]
@@ -68,8 +71,9 @@ pub(super) struct LoadedPolicy {
     /// Without annotations, the senses of its patterns told apart.
     pub(super) policy: Policy,
     pub(super) patterns: Patterns,
-    /// What it forbids whatever the action and without any condition.
-    pub(super) forbidden_everywhere: Vec<String>,
+    /// What it forbids without any condition, and which actions there.
+    pub(super) unconditional: Vec<String>,
+    pub(super) actions: Actions,
 }
 
 #[derive(Debug)]
@@ -180,7 +184,6 @@ impl Loader {
 
 fn compile(id: &str, policy: &Policy) -> Result<LoadedPolicy, String> {
     let json = policy.to_json().map_err(|error| error.to_string())?;
-    let any_action = matches!(policy.action_constraint(), cedar_policy::ActionConstraint::Any);
     let rewritten = sense::rewrite(json, policy.effect())?;
     let compiled = Policy::from_json(Some(PolicyId::new(id)), rewritten.json).map_err(|error| error.to_string())?;
     Ok(LoadedPolicy {
@@ -188,8 +191,18 @@ fn compile(id: &str, policy: &Policy) -> Result<LoadedPolicy, String> {
         effect: policy.effect(),
         policy: compiled,
         patterns: rewritten.patterns,
-        forbidden_everywhere: rewritten.unconditional.filter(|_| any_action).unwrap_or_default(),
+        unconditional: rewritten.unconditional.unwrap_or_default(),
+        actions: actions(&policy.action_constraint()),
     })
+}
+
+fn actions(constraint: &ActionConstraint) -> Actions {
+    let named = |action: &EntityUid| Actions::named(action.id().unescaped());
+    match constraint {
+        ActionConstraint::Any => Actions::ALL,
+        ActionConstraint::Eq(action) => named(action),
+        ActionConstraint::In(actions) => actions.iter().map(named).fold(Actions::of(&[]), Actions::and),
+    }
 }
 
 /// The position Cedar gave a policy when it read the file: `policy0`, `policy1`, ...

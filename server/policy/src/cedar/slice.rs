@@ -8,6 +8,7 @@ use cedar_policy::{Effect, Entity, EntityUid, PolicySet, PrincipalConstraint};
 use super::load::LoadedPolicy;
 use super::sense::{CONTAINED, OVERLAP};
 use super::{AGENTS, Policies, uid};
+use crate::forbids::Forbids;
 use crate::glob::Glob;
 use crate::principal::{Principal, PrincipalKind};
 
@@ -15,7 +16,7 @@ use crate::principal::{Principal, PrincipalKind};
 #[derive(Clone, Debug)]
 pub struct PrincipalPolicies {
     pub(super) ruled: Ruled,
-    forbidden: Vec<Glob>,
+    forbids: Forbids,
 }
 
 #[derive(Clone, Debug)]
@@ -40,17 +41,17 @@ pub(super) struct Sliced {
 impl PrincipalPolicies {
     /// No policies: scopes alone decide.
     pub const fn none() -> Self {
-        Self { ruled: Ruled::Not, forbidden: Vec::new() }
+        Self { ruled: Ruled::Not, forbids: Forbids::new() }
     }
 
     const fn by_nothing() -> Self {
-        Self { ruled: Ruled::ByNothing, forbidden: Vec::new() }
+        Self { ruled: Ruled::ByNothing, forbids: Forbids::new() }
     }
 
-    /// What is forbidden to the principal whatever the action and without any condition: to be taken out of what
-    /// the engine is told ([`crate::EngineGrant::of`]).
-    pub fn forbidden_everywhere(&self) -> &[Glob] {
-        &self.forbidden
+    /// What is forbidden to the principal without any condition: to be taken out of what the engine is told
+    /// ([`crate::EngineGrant::of`]).
+    pub const fn forbids(&self) -> &Forbids {
+        &self.forbids
     }
 
     /// How many policies concern the principal.
@@ -106,14 +107,14 @@ impl Policies {
         let forbidden = relevant
             .iter()
             .filter(|policy| policy.effect == Effect::Forbid && could_apply(policy, &who, &groups))
-            .flat_map(|policy| &policy.forbidden_everywhere)
-            .map(|pattern| Glob::with_dots(pattern))
-            .collect();
+            .flat_map(|policy| policy.unconditional.iter().map(|pattern| (Glob::with_dots(pattern), policy.actions)));
+        let mut forbids = Forbids::default();
+        forbidden.for_each(|(names, actions)| forbids.add(names, actions));
         let contained = patterns(&relevant, CONTAINED, |policy| policy.patterns.contained.iter(), Glob::new);
         let overlapped = patterns(&relevant, OVERLAP, |policy| policy.patterns.overlapped.iter(), Glob::with_dots);
         let principal = Entity::new_no_attrs(who, groups);
         let sliced = Sliced { principal, set, contained, overlapped };
-        PrincipalPolicies { ruled: Ruled::ByPolicies(Arc::new(sliced)), forbidden }
+        PrincipalPolicies { ruled: Ruled::ByPolicies(Arc::new(sliced)), forbids }
     }
 }
 

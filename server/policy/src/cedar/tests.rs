@@ -3,6 +3,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::expression::Expressions;
+use crate::forbids::Actions;
 use crate::glob::Glob;
 use crate::principal::{Principal, PrincipalKind};
 
@@ -219,20 +220,24 @@ fn what_could_fail_or_never_apply_is_refused() {
 }
 
 #[test]
-fn what_is_forbidden_everywhere_is_known_to_the_engine_pattern() {
+fn what_is_forbidden_without_condition_is_known_to_the_engine_pattern() {
     let policies = load(
         r#"forbid(principal in Group::"agents", action, resource in Index::"pii-*");
            forbid(principal, action == Action::"delete", resource in Index::"a");
+           forbid(principal, action in [Action::"search", Action::"write"], resource in Index::"d");
+           forbid(principal, action in Action::"read", resource in Index::"d");
            forbid(principal, action, resource in Index::"b") when { principal is User };
            forbid(principal is Client, action, resource == Index::"c");"#,
     )
     .unwrap();
-    let of = |who: &Principal| {
-        policies.for_principal(who).forbidden_everywhere().iter().map(Glob::to_string).collect::<Vec<_>>()
+    let of = |who: &Principal, actions| {
+        policies.for_principal(who).forbids().of(actions).iter().map(Glob::to_string).collect::<Vec<_>>()
     };
-    assert_eq!(of(&principal(PrincipalKind::Agent, "x", &[])), ["pii-*"]);
-    assert_eq!(of(&client()), ["c"]);
-    assert_eq!(of(&principal(PrincipalKind::User, "u", &["agents"])), ["pii-*"]);
+    assert_eq!(of(&principal(PrincipalKind::Agent, "x", &[]), Actions::ALL), ["pii-*"]);
+    assert_eq!(of(&client(), Actions::ALL), ["c"]);
+    assert_eq!(of(&principal(PrincipalKind::User, "u", &["agents"]), Actions::ALL), ["pii-*"]);
+    assert_eq!(of(&client(), Actions::READ), ["d", "c"]);
+    assert_eq!(of(&client(), Actions::of(&[Action::Delete])), ["a", "d", "c"]);
 }
 
 fn any_policy() -> impl Strategy<Value = String> {

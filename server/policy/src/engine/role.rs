@@ -1,5 +1,8 @@
 //! The static roles of the gateway in the engine's security configuration.
 
+use oauth4os_classify::Action;
+
+use crate::forbids::Actions;
 use crate::restriction::MAX_ROW_FILTERS;
 use crate::scope::{Scope, Target, Verb};
 
@@ -72,6 +75,22 @@ impl EngineRole {
         }
     }
 
+    /// The actions of everything the role is for: on names where policies forbid all of these, it is for nothing.
+    pub const fn actions(self) -> Actions {
+        const MANAGEMENT: Actions = Actions::of(&[Action::Manage, Action::Create, Action::Delete]);
+        const STATE: Actions = Actions::of(&[Action::Monitor, Action::Describe]);
+        match self {
+            Self::Read => Actions::READ,
+            Self::Search => Actions::of(&[Action::Search]),
+            Self::Write => Actions::WRITE,
+            Self::Monitor => STATE,
+            Self::Manage => MANAGEMENT.and(STATE),
+            Self::Admin | Self::Catalog | Self::ClusterAdmin | Self::ClusterManage | Self::ClusterMonitor => {
+                Actions::ALL
+            }
+        }
+    }
+
     /// The role that enforces a scope; `None` where the engine has no part in it.
     ///
     /// `ingest` has no role of its own: to the engine, adding and changing documents are one action.
@@ -129,14 +148,14 @@ impl RestrictedRole {
         format!("oauth4os_{}", self.suffix())
     }
 
-    /// The claim with the pattern of the indices that may be read.
-    pub fn read_claim(&self) -> String {
-        format!("o4s_read_{}", self.suffix())
+    /// The claims with the patterns of the indices and of the data streams that may be read.
+    pub fn read_claims(&self) -> [String; 2] {
+        ["o4s_read", "o4s_read_streams"].map(|claim| format!("{claim}_{}", self.suffix()))
     }
 
-    /// The claim with the pattern of the indices that may only be searched.
-    pub fn search_claim(&self) -> String {
-        format!("o4s_search_{}", self.suffix())
+    /// The claims with the patterns of the indices and of the data streams that may only be searched.
+    pub fn search_claims(&self) -> [String; 2] {
+        ["o4s_search", "o4s_search_streams"].map(|claim| format!("{claim}_{}", self.suffix()))
     }
 
     /// The claim with the row filter.

@@ -3,6 +3,7 @@
 //! Nothing is read from `h2` before the reader asks for it, and nothing is handed to it before the client has room, so that
 //! flow control holds both ends back.
 
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -90,6 +91,20 @@ impl Stream {
             }
         }
         self.is_given_up
+    }
+
+    /// Reads over what the client is still sending after its answer. It could be told to stop (RFC 9113 section 8.1), but
+    /// Apache's HttpClient 5, and so the Java client, then waits for ever for the answer that it has.
+    pub(super) async fn read_over(&mut self, at_most: usize) {
+        let mut read = 0;
+        let is_answered = matches!(self.answer, AnswerState::Done) && !self.ends;
+        while is_answered && !matches!(self.request, RequestState::Ended) && read < at_most {
+            if poll_fn(|context| self.poll_body(context)).await.is_err() {
+                return;
+            }
+            read += self.arrived.len();
+            self.arrived.clear();
+        }
     }
 
     /// Receives more of the request's body into `arrived`, in the framing that was announced.
