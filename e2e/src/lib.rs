@@ -22,6 +22,7 @@
 //! Nothing is skipped: where a part is missing, the test fails and says how to get it.
 
 mod answer;
+mod authority;
 mod base64url;
 mod cleanup;
 mod command;
@@ -44,6 +45,7 @@ mod upstream;
 mod wait;
 
 pub use answer::Answer;
+pub use authority::{Authority, Identity, dns, for_client, uri};
 pub use base64url::{decode as base64url_decode, encode as base64url};
 pub use cleanup::OnDrop;
 pub use command::run_to_end;

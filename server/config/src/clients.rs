@@ -1,6 +1,6 @@
 //! Clients that are managed in the configuration file.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use schemars::JsonSchema;
@@ -8,6 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
 use crate::addresses::AddressRules;
+use crate::certificates::CertificateName;
 use crate::grants::{FieldSets, GrantConfig, Source};
 use crate::identity::{IdentityKind, check_backend_roles};
 use crate::problem::Problems;
@@ -69,6 +70,11 @@ pub struct ClientConfig {
     /// scopes permit: for shippers that speak nothing else. A stolen secret then works until it is changed.
     #[serde(default)]
     pub basic: bool,
+
+    /// The name in a TLS certificate that makes it this client's: it then needs no other credential on the data plane, and may do
+    /// what its scopes permit. Needs `tls.client_certificates`; `secret` may then be left out.
+    #[serde(default)]
+    pub certificate: Option<CertificateName>,
 
     /// Under which identity its requests reach the engine.
     #[serde(default)]
@@ -138,9 +144,14 @@ impl ClientConfig {
             );
         }
         match (&self.secret, &self.secret_hash) {
-            (None, None) => {
-                problems.add(&key, "give `secret` or `secret_hash`; a client without one cannot prove who it is")
+            (None, None) if self.certificate.is_some() && self.basic => {
+                problems.add(&key, "`basic: true` needs `secret` or `secret_hash`")
             }
+            (None, None) if self.certificate.is_some() => {}
+            (None, None) => problems.add(
+                &key,
+                "give `secret`, `secret_hash` or `certificate`; a client without one cannot prove who it is",
+            ),
             (Some(_), Some(_)) => problems.add(&key, "give `secret` or `secret_hash`, not both"),
             _ => {}
         }
@@ -174,5 +185,20 @@ pub(crate) fn check_all(clients: &[ClientConfig], field_sets: &FieldSets, proble
             problems.add(format!("clients `{}`", client.id), "this id is used twice");
         }
         client.check(field_sets, problems);
+    }
+}
+
+/// Makes sure that a certificate cannot be two clients', as far as that can be seen from here, and that any is asked for.
+pub(crate) fn check_certificates(clients: &[ClientConfig], are_taken: bool, problems: &mut Problems) {
+    let mut seen = HashMap::new();
+    for client in clients {
+        let Some(name) = &client.certificate else { continue };
+        let key = format!("clients `{}`: certificate", client.id);
+        if !are_taken {
+            problems.add(&key, "no certificates are asked for; name the authorities in `tls.client_certificates`");
+        }
+        if let Some(other) = seen.insert(name, &client.id) {
+            problems.add(&key, format!("the client `{other}` has the same one; a certificate is one client's"));
+        }
     }
 }

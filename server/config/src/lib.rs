@@ -9,8 +9,10 @@
 //! repository (a test loads it), and run `cargo xtask generate`.
 
 mod addresses;
+mod certificates;
 mod claims;
 mod clients;
+mod distinguished_name;
 mod grants;
 mod identity;
 mod limits;
@@ -31,8 +33,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub use addresses::{AddressRefusal, AddressRules, Network, ToldBy, TrustedProxies};
+pub use certificates::{CertificateName, ClientCertificates, DnsName, EmailName, UriName};
 pub use claims::{ClaimPath, ClaimPaths, OneOrMany};
 pub use clients::{ClientConfig, ClientKind, RateLimit};
+pub use distinguished_name::{DistinguishedName, NameAttribute};
 pub use grants::{
     FieldSet, FieldSets, GrantConfig, GrantOrScope, Reference, RowBool, RowField, RowRange, RowValue, RowValues, Rows,
 };
@@ -202,6 +206,7 @@ impl Config {
         self.tokens.check(problems);
         grants::check_field_sets(&self.field_sets, problems);
         clients::check_all(&self.clients, &self.field_sets, problems);
+        clients::check_certificates(&self.clients, self.tls.client_certificates.is_some(), problems);
         providers::check_all(&self.providers, &self.issuer, &self.field_sets, problems);
         self.policies.check(problems);
         self.limits.check(problems);

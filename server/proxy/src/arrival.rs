@@ -7,6 +7,7 @@ use std::sync::Arc;
 use oauth4os_config::{AddressRefusal, AddressRules, ToldBy, TrustedProxies};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use crate::certificate::{ClientCertificates, Unreadable};
 use crate::refusal::Refusal;
 use crate::wire::proxy_protocol::{self, HEAD};
 use crate::wire::request::Field;
@@ -17,13 +18,15 @@ use crate::wire::trim;
 pub struct Listener {
     /// Certificate and key.
     pub tls: Arc<rustls::ServerConfig>,
+    /// Which certificates of clients are taken, if any are asked for.
+    pub client_certificates: Option<ClientCertificates>,
     /// Which addresses may come.
     pub addresses: AddressRules,
     /// Whose word on the client's address is taken.
     pub trusted_proxies: TrustedProxies,
 }
 
-/// Why a connection is closed before TLS.
+/// Why a connection is closed before its first request.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unwelcome {
     /// It ended before it had said whose it is, in time.
@@ -33,6 +36,11 @@ pub(crate) enum Unwelcome {
     ProxyHeader(#[from] proxy_protocol::Invalid),
     #[error("{}", sentence(.refusal))]
     Address { address: IpAddr, refusal: AddressRefusal },
+    /// The client's certificate does not hold, or there is none where one is required.
+    #[error("{0}")]
+    Certificate(&'static str),
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
 }
 
 impl Listener {

@@ -3,6 +3,9 @@
 //! One rule says whose a bearer token is. It is ours when our verifier takes it. When it does not, and the token names
 //! exactly the issuer of a configured provider in `iss`, that provider's rules and keys alone decide. Else it is refused
 //! for what our verifier said. What a token claims thus never makes it ours, and never chooses between two verifiers.
+//!
+//! A certificate that was shown in TLS is a credential when a request has no other. Beside an `Authorization` field it must be
+//! the same client's, or nobody's; the field then decides, and nothing falls back from it to the certificate.
 
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -18,6 +21,7 @@ use oauth4os_tokens::id::sha256;
 use oauth4os_tokens::jose::ForeignToken;
 
 use crate::basic::BasicRefusal;
+use crate::certificate::{Owner, PeerCertificate, SEVERAL};
 use crate::refusal::Refusal;
 use crate::session::{Credential, Session};
 use crate::snapshot::Snapshot;
@@ -40,7 +44,7 @@ impl From<Refusal> for Unauthenticated {
     }
 }
 
-/// The session of the request's credential, which came from `peer`.
+/// The session of the request's credential, which came from `peer` on a connection with this certificate.
 ///
 /// A credential is verified once and then found by the SHA-256 of all its bytes; its expiry, the revocations, the
 /// provider's keys and the snapshot are looked at on every request. This waits only for a key a provider has not shown
@@ -48,11 +52,12 @@ impl From<Refusal> for Unauthenticated {
 pub(crate) async fn authenticate(
     worker: &Worker,
     fields: &[Field<'_>],
+    certificate: Option<&PeerCertificate>,
     peer: IpAddr,
     now: &mut UnixTime,
 ) -> Result<Rc<Session>, Unauthenticated> {
-    let presented = Presented::of(fields)?;
-    match attempt(worker, presented, peer, *now) {
+    let presented = Presented::of(fields, certificate)?;
+    let attempted = match attempt(worker, presented, peer, *now) {
         Err(Failure::Keys { provider, .. }) => {
             // Rare, so it takes its room when it happens and not in every connection.
             Box::pin(provider.wait_for_keys()).await;
@@ -61,7 +66,13 @@ pub(crate) async fn authenticate(
             attempt(worker, presented, peer, *now).map_err(Failure::into_unauthenticated)
         }
         result => result.map_err(Failure::into_unauthenticated),
+    };
+    let session = attempted?;
+    if let Some(certificate) = certificate {
+        let agreed = certificate.agree_with(&session, &worker.shared.snapshot.load());
+        agreed.map_err(|refusal| Unauthenticated { refusal: Box::new(refusal), session: Some(Rc::clone(&session)) })?;
     }
+    Ok(session)
 }
 
 /// The one credential of a request.
@@ -71,6 +82,8 @@ enum Presented<'a> {
     Bearer(&'a [u8]),
     /// What follows `Basic `.
     Basic(&'a [u8]),
+    /// No field, but a certificate.
+    Certificate(&'a PeerCertificate),
 }
 
 /// Why there is no session.
@@ -126,6 +139,7 @@ fn attempt(worker: &Worker, presented: Presented<'_>, peer: IpAddr, now: UnixTim
     let session = match presented {
         Presented::Bearer(token) => bearer(&snapshot, token_text(token)?, revocation_generation, now)?,
         Presented::Basic(encoded) => basic(&snapshot, encoded, peer, now)?,
+        Presented::Certificate(certificate) => of_certificate(&snapshot, certificate)?,
     };
     let session = check(worker, Rc::new(session), revocation_generation, now).map_err(Failure::Refused)?;
     worker.sessions.borrow_mut().insert(key, Rc::clone(&session));
@@ -136,7 +150,8 @@ fn attempt(worker: &Worker, presented: Presented<'_>, peer: IpAddr, now: UnixTim
 fn is_current(session: &Session, snapshot: &Snapshot, now: UnixTime) -> bool {
     session.snapshot_generation == snapshot.generation
         && match &session.credential {
-            Credential::Own { .. } => true,
+            // Whether a certificate still holds is looked at before.
+            Credential::Own { .. } | Credential::Certificate { .. } => true,
             Credential::Provider { provider, outsider } => outsider.keys_generation == provider.generation(),
             Credential::Basic { generation } => {
                 now < session.expires_at
@@ -249,15 +264,35 @@ fn basic(snapshot: &Snapshot, encoded: &[u8], peer: IpAddr, now: UnixTime) -> Re
     Ok(Session::new(Arc::clone(client), credential, proven.grants, scope_text, expires_at, snapshot.generation))
 }
 
+/// The client whose certificate this is, with everything it is registered for.
+fn of_certificate(snapshot: &Snapshot, certificate: &PeerCertificate) -> Result<Session, Failure> {
+    let client = match certificate.owner(snapshot) {
+        Owner::Client(client) => client,
+        Owner::Nobody => {
+            return Err(Refusal::no_credential(
+                "the client certificate is no client's; send a token as `Authorization: Bearer`, or name it in `clients[].certificate`",
+            )
+            .into());
+        }
+        Owner::Several => return Err(Refusal::unreadable(SEVERAL).into()),
+    };
+    let (grants, scope_text) = (client.grants.clone(), client.grants.scopes.to_string());
+    let credential = Credential::Certificate { fingerprint: certificate.fingerprint().to_owned() };
+    Ok(Session::new(client, credential, grants, scope_text, certificate.not_after(), snapshot.generation))
+}
+
 impl<'a> Presented<'a> {
-    /// The one `Authorization` field: a scheme, one space, a credential (RFC 6750 section 2.1, RFC 7617 section 2).
-    fn of(fields: &[Field<'a>]) -> Result<Self, Refusal> {
+    /// The one `Authorization` field: a scheme, one space, a credential (RFC 6750 section 2.1, RFC 7617 section 2). Without one
+    /// it is the certificate.
+    fn of(fields: &[Field<'a>], certificate: Option<&'a PeerCertificate>) -> Result<Self, Refusal> {
         let mut values =
             fields.iter().filter(|field| field.name.eq_ignore_ascii_case("authorization")).map(|field| field.value);
         let Some(value) = values.next() else {
-            return Err(Refusal::no_credential(
-                "this request needs a token; get one at `/oauth/token` and send it as `Authorization: Bearer`",
-            ));
+            return certificate.map(Self::Certificate).ok_or_else(|| {
+                Refusal::no_credential(
+                    "this request needs a token; get one at `/oauth/token` and send it as `Authorization: Bearer`",
+                )
+            });
         };
         if values.next().is_some() {
             return Err(Refusal::unreadable("more than one credential; send one `Authorization` field"));
@@ -284,6 +319,7 @@ impl<'a> Presented<'a> {
         match self {
             Self::Bearer(token) => sha256(token),
             Self::Basic(encoded) => sha256(&[b"Basic ".as_slice(), encoded].concat()),
+            Self::Certificate(certificate) => certificate.key(),
         }
     }
 }
@@ -322,14 +358,14 @@ mod tests {
     fn presented(values: &[&'static str]) -> Result<Presented<'static>, Refusal> {
         let fields: Vec<Field<'_>> =
             values.iter().map(|value| httparse::Header { name: "Authorization", value: value.as_bytes() }).collect();
-        Presented::of(&fields)
+        Presented::of(&fields, None)
     }
 
     fn token(values: &[&'static str]) -> Result<&'static str, u16> {
         let refused = |refusal: Refusal| refusal.status;
         match presented(values).map_err(refused)? {
             Presented::Bearer(token) => token_text(token).map_err(refused),
-            Presented::Basic(_) => Err(0),
+            Presented::Basic(_) | Presented::Certificate(_) => Err(0),
         }
     }
 

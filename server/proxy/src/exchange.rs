@@ -12,6 +12,7 @@ use oauth4os_telemetry::metrics::{Outcome, OverRate};
 use crate::arrival::check_client;
 use crate::authenticate::authenticate;
 use crate::body::RequestBody;
+use crate::certificate::ClientCertificates;
 use crate::connection::{ByteStream, ClientGone, Connection, Next};
 use crate::forward::Forward;
 use crate::gate::Gate;
@@ -32,8 +33,15 @@ pub(crate) async fn run<S: ByteStream>(connection: &mut Connection<S>, head: &[u
         Ok(head) => head,
         Err(problem) => return refuse_unread(connection, &Refusal::malformed(problem)).await,
     };
-    let (client, admitted) = worker.shared.listener.load().admit(connection.peer, head.fields);
-    connection.client = client;
+    let admitted = {
+        let listener = worker.shared.listener.load();
+        let (client, admitted) = listener.admit(connection.peer, head.fields);
+        connection.client = client;
+        admitted.and_then(|()| {
+            let (taken, shown) = (listener.client_certificates.as_ref(), connection.certificate.as_deref());
+            ClientCertificates::check(taken, shown, || worker.shared.clock.now())
+        })
+    };
     if admitted.is_ok() && worker.shared.control.owns(head.path()) {
         return own::run(connection, &head).await;
     }
@@ -86,7 +94,8 @@ impl Exchange {
         if head.expects_unknown {
             return Err(Refusal::expectation().into());
         }
-        let authenticated = authenticate(&worker, head.fields, connection.client, &mut self.time).await;
+        let certificate = connection.certificate.as_deref();
+        let authenticated = authenticate(&worker, head.fields, certificate, connection.client, &mut self.time).await;
         let session = match authenticated {
             Ok(session) => session,
             Err(unauthenticated) => {

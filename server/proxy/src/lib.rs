@@ -14,6 +14,7 @@ mod authenticate;
 mod basic;
 mod body;
 mod buffers;
+mod certificate;
 mod connection;
 mod control;
 mod deadline;
@@ -43,6 +44,7 @@ mod worker;
 
 pub use arrival::Listener;
 pub use basic::{BasicClient, BasicClients, BasicRefusal};
+pub use certificate::ClientCertificates;
 pub use control::{ControlPlane, Origin};
 pub use gateway::{Gateway, GatewayError, Setup};
 pub use names::{Look, Names};

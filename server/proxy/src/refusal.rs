@@ -124,6 +124,11 @@ impl Refusal {
         }
     }
 
+    /// The connection is worth nothing any more, because of the client's certificate.
+    pub(crate) fn certificate(reason: &'static str) -> Self {
+        Self { close: true, ..Self::no_credential(reason) }
+    }
+
     /// The token is not valid.
     pub(crate) fn invalid_token(reason: impl Into<Cow<'static, str>>) -> Self {
         Self {

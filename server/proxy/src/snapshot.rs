@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use oauth4os_config::{AddressRules, Limits, RateHeaders, RateLimit, RateMode};
+use oauth4os_config::{AddressRules, CertificateName, Limits, RateHeaders, RateLimit, RateMode};
 use oauth4os_federation::{Outsider, Provider, Providers};
 use oauth4os_policy::{Grants, Policies, Principal, PrincipalPolicies};
 use oauth4os_tokens::access::Verifier;
 use quick_cache::sync::Cache;
 
 use crate::basic::BasicClients;
+use crate::certificate::Owner;
 use crate::limit::{Limiter, Rate};
 
 /// Principals of providers whose limits are kept, and principals with their groups whose policies are. Whoever is
@@ -23,6 +24,8 @@ pub struct Snapshot {
     pub(crate) generation: u64,
     pub(crate) verifier: Verifier,
     pub(crate) clients: HashMap<String, Arc<GatewayClient>>,
+    /// The id of the client whose certificates have this name.
+    certificates: HashMap<CertificateName, String>,
     /// Refusals for want of a valid credential, for each address, and what becomes of those over that.
     pub(crate) unauthenticated: (Rate, RateMode),
     pub(crate) providers: Arc<Providers>,
@@ -39,6 +42,8 @@ pub struct SnapshotClient {
     pub grants: Grants,
     /// The backend roles the engine is told in place of its scopes, if it is to be so.
     pub backend_roles: Option<Vec<String>>,
+    /// The name that makes a TLS certificate its own.
+    pub certificate: Option<CertificateName>,
     /// Where it may be used from.
     pub addresses: AddressRules,
     /// What it may send, when not what all others may.
@@ -81,9 +86,11 @@ impl Snapshot {
         policies: &Policies,
         limits: &Limits,
     ) -> Self {
+        let mut certificates = HashMap::new();
         let clients = clients
             .into_iter()
-            .map(|SnapshotClient { principal, grants, backend_roles, addresses, limit }| {
+            .map(|SnapshotClient { principal, grants, backend_roles, certificate, addresses, limit }| {
+                certificates.extend(certificate.map(|name| (name, principal.id.clone())));
                 let client = GatewayClient {
                     policies: policies.for_principal(&principal),
                     limiter: Arc::new(Limiter::new(
@@ -107,7 +114,16 @@ impl Snapshot {
             known: Cache::new(1),
         };
         let unauthenticated = (Rate::new(limits.unauthenticated), limits.rate_mode);
-        Self { generation: 0, verifier, clients, unauthenticated, providers: Arc::default(), basic: None, outsiders }
+        Self {
+            generation: 0,
+            verifier,
+            clients,
+            certificates,
+            unauthenticated,
+            providers: Arc::default(),
+            basic: None,
+            outsiders,
+        }
     }
 
     /// Also takes tokens of these providers. Principals of those that say nothing else have the limit of a client.
@@ -126,6 +142,18 @@ impl Snapshot {
     pub fn with_basic(mut self, basic: Arc<dyn BasicClients>) -> Self {
         self.basic = Some(basic);
         self
+    }
+
+    /// Whose a certificate with these names is.
+    pub(crate) fn owner_of(&self, names: &[CertificateName]) -> Owner {
+        let mut found = names.iter().filter_map(|name| self.certificates.get(name));
+        match found.next() {
+            None => Owner::Nobody,
+            Some(id) if found.all(|other| other == id) => {
+                self.clients.get(id).map_or(Owner::Nobody, |client| Owner::Client(Arc::clone(client)))
+            }
+            Some(_) => Owner::Several,
+        }
     }
 
     /// The principal a provider's token speaks for, with the policies that concern it and its limit.

@@ -79,6 +79,8 @@ pub enum ConnectionRefusal {
     Address,
     /// A trusted proxy did not say whose it is.
     ProxyHeader,
+    /// Its certificate does not hold, or it has none and must.
+    Certificate,
 }
 
 impl EncodeLabelValue for ConnectionRefusal {
@@ -87,6 +89,7 @@ impl EncodeLabelValue for ConnectionRefusal {
             Self::Limit => "limit",
             Self::Address => "address",
             Self::ProxyHeader => "proxy_header",
+            Self::Certificate => "certificate",
         })
     }
 }
@@ -296,7 +299,12 @@ impl Metrics {
             "Connections from clients that were closed before TLS, by reason",
             connections_refused.clone(),
         );
-        for reason in [ConnectionRefusal::Limit, ConnectionRefusal::Address, ConnectionRefusal::ProxyHeader] {
+        for reason in [
+            ConnectionRefusal::Limit,
+            ConnectionRefusal::Address,
+            ConnectionRefusal::ProxyHeader,
+            ConnectionRefusal::Certificate,
+        ] {
             drop(connections_refused.get_or_create(&ConnectionLabels { reason }));
         }
         let nodes_left_out = Family::default();

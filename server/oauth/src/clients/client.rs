@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use oauth4os_config::{AddressRules, ClientConfig, IdentityKind, Reference};
+use oauth4os_config::{AddressRules, CertificateName, ClientConfig, IdentityKind, Reference};
 use oauth4os_policy::{Clusters, Grants, Restriction, RestrictionError, Restrictions, ScopeSet};
 use oauth4os_store::{ClientKind, MAX_LIVE_SECRETS, RateLimit, SecretHash, StoredSecret};
 use oauth4os_tokens::clock::UnixTime;
@@ -39,6 +39,8 @@ pub struct Client {
     pub basic: bool,
     /// The backend roles the engine is told in place of scopes; `None` for the identity of the scopes.
     pub backend_roles: Option<BTreeSet<String>>,
+    /// The name that makes a TLS certificate its own.
+    pub certificate: Option<CertificateName>,
     /// Where it may be used from.
     pub addresses: AddressRules,
     /// Where it is registered.
@@ -58,8 +60,9 @@ pub enum ClientSource {
 impl Client {
     pub(super) fn from_config(config: &ClientConfig, clusters: &Clusters) -> Result<Self, DirectoryError> {
         let hash = match (&config.secret_value, &config.secret_hash) {
-            (Some(secret), _) => SecretHash::of(secret.expose_secret()),
-            (None, Some(hash)) => SecretHash::from_bytes(*hash.digest()),
+            (Some(secret), _) => Some(SecretHash::of(secret.expose_secret())),
+            (None, Some(hash)) => Some(SecretHash::from_bytes(*hash.digest())),
+            (None, None) if config.certificate.is_some() => None,
             (None, None) => return Err(DirectoryError::NoSecret { id: config.id.clone() }),
         };
         let Grants { scopes, restrictions } = configured_grants(config, clusters)
@@ -82,15 +85,19 @@ impl Client {
                 .map(|limit| RateLimit { per_second: limit.requests_per_second, burst: limit.burst }),
             basic: config.basic,
             backend_roles: (config.identity == IdentityKind::Own).then(|| config.backend_roles.clone()),
+            certificate: config.certificate.clone(),
             addresses: config.addresses.clone(),
             source: ClientSource::Configuration,
-            secrets: vec![StoredSecret {
-                id: "configuration".to_owned(),
-                hash,
-                hint: String::new(),
-                created_at: UnixTime::default(),
-                expires_at: None,
-            }],
+            secrets: hash
+                .map(|hash| StoredSecret {
+                    id: "configuration".to_owned(),
+                    hash,
+                    hint: String::new(),
+                    created_at: UnixTime::default(),
+                    expires_at: None,
+                })
+                .into_iter()
+                .collect(),
         })
     }
 
@@ -110,6 +117,7 @@ impl Client {
             rate_limit: client.rate_limit,
             basic: false,
             backend_roles: None,
+            certificate: None,
             addresses: AddressRules::default(),
             source: ClientSource::Store,
             secrets: client.secrets,
