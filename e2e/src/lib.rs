@@ -43,6 +43,7 @@ mod settings;
 mod tls;
 mod upstream;
 mod wait;
+mod wrong_clock;
 
 pub use answer::Answer;
 pub use authority::{Authority, Identity, dns, for_client, uri};
@@ -62,3 +63,4 @@ pub use relay::Relay;
 pub use settings::{ClientSettings, Settings};
 pub use upstream::{Body, Received, Turn, Upstream, json_answer};
 pub use wait::until;
+pub use wrong_clock::WrongClock;
