@@ -62,6 +62,10 @@ pub struct ClientConfig {
     #[serde(default)]
     pub token_lifetime: Option<Span>,
 
+    /// The form of this client's tokens: `jwt`, or `opaque` for systems that keep tokens in a short field or scan for leaks by prefix.
+    #[serde(default)]
+    pub access_token_format: TokenFormat,
+
     /// What this client may send. Default: `limits.per_client`.
     #[serde(default)]
     pub rate_limit: Option<RateLimit>,
@@ -103,6 +107,17 @@ pub enum ClientKind {
     /// A service, job, shipper or application.
     #[default]
     Machine,
+}
+
+/// The form of access tokens.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenFormat {
+    /// Signed, and carrying what it allows (RFC 9068).
+    #[default]
+    Jwt,
+    /// Random: `o4s_at_`, 43 characters and a checksum. What it allows only the gateway knows.
+    Opaque,
 }
 
 /// A token bucket: it holds `burst` requests and is filled at `requests_per_second`.

@@ -35,7 +35,7 @@ use serde::Deserialize;
 pub use addresses::{AddressRefusal, AddressRules, Network, ToldBy, TrustedProxies};
 pub use certificates::{CertificateName, ClientCertificates, DnsName, EmailName, UriName};
 pub use claims::{ClaimPath, ClaimPaths, OneOrMany};
-pub use clients::{ClientConfig, ClientKind, RateLimit};
+pub use clients::{ClientConfig, ClientKind, RateLimit, TokenFormat};
 pub use distinguished_name::{DistinguishedName, NameAttribute};
 pub use grants::{
     FieldSet, FieldSets, GrantConfig, GrantOrScope, Reference, RowBool, RowField, RowRange, RowValue, RowValues, Rows,

@@ -4,6 +4,8 @@
 //! exactly the issuer of a configured provider in `iss`, that provider's rules and keys alone decide. Else it is refused
 //! for what our verifier said. What a token claims thus never makes it ours, and never chooses between two verifiers.
 //!
+//! What begins with `o4s_` is an opaque token of ours or nothing: it is looked up in memory, by its hash.
+//!
 //! A certificate that was shown in TLS is a credential when a request has no other. Beside an `Authorization` field it must be
 //! the same client's, or nobody's; the field then decides, and nothing falls back from it to the certificate.
 
@@ -15,13 +17,14 @@ use std::time::Duration;
 use oauth4os_config::RateMode;
 use oauth4os_federation::{Provider, Refused};
 use oauth4os_policy::{Clusters, Grants, ScopeSet};
-use oauth4os_tokens::access::{Invalid, MAX_TOKEN_BYTES};
+use oauth4os_tokens::access::{AccessClaims, Invalid, MAX_TOKEN_BYTES};
 use oauth4os_tokens::clock::UnixTime;
-use oauth4os_tokens::id::sha256;
+use oauth4os_tokens::id::{SecretKind, sha256, verify_checksum};
 use oauth4os_tokens::jose::ForeignToken;
 
 use crate::basic::BasicRefusal;
 use crate::certificate::{Owner, PeerCertificate, SEVERAL};
+use crate::opaque::OpaqueToken;
 use crate::refusal::Refusal;
 use crate::session::{Credential, Session};
 use crate::snapshot::Snapshot;
@@ -30,6 +33,9 @@ use crate::worker::Worker;
 
 /// How long Basic credentials are taken as proven: a secret that has ended since is noticed after this.
 const BASIC_LIFETIME: Duration = Duration::from_secs(60);
+
+/// What secrets of the gateway's own begin with; no token with claims does.
+const SECRETS: &str = "o4s_";
 
 /// A request without a credential that is valid now.
 pub(crate) struct Unauthenticated {
@@ -137,7 +143,14 @@ fn attempt(worker: &Worker, presented: Presented<'_>, peer: IpAddr, now: UnixTim
     }
     shared.metrics.token_cache_misses.inc();
     let session = match presented {
-        Presented::Bearer(token) => bearer(&snapshot, token_text(token)?, revocation_generation, now)?,
+        Presented::Bearer(token) => {
+            let token = token_text(token)?;
+            if token.starts_with(SECRETS) {
+                opaque(worker, &snapshot, token, &key, revocation_generation)?
+            } else {
+                bearer(&snapshot, token, revocation_generation, now)?
+            }
+        }
         Presented::Basic(encoded) => basic(&snapshot, encoded, peer, now)?,
         Presented::Certificate(certificate) => of_certificate(&snapshot, certificate)?,
     };
@@ -191,16 +204,38 @@ fn check(
     Ok(session)
 }
 
-/// A bearer token that comes for the first time, or again after something has changed.
+/// A bearer token with claims of its own that comes for the first time, or again after something has changed.
 fn bearer(snapshot: &Snapshot, token: &str, revocation_generation: u64, now: UnixTime) -> Result<Session, Failure> {
-    let claims = match snapshot.verifier.verify(token, now) {
-        Ok(claims) => claims,
-        Err(invalid) => return of_provider(snapshot, token, &invalid, now),
-    };
-    let Some(client) = snapshot.clients.get(&claims.client_id) else {
+    match snapshot.verifier.verify(token, now) {
+        Ok(AccessClaims { jti: id, client_id, scope, exp: expires_at, .. }) => {
+            issued(snapshot, OpaqueToken { id, client_id, scope, expires_at }, revocation_generation)
+        }
+        Err(invalid) => of_provider(snapshot, token, &invalid, now),
+    }
+}
+
+/// An opaque token: looked up by its SHA-256, when it has the form of one.
+fn opaque(
+    worker: &Worker,
+    snapshot: &Snapshot,
+    token: &str,
+    hash: &[u8; 32],
+    revocation_generation: u64,
+) -> Result<Session, Failure> {
+    if verify_checksum(token) != Some(SecretKind::AccessToken) {
+        return Err(Refusal::invalid_token("this is not an access token, or not the whole of one").into());
+    }
+    let found = worker.shared.opaque.find(hash);
+    let token = found.ok_or_else(|| Refusal::invalid_token("the token is not in force; get a new one"))?;
+    issued(snapshot, token, revocation_generation)
+}
+
+/// The session of a token of ours that allows this.
+fn issued(snapshot: &Snapshot, token: OpaqueToken, revocation_generation: u64) -> Result<Session, Failure> {
+    let Some(client) = snapshot.clients.get(&token.client_id) else {
         return Err(Refusal::invalid_token("the client this token was issued to does not exist any more").into());
     };
-    let scopes = ScopeSet::parse(&claims.scope, &Clusters::default())
+    let scopes = ScopeSet::parse(&token.scope, &Clusters::default())
         .map_err(|error| Refusal::invalid_token(format!("the scopes of the token cannot be read: {error}")))?;
     // The client may have been given less since.
     if !may_still_have(&client.grants.scopes, &scopes) {
@@ -213,8 +248,8 @@ fn bearer(snapshot: &Snapshot, token: &str, revocation_generation: u64, now: Uni
         client.grants.restrictions.of(&scopes).map_err(|error| Refusal::invalid_token(error.to_string()))?;
     let grants = Grants { scopes, restrictions };
     // Not looked at yet: any generation but the present one.
-    let credential = Credential::own(claims.jti, revocation_generation.wrapping_sub(1));
-    Ok(Session::new(Arc::clone(client), credential, grants, claims.scope, claims.exp, snapshot.generation))
+    let credential = Credential::own(token.id, revocation_generation.wrapping_sub(1));
+    Ok(Session::new(Arc::clone(client), credential, grants, token.scope, token.expires_at, snapshot.generation))
 }
 
 /// A token that is not ours: a provider's, or nobody's.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use oauth4os_config::{AddressRules, CertificateName, ClientConfig, IdentityKind, Reference};
+use oauth4os_config::{AddressRules, CertificateName, ClientConfig, IdentityKind, Reference, TokenFormat};
 use oauth4os_policy::{Clusters, Grants, Restriction, RestrictionError, Restrictions, ScopeSet};
 use oauth4os_store::{ClientKind, MAX_LIVE_SECRETS, RateLimit, SecretHash, StoredSecret};
 use oauth4os_tokens::clock::UnixTime;
@@ -33,6 +33,8 @@ pub struct Client {
     pub enabled: bool,
     /// How long its tokens are valid, when not as long as all others'.
     pub token_lifetime: Option<Duration>,
+    /// The form of its tokens.
+    pub token_format: TokenFormat,
     /// Its own limit in place of the configured one.
     pub rate_limit: Option<RateLimit>,
     /// Whether it may send id and secret to the data plane instead of a token.
@@ -80,6 +82,7 @@ impl Client {
             restrictions,
             enabled: true,
             token_lifetime: config.token_lifetime.map(oauth4os_config::Span::as_duration),
+            token_format: config.access_token_format,
             rate_limit: config
                 .rate_limit
                 .map(|limit| RateLimit { per_second: limit.requests_per_second, burst: limit.burst }),
@@ -114,6 +117,7 @@ impl Client {
             restrictions: Restrictions::default(),
             enabled: client.enabled,
             token_lifetime: None,
+            token_format: TokenFormat::Jwt,
             rate_limit: client.rate_limit,
             basic: false,
             backend_roles: None,
