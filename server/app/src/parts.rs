@@ -109,6 +109,7 @@ pub(crate) fn snapshot(
             backend_roles: client.backend_roles.clone().map(|roles| roles.into_iter().collect()),
             certificate: client.certificate.clone(),
             addresses: client.addresses.clone(),
+            within: client.within.clone(),
             limit,
         }
     });

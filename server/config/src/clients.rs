@@ -11,6 +11,7 @@ use crate::addresses::AddressRules;
 use crate::certificates::CertificateName;
 use crate::grants::{FieldSets, GrantConfig, Source};
 use crate::identity::{IdentityKind, check_backend_roles};
+use crate::namespaces::Namespace;
 use crate::problem::Problems;
 use crate::providers::RESERVED_ID_PREFIX;
 use crate::secret::{Secret, SecretHash};
@@ -88,9 +89,18 @@ pub struct ClientConfig {
     #[serde(default)]
     pub backend_roles: BTreeSet<String>,
 
+    /// The namespace it is in, whose rules it keeps to besides its own.
+    #[serde(default)]
+    pub namespace: Option<String>,
+
     /// Where this client may be used from, with its secret and with its tokens.
     #[serde(default)]
     pub addresses: AddressRules,
+
+    /// The namespaces it is in, from the inside out.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub within: Vec<Namespace>,
 
     /// The value of `secret`.
     #[serde(skip)]

@@ -16,6 +16,7 @@ mod distinguished_name;
 mod grants;
 mod identity;
 mod limits;
+mod namespaces;
 mod policies;
 mod problem;
 mod providers;
@@ -42,6 +43,7 @@ pub use grants::{
 };
 pub use identity::{IdentityKind, RESERVED_ROLE_PREFIX};
 pub use limits::{Limits, RateHeaders, RateMode};
+pub use namespaces::Namespace;
 pub use policies::Policies;
 pub use problem::{ConfigError, Problems};
 pub use providers::{OutsideKind, ProviderConfig, RESERVED_ID_PREFIX, ScopeMapping, SignatureAlgorithm, TokenType};
@@ -91,6 +93,10 @@ pub struct Config {
     /// be used only once.
     #[serde(default)]
     pub clients: Vec<ClientConfig>,
+
+    /// What holds for several clients together (`clients[].namespace`).
+    #[serde(default)]
+    pub namespaces: Vec<Namespace>,
 
     /// Outside identity providers whose access tokens are taken beside the gateway's own.
     #[serde(default)]
@@ -193,6 +199,7 @@ impl Config {
         for provider in &mut self.providers {
             provider.resolve(base);
         }
+        namespaces::resolve(&self.namespaces, &mut self.clients, problems);
     }
 
     fn check(&self, problems: &mut Problems) {

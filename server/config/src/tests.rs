@@ -114,6 +114,16 @@ fn unsafe_settings_are_refused_with_a_sentence() {
         ("{requests_per_second: 50, burst: 100}", "{requests_per_second: 0, burst: 100}", "lets nothing through"),
         ("workers: 2", "workers: 0", "from 1 to 256"),
         ("  - id: shipper", "  - id: idp.keycloak.user.ada", "those of providers' principals"),
+        ("    parent: customers", "    parent: acme", "`acme` is within itself"),
+        ("    parent: customers", "    parent: nobody", "there is no namespace `nobody`"),
+        (
+            "    namespace: acme",
+            "    namespace: nobody",
+            "clients `log-agent`: namespace: there is no namespace `nobody`",
+        ),
+        ("  - name: customers", "  - name: acme", "this name is used twice"),
+        ("  - name: customers", "  - {name: 'a b'}\n  - name: customers", "a name has"),
+        ("{requests_per_second: 200, burst: 400}", "{requests_per_second: 200, burst: 0}", "lets nothing through"),
         ("    ca: clients-ca.pem", "    ca: missing.pem", "there is no file"),
         ("revoked: [clients.crl]", "revoked: [missing.crl]", "there is no file"),
         ("certificate: {uri: \"spiffe", "certificate: {subject: \"spiffe", "not a distinguished name"),
@@ -245,4 +255,18 @@ fn a_client_with_a_certificate_needs_no_secret_but_authorities() {
     let (_, after) = rest.split_once("\n\n").unwrap();
     let error = parse(&format!("{before}\n{after}")).unwrap_err();
     assert!(error.contains("clients `beats`: certificate: no certificates are asked for"), "{error}");
+}
+
+#[test]
+fn a_client_is_in_its_namespace_and_in_all_around_it() {
+    let config = parse(EXAMPLE).unwrap();
+    let within = |id: &str| {
+        let client = config.clients.iter().find(|client| client.id == id).unwrap();
+        client.within.iter().map(|namespace| namespace.name.as_str()).collect::<Vec<_>>()
+    };
+    assert_eq!(within("log-agent"), ["acme", "customers"]);
+    assert_eq!(within("shipper"), [""; 0]);
+    let deep: String = (0..9).map(|n| format!("  - {{name: n{n}, parent: n{}}}\n", n + 1)).collect();
+    let error = with("  - name: customers", &format!("{deep}  - name: n9\n  - name: customers")).unwrap_err();
+    assert!(error.contains("namespaces `n0`: parent: more than 8") && !error.contains("`n2`: parent"), "{error}");
 }

@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::certificate::{ClientCertificates, Unreadable};
 use crate::refusal::Refusal;
+use crate::snapshot::GatewayClient;
 use crate::wire::proxy_protocol::{self, HEAD};
 use crate::wire::request::Field;
 use crate::wire::trim;
@@ -89,13 +90,25 @@ const fn sentence(refusal: &AddressRefusal) -> &'static str {
 }
 
 /// Whether a client may be used from there, with the sentence that says why not.
-pub(crate) fn check_client(rules: &AddressRules, address: IpAddr) -> Result<(), Refusal> {
-    rules.check(address).map_err(|refusal| {
+pub(crate) fn check_client(client: &GatewayClient, address: IpAddr) -> Result<(), Refusal> {
+    client.addresses.check(address).map_err(|refusal| {
         Refusal::address(match refusal {
             AddressRefusal::Denied => "the client may not be used from this address: its `addresses.deny` has it",
             AddressRefusal::NotAllowed => {
                 "the client may not be used from this address: its `addresses.allow` has it not"
             }
+        })
+    })?;
+    client.within.iter().try_for_each(|namespace| {
+        namespace.addresses.check(address).map_err(|refusal| {
+            Refusal::address(match refusal {
+                AddressRefusal::Denied => {
+                    "the client may not be used from this address: the `addresses.deny` of its namespace has it"
+                }
+                AddressRefusal::NotAllowed => {
+                    "the client may not be used from this address: the `addresses.allow` of its namespace has it not"
+                }
+            })
         })
     })
 }

@@ -104,7 +104,7 @@ impl Exchange {
             }
         };
         self.session = Some(Rc::clone(&session));
-        check_client(&session.client.addresses, connection.client)?;
+        check_client(&session.client, connection.client)?;
         self.limit(&worker, &session)?;
         if worker.shared.audit.must_refuse() {
             return Err(Refusal::unrecorded().into());
@@ -144,6 +144,26 @@ impl Exchange {
             match limiter.mode {
                 RateMode::Enforce => return Err(Refusal::limited(standing)),
                 RateMode::Observe => self.observed = Some("the client has sent too many requests"),
+            }
+        }
+        if session.client.within.is_empty() { Ok(()) } else { self.limit_namespaces(worker, session) }
+    }
+
+    /// Counts the request against the rates of the namespaces its client is in, from the inside out: what one refuses does not
+    /// use up the next.
+    fn limit_namespaces(&mut self, worker: &Worker, session: &Session) -> Result<(), Refusal> {
+        let snapshot = worker.shared.snapshot.load();
+        let limited = session.client.within.iter().filter_map(|namespace| snapshot.namespaces.get(&namespace.name));
+        for limiter in limited {
+            let standing = limiter.check(self.time);
+            if !standing.passed {
+                worker.shared.metrics.over_rate(OverRate::Namespace, limiter.mode == RateMode::Enforce);
+                match limiter.mode {
+                    RateMode::Enforce => return Err(Refusal::limited_namespace(standing)),
+                    RateMode::Observe => {
+                        self.observed = Some("the clients of a namespace have together sent too many requests");
+                    }
+                }
             }
         }
         Ok(())

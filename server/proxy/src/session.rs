@@ -287,6 +287,7 @@ mod tests {
             grants: Grants::default(),
             backend_roles: None,
             addresses: AddressRules::default(),
+            within: Vec::new(),
             principal,
         };
         let held = ScopeSet::parse(scopes, &Clusters::default()).expect("scopes");

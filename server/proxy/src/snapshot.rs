@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use oauth4os_config::{AddressRules, CertificateName, Limits, RateHeaders, RateLimit, RateMode};
+use oauth4os_config::{AddressRules, CertificateName, Limits, Namespace, RateHeaders, RateLimit, RateMode};
 use oauth4os_federation::{Outsider, Provider, Providers};
 use oauth4os_policy::{Grants, Policies, Principal, PrincipalPolicies};
 use oauth4os_tokens::access::Verifier;
@@ -26,6 +26,8 @@ pub struct Snapshot {
     pub(crate) clients: HashMap<String, Arc<GatewayClient>>,
     /// The id of the client whose certificates have this name.
     certificates: HashMap<CertificateName, String>,
+    /// What the clients of a namespace may send together, by its name.
+    pub(crate) namespaces: HashMap<String, Limiter>,
     /// Refusals for want of a valid credential, for each address, and what becomes of those over that.
     pub(crate) unauthenticated: (Rate, RateMode),
     pub(crate) providers: Arc<Providers>,
@@ -46,6 +48,8 @@ pub struct SnapshotClient {
     pub certificate: Option<CertificateName>,
     /// Where it may be used from.
     pub addresses: AddressRules,
+    /// The namespaces it is in, from the inside out.
+    pub within: Vec<Namespace>,
     /// What it may send, when not what all others may.
     pub limit: Option<RateLimit>,
 }
@@ -62,6 +66,8 @@ pub struct GatewayClient {
     pub(crate) backend_roles: Option<Arc<[String]>>,
     /// Where it may be used from.
     pub(crate) addresses: AddressRules,
+    /// The namespaces it is in, from the inside out.
+    pub(crate) within: Vec<Namespace>,
     pub(crate) policies: PrincipalPolicies,
     pub(crate) limiter: Arc<Limiter>,
 }
@@ -86,10 +92,14 @@ impl Snapshot {
         policies: &Policies,
         limits: &Limits,
     ) -> Self {
-        let mut certificates = HashMap::new();
+        let (mut certificates, mut namespaces) = (HashMap::new(), HashMap::new());
         let clients = clients
             .into_iter()
-            .map(|SnapshotClient { principal, grants, backend_roles, certificate, addresses, limit }| {
+            .map(|SnapshotClient { principal, grants, backend_roles, certificate, addresses, within, limit }| {
+                for namespace in &within {
+                    let limiter = |limit| Limiter::new(limit, limits.rate_mode, limits.rate_headers);
+                    namespaces.extend(namespace.rate_limit.map(|limit| (namespace.name.clone(), limiter(limit))));
+                }
                 certificates.extend(certificate.map(|name| (name, principal.id.clone())));
                 let client = GatewayClient {
                     policies: policies.for_principal(&principal),
@@ -102,6 +112,7 @@ impl Snapshot {
                     grants,
                     backend_roles: backend_roles.map(Arc::from),
                     addresses,
+                    within,
                     principal,
                 };
                 (client.principal.id.clone(), Arc::new(client))
@@ -119,6 +130,7 @@ impl Snapshot {
             verifier,
             clients,
             certificates,
+            namespaces,
             unauthenticated,
             providers: Arc::default(),
             basic: None,
@@ -175,6 +187,7 @@ impl Snapshot {
             grants: Grants::default(),
             backend_roles: None,
             addresses: AddressRules::default(),
+            within: Vec::new(),
             principal: outsider.principal.clone(),
         });
         known.insert(key, Arc::clone(&client));
@@ -190,6 +203,11 @@ impl Snapshot {
                 && let Some(limiter) = Arc::get_mut(&mut client.limiter)
             {
                 limiter.go_on_from(&known.limiter);
+            }
+        }
+        for (name, limiter) in &mut self.namespaces {
+            if let Some(known) = earlier.namespaces.get(name) {
+                limiter.go_on_from(known);
             }
         }
         if self.outsiders.limits == earlier.outsiders.limits {

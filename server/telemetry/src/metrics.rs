@@ -99,6 +99,8 @@ impl EncodeLabelValue for ConnectionRefusal {
 pub enum OverRate {
     /// A client's requests.
     Client,
+    /// The requests of a namespace's clients together.
+    Namespace,
     /// An address's requests without a valid credential.
     Address,
 }
@@ -107,6 +109,7 @@ impl EncodeLabelValue for OverRate {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
         encoder.write_str(match self {
             Self::Client => "client",
+            Self::Namespace => "namespace",
             Self::Address => "address",
         })
     }
@@ -288,7 +291,7 @@ impl Metrics {
         }
         let over_rate = Family::default();
         registry.register("over_rate", "Requests over a rate, refused or only observed", over_rate.clone());
-        for rate in [OverRate::Client, OverRate::Address] {
+        for rate in [OverRate::Client, OverRate::Namespace, OverRate::Address] {
             for mode in ["enforce", "observe"] {
                 drop(over_rate.get_or_create(&OverRateLabels { rate, mode }));
             }

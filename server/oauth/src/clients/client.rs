@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use oauth4os_config::{AddressRules, CertificateName, ClientConfig, IdentityKind, Reference, TokenFormat};
+use oauth4os_config::{AddressRules, CertificateName, ClientConfig, IdentityKind, Namespace, Reference, TokenFormat};
 use oauth4os_policy::{Clusters, Grants, Restriction, RestrictionError, Restrictions, ScopeSet};
 use oauth4os_store::{ClientKind, MAX_LIVE_SECRETS, RateLimit, SecretHash, StoredSecret};
 use oauth4os_tokens::clock::UnixTime;
@@ -45,6 +45,8 @@ pub struct Client {
     pub certificate: Option<CertificateName>,
     /// Where it may be used from.
     pub addresses: AddressRules,
+    /// The namespaces it is in, from the inside out; it keeps to the rules of each.
+    pub within: Vec<Namespace>,
     /// Where it is registered.
     pub source: ClientSource,
     secrets: Vec<StoredSecret>,
@@ -90,6 +92,7 @@ impl Client {
             backend_roles: (config.identity == IdentityKind::Own).then(|| config.backend_roles.clone()),
             certificate: config.certificate.clone(),
             addresses: config.addresses.clone(),
+            within: config.within.clone(),
             source: ClientSource::Configuration,
             secrets: hash
                 .map(|hash| StoredSecret {
@@ -123,6 +126,7 @@ impl Client {
             backend_roles: None,
             certificate: None,
             addresses: AddressRules::default(),
+            within: Vec::new(),
             source: ClientSource::Store,
             secrets: client.secrets,
         })
@@ -130,7 +134,12 @@ impl Client {
 
     /// Whether it may be used from there. An address nobody knows is within no rule.
     pub(crate) fn may_come_from(&self, address: Option<IpAddr>) -> bool {
-        address.map_or(self.addresses == AddressRules::default(), |address| self.addresses.check(address).is_ok())
+        let mut rules =
+            std::iter::once(&self.addresses).chain(self.within.iter().map(|namespace| &namespace.addresses));
+        match address {
+            Some(address) => rules.all(|rules| rules.check(address).is_ok()),
+            None => rules.all(|rules| *rules == AddressRules::default()),
+        }
     }
 
     pub(super) fn secrets(&self) -> &[StoredSecret] {
