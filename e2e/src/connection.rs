@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use rustls::{ClientConfig, ClientConnection, HandshakeKind, StreamOwned};
 use socket2::{Domain, Socket, Type};
 
 use crate::answer::Answer;
@@ -30,15 +30,31 @@ pub struct Http<S> {
 impl Connection {
     /// Opens a connection; `before` is sent before TLS.
     pub(crate) fn open(from: IpAddr, address: SocketAddr, before: &[u8], tls: Arc<ClientConfig>) -> Self {
+        Self::try_open(from, address, before, tls).unwrap_or_else(|error| panic!("no TLS with {address}: {error}"))
+    }
+
+    /// As [`open`](Self::open), unless TLS does not come about.
+    pub(crate) fn try_open(
+        from: IpAddr,
+        address: SocketAddr,
+        before: &[u8],
+        tls: Arc<ClientConfig>,
+    ) -> io::Result<Self> {
         let mut socket = connect_from(from, address);
-        socket.write_all(before).expect("send to the gateway");
+        socket.write_all(before)?;
         let name = ServerName::try_from("localhost").expect("a name");
         let session = ClientConnection::new(tls, name).expect("a TLS session");
         let mut stream = StreamOwned::new(session, socket);
         while stream.conn.is_handshaking() {
-            stream.conn.complete_io(&mut stream.sock).unwrap_or_else(|error| panic!("no TLS with {address}: {error}"));
+            stream.conn.complete_io(&mut stream.sock)?;
         }
-        Self { stream, input: Vec::new() }
+        Ok(Self { stream, input: Vec::new() })
+    }
+
+    /// Whether it goes on with the session of an earlier connection.
+    #[must_use]
+    pub fn is_resumed(&self) -> bool {
+        self.stream.conn.handshake_kind() == Some(HandshakeKind::Resumed)
     }
 
     /// Whether the other side has neither closed nor said anything unasked.

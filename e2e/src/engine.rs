@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -23,6 +24,7 @@ pub struct Engine {
     pub version: String,
     pub admin_cert: PathBuf,
     pub admin_key: PathBuf,
+    dir: PathBuf,
     admin: Client,
 }
 
@@ -49,6 +51,7 @@ impl Engine {
                 version: field("version"),
                 admin_cert: field("admin_cert").into(),
                 admin_key: field("admin_key").into(),
+                dir: field("dir").into(),
                 admin: Client::new(port, &ca).with_basic(&field("user"), &field("password")),
                 ca,
             };
@@ -119,6 +122,23 @@ impl Engine {
     pub fn delete_index(&self, index: &str) {
         let answer = self.admin.delete(&format!("/{index}?ignore_unavailable=true")).send();
         assert!(matches!(answer.status, 200 | 404), "`DELETE /{index}`: {}", answer.text());
+    }
+
+    /// Ends it. To be called by a process that has it [alone](Self::get_alone).
+    pub fn stop(&self) {
+        self.xtask(&["down"]);
+    }
+
+    /// Starts it again, on the same data and the same port, and waits until it answers.
+    pub fn start(&self) {
+        self.xtask(&["up", "--http-port", &self.port.to_string()]);
+    }
+
+    fn xtask(&self, arguments: &[&str]) {
+        let mut command = Command::new(paths::xtask());
+        command.arg("engine").args(arguments).args(["--version", &self.version, "--dir"]).arg(&self.dir);
+        let output = command.output().expect("run xtask");
+        assert!(output.status.success(), "`xtask engine {arguments:?}`: {}", String::from_utf8_lossy(&output.stderr));
     }
 
     /// Asks until the answer is as it should be: some things in a cluster take effect a moment later.

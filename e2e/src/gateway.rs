@@ -55,6 +55,9 @@ impl Gateway {
     pub fn start(settings: Settings) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         tls::write_server_certificate(folder.path());
+        for (name, content) in &settings.files {
+            tls::write_private(&folder.path().join(name), content.as_bytes());
+        }
         let program = program(settings.engine_decides);
         if settings.upstream.is_none() {
             copy_folder(&shared_state(), &folder.path().join("state"));

@@ -4,8 +4,9 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -14,6 +15,7 @@ use rustls::ClientConfig;
 use serde_json::Value;
 
 use crate::answer::Answer;
+use crate::authority::Identity;
 use crate::connection::Connection;
 use crate::tls;
 
@@ -23,6 +25,8 @@ pub struct Client {
     address: SocketAddr,
     /// The address it comes from; any, when it is unspecified.
     from: IpAddr,
+    /// Whom it trusts.
+    ca: PathBuf,
     tls: Arc<ClientConfig>,
     authorization: Option<String>,
 }
@@ -37,8 +41,14 @@ pub struct Request<'c> {
     body: Option<Vec<u8>>,
 }
 
+/// Both ends of a connection, and where the settings of TLS are in memory.
+type Ends = (IpAddr, SocketAddr, usize);
+
+/// A connection, and the settings, so that no others take their place in memory.
+type Kept = (Connection, Arc<ClientConfig>);
+
 thread_local! {
-    static KEPT: RefCell<HashMap<(IpAddr, SocketAddr), Connection>> = RefCell::default();
+    static KEPT: RefCell<HashMap<Ends, Kept>> = RefCell::default();
 }
 
 impl Client {
@@ -48,6 +58,7 @@ impl Client {
         Self {
             address: ([127, 0, 0, 1], port).into(),
             from: Ipv4Addr::UNSPECIFIED.into(),
+            ca: ca.to_owned(),
             tls: tls::client_config(ca),
             authorization: None,
         }
@@ -66,7 +77,21 @@ impl Client {
         Self { authorization: Some(format!("Basic {encoded}")), ..self.clone() }
     }
 
-    /// The same without a credential.
+    /// The same, showing this certificate. It resumes its own sessions, and those of clones made of it.
+    #[must_use]
+    pub fn with_certificate(&self, identity: &Identity) -> Self {
+        let tls = tls::client_config_with(&self.ca, Some(identity), rustls::DEFAULT_VERSIONS);
+        Self { tls, ..self.clone() }
+    }
+
+    /// The same by TLS 1.2.
+    #[must_use]
+    pub fn with_certificate_by_tls12(&self, identity: &Identity) -> Self {
+        let tls = tls::client_config_with(&self.ca, Some(identity), &[&rustls::version::TLS12]);
+        Self { tls, ..self.clone() }
+    }
+
+    /// The same without a credential in its requests.
     #[must_use]
     pub fn anonymous(&self) -> Self {
         Self { authorization: None, ..self.clone() }
@@ -82,6 +107,14 @@ impl Client {
     #[must_use]
     pub fn connect(&self) -> Connection {
         Connection::open(self.from, self.address, &[], Arc::clone(&self.tls))
+    }
+
+    /// A new connection, if there is one to be had.
+    ///
+    /// # Errors
+    /// When the gateway ends it within the handshake.
+    pub fn try_connect(&self) -> io::Result<Connection> {
+        Connection::try_open(self.from, self.address, &[], Arc::clone(&self.tls))
     }
 
     /// A new connection on which these bytes are sent before TLS.
@@ -205,15 +238,17 @@ impl Request<'_> {
     #[must_use = "look at the answer, or call `expect`"]
     pub fn send(self) -> Answer {
         let bytes = self.bytes();
-        let ends = (self.client.from, self.client.address);
-        let kept = KEPT.with_borrow_mut(|kept| kept.remove(&ends)).filter(Connection::is_open);
+        let tls = &self.client.tls;
+        let ends = (self.client.from, self.client.address, Arc::as_ptr(tls).addr());
+        let kept = KEPT.with_borrow_mut(|kept| kept.remove(&ends)).map(|(connection, _)| connection);
+        let kept = kept.filter(Connection::is_open);
         let mut connection = kept.unwrap_or_else(|| self.client.connect());
         connection.write(&bytes);
         let answer = connection
             .answer_to(&self.method)
             .unwrap_or_else(|error| panic!("no answer to `{} {}`: {error}", self.method, self.target));
         if answer.header("connection") != Some("close") {
-            KEPT.with_borrow_mut(|kept| kept.insert(ends, connection));
+            KEPT.with_borrow_mut(|kept| kept.insert(ends, (connection, Arc::clone(tls))));
         }
         answer
     }

@@ -27,6 +27,7 @@ struct Shared {
 struct State {
     keys: Vec<Value>,
     is_silent: bool,
+    is_failing: bool,
     /// Requests that have arrived.
     asked: usize,
 }
@@ -72,6 +73,11 @@ impl Issuer {
     pub fn set_silent(&self, is_silent: bool) {
         self.shared.lock().is_silent = is_silent;
         self.shared.changed.notify_all();
+    }
+
+    /// Answers no request with more than 503, or again as it should.
+    pub fn set_failing(&self, is_failing: bool) {
+        self.shared.lock().is_failing = is_failing;
     }
 
     /// How many requests have arrived.
@@ -121,10 +127,11 @@ impl Shared {
         } else {
             json!({"issuer": url(port), "jwks_uri": format!("{}/keys", url(port))})
         };
+        let status = if state.is_failing { "503 Service Unavailable" } else { "200 OK" };
         drop(state);
         let body = body.to_string();
         let answer = format!(
-            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
         );
         // Whoever has hung up does not want it.

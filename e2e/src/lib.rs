@@ -22,6 +22,7 @@
 //! Nothing is skipped: where a part is missing, the test fails and says how to get it.
 
 mod answer;
+mod authority;
 mod base64url;
 mod cleanup;
 mod command;
@@ -43,8 +44,10 @@ mod shippers;
 mod tls;
 mod upstream;
 mod wait;
+mod wrong_clock;
 
 pub use answer::Answer;
+pub use authority::{Authority, Identity, dns, for_client, uri};
 pub use base64url::{decode as base64url_decode, encode as base64url};
 pub use cleanup::OnDrop;
 pub use command::run_to_end;
@@ -62,3 +65,4 @@ pub use settings::{ClientSettings, Settings};
 pub use shippers::{Shipper, otel_collector, rsyslog};
 pub use upstream::{Body, Received, Turn, Upstream, json_answer};
 pub use wait::until;
+pub use wrong_clock::WrongClock;

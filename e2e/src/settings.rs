@@ -15,6 +15,7 @@ pub struct Settings {
     pub(crate) tokens: Map<String, Value>,
     pub(crate) log_level: Option<String>,
     pub(crate) top: Map<String, Value>,
+    pub(crate) files: Vec<(String, String)>,
     pub(crate) engine_decides: bool,
     pub(crate) environment: Vec<(String, String)>,
 }
@@ -52,12 +53,21 @@ impl ClientSettings {
         self
     }
 
+    /// The same with no secret in the configuration.
+    #[must_use]
+    pub fn without_secret(mut self) -> Self {
+        self.secret = String::new();
+        self
+    }
+
     /// The client as the configuration file has it.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let mut client = self.fields.clone();
         client.insert("id".to_owned(), json!(self.id));
-        client.insert("secret_hash".to_owned(), json!(format!("sha256:{}", sha256_hex(self.secret.as_bytes()))));
+        if !self.secret.is_empty() {
+            client.insert("secret_hash".to_owned(), json!(format!("sha256:{}", sha256_hex(self.secret.as_bytes()))));
+        }
         Value::Object(client)
     }
 }
@@ -132,6 +142,13 @@ impl Settings {
     #[must_use]
     pub fn top(mut self, key: &str, value: Value) -> Self {
         self.top.insert(key.to_owned(), value);
+        self
+    }
+
+    /// A file in the folder of the configuration.
+    #[must_use]
+    pub fn file(mut self, name: &str, content: &str) -> Self {
+        self.files.push((name.to_owned(), content.to_owned()));
         self
     }
 

@@ -9,7 +9,9 @@ use std::sync::{Arc, OnceLock};
 use rcgen::{CertificateParams, KeyPair, SanType};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+
+use crate::authority::Identity;
 
 /// Certificate and key every gateway of this process shows.
 struct ServerCertificate {
@@ -49,13 +51,29 @@ pub(crate) fn write_private(path: &Path, content: &[u8]) {
 
 /// A client that trusts the certificates in a PEM file and nothing else.
 pub(crate) fn client_config(ca: &Path) -> Arc<ClientConfig> {
+    client_config_with(ca, None, rustls::DEFAULT_VERSIONS)
+}
+
+/// The same, showing a certificate if there is one, in one of these versions of TLS.
+pub(crate) fn client_config_with(
+    ca: &Path,
+    identity: Option<&Identity>,
+    versions: &[&'static SupportedProtocolVersion],
+) -> Arc<ClientConfig> {
     install_provider();
     let mut roots = RootCertStore::empty();
     let file = File::open(ca).unwrap_or_else(|error| panic!("cannot read `{}`: {error}", ca.display()));
     for certificate in CertificateDer::pem_reader_iter(BufReader::new(file)) {
         roots.add(certificate.expect("a certificate")).expect("a certificate that can be trusted");
     }
-    let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let config = ClientConfig::builder_with_protocol_versions(versions).with_root_certificates(roots);
+    let mut config = match identity {
+        None => config.with_no_client_auth(),
+        // Shown whatever authorities the gateway says it takes.
+        Some(identity) => {
+            config.with_client_auth_cert(identity.chain.clone(), identity.key()).expect("a certificate and its key")
+        }
+    };
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Arc::new(config)
 }

@@ -271,6 +271,11 @@ impl Turn<'_> {
         self.read(false)
     }
 
+    /// Takes so many bytes of the request as they arrive; whether they all did.
+    pub fn take(&mut self, length: usize) -> bool {
+        take(self.stream, self.input, length, |_| {})
+    }
+
     /// Sends bytes; a gateway that has gone away is no concern of the server.
     pub fn write(&mut self, bytes: &[u8]) {
         if self.stream.write_all(bytes).is_err() {

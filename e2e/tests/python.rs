@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 
-use e2e::{ClientSettings, Engine, Gateway, OnDrop, Settings, python, report, workspace};
+use e2e::{Authority, ClientSettings, Engine, Gateway, OnDrop, Settings, dns, python, report, workspace};
 use serde_json::{Value, json};
 
 fn settings() -> Settings {
@@ -124,6 +124,36 @@ fn ship(connection: &str) {
     shows(&found["outside"], 403, "needs the scope `ingest:pii-customers`");
     shows(&found["reading"], 403, "the operation `search` needs the scope");
     shows(&found["wrong"], 401, "the client is not known, or its secret is wrong");
+}
+
+#[test]
+fn a_certificate_instead_of_a_token_over_urllib3() {
+    certificate("urllib3");
+}
+
+#[test]
+fn a_certificate_instead_of_a_token_over_requests() {
+    certificate("requests");
+}
+
+fn certificate(connection: &str) {
+    let authority = Authority::new("clients");
+    let job = ClientSettings::new("job", &["read:logs-*"]).with("certificate", json!({"dns": "job.example.com"}));
+    let taken = json!({"ca": "clients-ca.pem", "required": true});
+    let tls = json!({"certificate": "gateway.pem", "key": "gateway-key.pem", "client_certificates": taken});
+    let settings = Settings::new().file("clients-ca.pem", &authority.pem()).top("tls", tls);
+    let gateway = Gateway::start(settings.client_with(job.without_secret()));
+    let (certificate, key) = authority.issue_to(dns("job.example.com")).write(gateway.folder());
+    let variables = [("CERTIFICATE", certificate.to_str()), ("KEY", key.to_str())];
+    let found =
+        run(&gateway, "certificate.py", &[connection], &variables.map(|(name, path)| (name, path.expect("text"))));
+    let engine = Engine::get();
+    assert_eq!(found["scanned"], json!(engine.count("logs-app-*")), "{found}");
+    assert_eq!(found["count"], engine.admin().get("/logs-*/_count").expect(200).json()["count"]);
+    shows(&found["outside"], 403, "needs the scope `search:pii-customers`");
+    shows(&found["writing"], 403, "needs the scope");
+    let events = gateway.audit();
+    assert!(events.iter().all(|event| event["credential"] == "certificate" && event["client"] == "job"), "{events:?}");
 }
 
 #[test]

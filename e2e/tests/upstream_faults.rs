@@ -126,6 +126,97 @@ fn interim_answers_are_read_over_and_a_flood_of_them_is_502() {
 }
 
 #[test]
+fn an_interim_answer_within_an_upload_is_no_answer() {
+    const PIECE: usize = 100;
+    const PIECES: usize = 12;
+    let (said, heard) = std::sync::mpsc::channel();
+    let said = Mutex::new(said);
+    let (upstream, gateway, client) = stage(move |turn| {
+        if !turn.received.target.starts_with("/app-logs-") {
+            return turn.oblige();
+        }
+        let interim: &[u8] = match turn.received.target.as_str() {
+            "/app-logs-102/_doc" => b"HTTP/1.1 102 Processing\r\n\r\n",
+            "/app-logs-100/_doc" => b"HTTP/1.1 100 Continue\r\n\r\n",
+            "/app-logs-103/_doc" => b"HTTP/1.1 103 Early Hints\r\nlink: </a>; rel=preload\r\ncontent-length: 9\r\n\r\n",
+            "/app-logs-cut/_doc" => b"HTTP/1.1 102 Processing\r\nx-half: ",
+            "/app-logs-101/_doc" => {
+                b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n"
+            }
+            _ => b"HTTP/1.1 102 Processing\r\nx-a: a\0b\r\n\r\n",
+        };
+        for piece in 0..PIECES {
+            if !turn.take(PIECE) {
+                return turn.close();
+            }
+            match (turn.received.target.as_str(), piece) {
+                ("/app-logs-cut/_doc", 0) => turn.write(interim),
+                ("/app-logs-cut/_doc", piece) if piece < PIECES - 1 => turn.write(b"a"),
+                ("/app-logs-cut/_doc", _) => turn.write(b"\r\n\r\n"),
+                _ => turn.write(interim),
+            }
+            let _ = said.lock().expect("the lock").send(piece);
+        }
+        turn.write(&json_answer(201, "{\"whole\":true}"));
+    });
+    let upload = |index: &str| {
+        let mut connection = client.connect();
+        let document = json!({"text": "x".repeat(PIECE * PIECES - 11)}).to_string();
+        let request = client.post(&format!("/app-logs-{index}/_doc")).body("application/json", document).bytes();
+        let (head, body) = request.split_at(request.len() - PIECE * PIECES);
+        connection.write(head);
+        for piece in body.chunks(PIECE) {
+            if connection.try_write(piece).is_err() || heard.recv_timeout(Duration::from_secs(5)).is_err() {
+                break;
+            }
+        }
+        let answer = connection.answer();
+        (connection, answer)
+    };
+    for index in ["100", "102", "103", "cut"] {
+        let (mut connection, answer) = upload(index);
+        assert_eq!((answer.status, answer.header("link")), (201, None), "{index}: {}", answer.text());
+        // Both connections are in step, and used again.
+        connection.write(&client.get("/logs-a/_search").bytes());
+        assert_eq!(connection.answer().status, 200, "{index}");
+    }
+    let connections: std::collections::BTreeSet<usize> =
+        upstream.requests().iter().map(|request| request.connection).collect();
+    assert!(connections.len() <= 2, "connections to the engine were given up: {connections:?}");
+    for index in ["101", "null"] {
+        let (mut connection, answer) = upload(index);
+        gateway_error(&gateway, &answer, 502);
+        assert!(connection.is_closed_next(), "{index}: the rest of the upload would be read as a request");
+    }
+}
+
+#[test]
+fn what_an_engine_means_for_its_connection_alone_stays_there() {
+    let (_upstream, _gateway, client) = stage(|turn| {
+        turn.read_body();
+        let (options, rest) = match turn.received.target.as_str() {
+            "/logs-named/_search" => ("X-Hop, x-OTHER", "x-hop: secret\r\nX-Other: secret\r\nx-kept: a\r\n"),
+            "/logs-twice/_search" => {
+                ("x-hop\r\nconnection: keep-alive, x-other", "x-hop: s\r\nx-other: s\r\nx-kept: a\r\n")
+            }
+            "/logs-length/_search" => ("content-length, transfer-encoding", "x-kept: a\r\n"),
+            _ => ("keep-alive", "x-hop: a\r\nx-kept: a\r\n"),
+        };
+        turn.write(
+            format!("HTTP/1.1 200 OK\r\nconnection: {options}\r\n{rest}content-length: 2\r\n\r\n{{}}").as_bytes(),
+        );
+    });
+    let mut connection = client.connect();
+    for (index, kept_hop) in [("named", None), ("twice", None), ("length", None), ("plain", Some("a"))] {
+        connection.write(&client.get(&format!("/logs-{index}/_search")).bytes());
+        let answer = connection.answer();
+        assert_eq!((answer.status, answer.text().as_str()), (200, "{}"), "{index}");
+        let fields = ["x-hop", "x-other", "x-kept", "content-length"].map(|name| answer.header(name));
+        assert_eq!(fields, [kept_hop, None, Some("a"), Some("2")], "{index}");
+    }
+}
+
+#[test]
 fn an_answer_that_breaks_off_does_not_look_whole() {
     let (_upstream, gateway, client) = stage(|turn| {
         turn.read_body();

@@ -82,6 +82,7 @@ pub(crate) fn check_providers(config: &Config) -> Result<(), ProviderError> {
 pub(crate) fn listener(config: &Config, tls: &ServerTls) -> Listener {
     Listener {
         tls: Arc::clone(&tls.config),
+        client_certificates: tls.client_certificates.clone(),
         addresses: config.addresses.clone(),
         trusted_proxies: config.trusted_proxies.clone(),
     }
@@ -105,7 +106,9 @@ pub(crate) fn snapshot(
             principal: principal(&client),
             grants: Grants { scopes: client.scopes.clone(), restrictions: client.restrictions.clone() },
             backend_roles: client.backend_roles.clone().map(|roles| roles.into_iter().collect()),
+            certificate: client.certificate.clone(),
             addresses: client.addresses.clone(),
+            within: client.within.clone(),
             limit,
         }
     });

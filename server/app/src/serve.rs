@@ -8,12 +8,12 @@ use oauth4os_config::{Audit as AuditConfig, AuditFailure, Config};
 use oauth4os_engine::{CatalogReader, EngineClient};
 use oauth4os_federation::Providers;
 use oauth4os_oauth::{
-    Authority, ClientAddress, ClientDirectory, FirstAdmin, Parts, RequestId, RevocationSink, Settings,
+    Authority, ClientAddress, ClientDirectory, FirstAdmin, OpaqueSink, Parts, RequestId, RevocationSink, Settings,
     ensure_first_admin, is_own_path, router,
 };
 use oauth4os_policy::Clusters;
-use oauth4os_proxy::{ControlPlane, Gateway, Revocations, Setup};
-use oauth4os_store::{KeyUse, RevokedToken, Store, signing_keys};
+use oauth4os_proxy::{ControlPlane, Gateway, OpaqueToken, OpaqueTokens, Revocations, Setup};
+use oauth4os_store::{IssuedToken, KeyUse, RevokedToken, SecretHash, Store, signing_keys};
 use oauth4os_telemetry::audit::{Audit, AuditWriter};
 use oauth4os_telemetry::metrics::Metrics;
 use oauth4os_tokens::clock::{Clock, SystemClock};
@@ -91,6 +91,7 @@ fn start(
     let names = names::at_first(&config.upstream.engine);
     let engine_watch = Arc::new(EngineWatch::new(Arc::clone(&names), audit.clone()));
     let revocations = Arc::new(Revocations::default());
+    let opaque = Arc::new(OpaqueTokens::default());
 
     let (authority, internal_keys) = control.block_on(async {
         let shown = first_admin::path(&config.state.directory);
@@ -103,6 +104,13 @@ fn start(
         let clients = ClientDirectory::load(&config.clients, Clusters::default(), Arc::clone(&store), Arc::clone(&clock)).await?;
         // Before the first request: a token that was revoked stays revoked over a restart.
         revocations.revoke(revoked(&store.revoked_tokens().await?), now);
+        let sink = Arc::new(Sink { revocations: Arc::clone(&revocations), opaque: Arc::clone(&opaque), clock: Arc::clone(&clock) });
+        // And one that was given out stays good.
+        for token in store.opaque_tokens().await? {
+            if let Some(hash) = token.hash {
+                sink.issued(&hash, &token);
+            }
+        }
         let authority = Authority::new(Parts {
             settings: Settings {
                 issuer: config.issuer.clone(),
@@ -116,10 +124,8 @@ fn start(
             clock: Arc::clone(&clock),
             audit: audit.clone(),
             metrics: Arc::clone(&metrics),
-            revocations: Arc::new(Sink {
-                revocations: Arc::clone(&revocations),
-                clock: Arc::clone(&clock),
-            }),
+            revocations: Arc::clone(&sink) as _,
+            opaque: sink,
             readiness: Arc::clone(&engine_watch) as _,
         })?;
         Ok::<_, Failure>((Arc::new(authority), internal_keys))
@@ -154,6 +160,7 @@ fn start(
         names,
         snapshot,
         revocations,
+        opaque,
         control: ControlPlane::new(
             router(Arc::clone(&authority)),
             control.handle().clone(),
@@ -213,16 +220,29 @@ impl Signals {
     }
 }
 
-/// Takes what the control plane revokes out of use on the data plane.
+/// Puts what the control plane issues in force on the data plane, and takes what it revokes out of use.
 #[derive(Debug)]
 struct Sink {
     revocations: Arc<Revocations>,
+    opaque: Arc<OpaqueTokens>,
     clock: Arc<dyn Clock>,
+}
+
+impl OpaqueSink for Sink {
+    fn has_room(&self, client_id: &str) -> bool {
+        self.opaque.has_room(client_id, self.clock.now())
+    }
+
+    fn issued(&self, hash: &SecretHash, token: &IssuedToken) {
+        let IssuedToken { id, client_id, scope, expires_at, .. } = token.clone();
+        self.opaque.add(*hash.as_bytes(), OpaqueToken { id, client_id, scope, expires_at }, self.clock.now());
+    }
 }
 
 impl RevocationSink for Sink {
     fn revoked(&self, tokens: &[RevokedToken]) {
         self.revocations.revoke(revoked(tokens), self.clock.now());
+        self.opaque.forget(tokens.iter().map(|token| token.id.as_str()));
     }
 }
 

@@ -1,6 +1,6 @@
 //! Clients that are managed in the configuration file.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use schemars::JsonSchema;
@@ -8,8 +8,10 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
 use crate::addresses::AddressRules;
+use crate::certificates::CertificateName;
 use crate::grants::{FieldSets, GrantConfig, Source};
 use crate::identity::{IdentityKind, check_backend_roles};
+use crate::namespaces::Namespace;
 use crate::problem::Problems;
 use crate::providers::RESERVED_ID_PREFIX;
 use crate::secret::{Secret, SecretHash};
@@ -61,6 +63,10 @@ pub struct ClientConfig {
     #[serde(default)]
     pub token_lifetime: Option<Span>,
 
+    /// The form of this client's tokens: `jwt`, or `opaque` for systems that keep tokens in a short field or scan for leaks by prefix.
+    #[serde(default)]
+    pub access_token_format: TokenFormat,
+
     /// What this client may send. Default: `limits.per_client`.
     #[serde(default)]
     pub rate_limit: Option<RateLimit>,
@@ -70,6 +76,11 @@ pub struct ClientConfig {
     #[serde(default)]
     pub basic: bool,
 
+    /// The name in a TLS certificate that makes it this client's: it then needs no other credential on the data plane, and may do
+    /// what its scopes permit. Needs `tls.client_certificates`; `secret` may then be left out.
+    #[serde(default)]
+    pub certificate: Option<CertificateName>,
+
     /// Under which identity its requests reach the engine.
     #[serde(default)]
     pub identity: IdentityKind,
@@ -78,9 +89,18 @@ pub struct ClientConfig {
     #[serde(default)]
     pub backend_roles: BTreeSet<String>,
 
+    /// The namespace it is in, whose rules it keeps to besides its own.
+    #[serde(default)]
+    pub namespace: Option<String>,
+
     /// Where this client may be used from, with its secret and with its tokens.
     #[serde(default)]
     pub addresses: AddressRules,
+
+    /// The namespaces it is in, from the inside out.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub within: Vec<Namespace>,
 
     /// The value of `secret`.
     #[serde(skip)]
@@ -97,6 +117,17 @@ pub enum ClientKind {
     /// A service, job, shipper or application.
     #[default]
     Machine,
+}
+
+/// The form of access tokens.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenFormat {
+    /// Signed, and carrying what it allows (RFC 9068).
+    #[default]
+    Jwt,
+    /// Random: `o4s_at_`, 43 characters and a checksum. What it allows only the gateway knows.
+    Opaque,
 }
 
 /// A token bucket: it holds `burst` requests and is filled at `requests_per_second`.
@@ -138,9 +169,14 @@ impl ClientConfig {
             );
         }
         match (&self.secret, &self.secret_hash) {
-            (None, None) => {
-                problems.add(&key, "give `secret` or `secret_hash`; a client without one cannot prove who it is")
+            (None, None) if self.certificate.is_some() && self.basic => {
+                problems.add(&key, "`basic: true` needs `secret` or `secret_hash`")
             }
+            (None, None) if self.certificate.is_some() => {}
+            (None, None) => problems.add(
+                &key,
+                "give `secret`, `secret_hash` or `certificate`; a client without one cannot prove who it is",
+            ),
             (Some(_), Some(_)) => problems.add(&key, "give `secret` or `secret_hash`, not both"),
             _ => {}
         }
@@ -174,5 +210,20 @@ pub(crate) fn check_all(clients: &[ClientConfig], field_sets: &FieldSets, proble
             problems.add(format!("clients `{}`", client.id), "this id is used twice");
         }
         client.check(field_sets, problems);
+    }
+}
+
+/// Makes sure that a certificate cannot be two clients', as far as that can be seen from here, and that any is asked for.
+pub(crate) fn check_certificates(clients: &[ClientConfig], are_taken: bool, problems: &mut Problems) {
+    let mut seen = HashMap::new();
+    for client in clients {
+        let Some(name) = &client.certificate else { continue };
+        let key = format!("clients `{}`: certificate", client.id);
+        if !are_taken {
+            problems.add(&key, "no certificates are asked for; name the authorities in `tls.client_certificates`");
+        }
+        if let Some(other) = seen.insert(name, &client.id) {
+            problems.add(&key, format!("the client `{other}` has the same one; a certificate is one client's"));
+        }
     }
 }

@@ -9,11 +9,14 @@
 //! repository (a test loads it), and run `cargo xtask generate`.
 
 mod addresses;
+mod certificates;
 mod claims;
 mod clients;
+mod distinguished_name;
 mod grants;
 mod identity;
 mod limits;
+mod namespaces;
 mod policies;
 mod problem;
 mod providers;
@@ -31,13 +34,16 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub use addresses::{AddressRefusal, AddressRules, Network, ToldBy, TrustedProxies};
+pub use certificates::{CertificateName, ClientCertificates, DnsName, EmailName, UriName};
 pub use claims::{ClaimPath, ClaimPaths, OneOrMany};
-pub use clients::{ClientConfig, ClientKind, RateLimit};
+pub use clients::{ClientConfig, ClientKind, RateLimit, TokenFormat};
+pub use distinguished_name::{DistinguishedName, NameAttribute};
 pub use grants::{
     FieldSet, FieldSets, GrantConfig, GrantOrScope, Reference, RowBool, RowField, RowRange, RowValue, RowValues, Rows,
 };
 pub use identity::{IdentityKind, RESERVED_ROLE_PREFIX};
 pub use limits::{Limits, RateHeaders, RateMode};
+pub use namespaces::Namespace;
 pub use policies::Policies;
 pub use problem::{ConfigError, Problems};
 pub use providers::{OutsideKind, ProviderConfig, RESERVED_ID_PREFIX, ScopeMapping, SignatureAlgorithm, TokenType};
@@ -87,6 +93,10 @@ pub struct Config {
     /// be used only once.
     #[serde(default)]
     pub clients: Vec<ClientConfig>,
+
+    /// What holds for several clients together (`clients[].namespace`).
+    #[serde(default)]
+    pub namespaces: Vec<Namespace>,
 
     /// Outside identity providers whose access tokens are taken beside the gateway's own.
     #[serde(default)]
@@ -189,6 +199,7 @@ impl Config {
         for provider in &mut self.providers {
             provider.resolve(base);
         }
+        namespaces::resolve(&self.namespaces, &mut self.clients, problems);
     }
 
     fn check(&self, problems: &mut Problems) {
@@ -202,6 +213,7 @@ impl Config {
         self.tokens.check(problems);
         grants::check_field_sets(&self.field_sets, problems);
         clients::check_all(&self.clients, &self.field_sets, problems);
+        clients::check_certificates(&self.clients, self.tls.client_certificates.is_some(), problems);
         providers::check_all(&self.providers, &self.issuer, &self.field_sets, problems);
         let has_restricted = self.clients.iter().any(|client| !client.grants.is_empty())
             || self.providers.iter().any(ProviderConfig::has_restricted_grants);

@@ -15,6 +15,7 @@ const RELOADABLE: &[&str] = &[
     "limits.rate_headers",
     "limits.rate_mode",
     "limits.unauthenticated",
+    "namespaces",
     "policies",
     "tls",
     "trusted_proxies",

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::certificates::ClientCertificates;
 use crate::problem::Problems;
 
 /// Certificate and key of the listener (PEM).
@@ -16,12 +17,19 @@ pub struct Tls {
     pub certificate: PathBuf,
     /// The private key: PKCS#8, PKCS#1 or SEC1.
     pub key: PathBuf,
+
+    /// Take certificates of clients. Without it none is asked for.
+    #[serde(default)]
+    pub client_certificates: Option<ClientCertificates>,
 }
 
 impl Tls {
     pub(crate) fn resolve(&mut self, base: &Path) {
         self.certificate = base.join(&self.certificate);
         self.key = base.join(&self.key);
+        if let Some(of_clients) = &mut self.client_certificates {
+            of_clients.resolve(base);
+        }
     }
 
     pub(crate) fn check(&self, problems: &mut Problems) {
@@ -29,6 +37,9 @@ impl Tls {
             if !path.is_file() {
                 problems.add(key, format!("there is no file `{}`", path.display()));
             }
+        }
+        if let Some(of_clients) = &self.client_certificates {
+            of_clients.check(problems);
         }
     }
 }

@@ -7,7 +7,15 @@ const EXAMPLE: &str = include_str!("../../../oauth4os.example.yaml");
 /// A folder with the files the example names.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    for name in ["gateway.pem", "gateway-key.pem", "engine-ca.pem", "idp-ca.pem", "policies.cedar"] {
+    for name in [
+        "gateway.pem",
+        "gateway-key.pem",
+        "clients-ca.pem",
+        "clients.crl",
+        "engine-ca.pem",
+        "idp-ca.pem",
+        "policies.cedar",
+    ] {
         std::fs::write(folder.path().join(name), "x").unwrap();
     }
     folder
@@ -36,7 +44,7 @@ fn with(old: &str, new: &str) -> Result<Config, String> {
 fn the_example_loads_and_shows_every_key() {
     let config = parse(EXAMPLE).unwrap();
     assert_eq!(config.audience(), "https://gateway.example.com");
-    assert_eq!(config.clients.len(), 4);
+    assert_eq!(config.clients.len(), 9);
     assert!(config.clients[0].secret_value.is_some());
 
     let schema = Config::schema();
@@ -106,6 +114,23 @@ fn unsafe_settings_are_refused_with_a_sentence() {
         ("{requests_per_second: 50, burst: 100}", "{requests_per_second: 0, burst: 100}", "lets nothing through"),
         ("workers: 2", "workers: 0", "from 1 to 256"),
         ("  - id: shipper", "  - id: idp.keycloak.user.ada", "those of providers' principals"),
+        ("    parent: customers", "    parent: acme", "`acme` is within itself"),
+        ("    parent: customers", "    parent: nobody", "there is no namespace `nobody`"),
+        (
+            "    namespace: acme",
+            "    namespace: nobody",
+            "clients `log-agent`: namespace: there is no namespace `nobody`",
+        ),
+        ("  - name: customers", "  - name: acme", "this name is used twice"),
+        ("  - name: customers", "  - {name: 'a b'}\n  - name: customers", "a name has"),
+        ("{requests_per_second: 200, burst: 400}", "{requests_per_second: 200, burst: 0}", "lets nothing through"),
+        ("    ca: clients-ca.pem", "    ca: missing.pem", "there is no file"),
+        ("revoked: [clients.crl]", "revoked: [missing.crl]", "there is no file"),
+        ("certificate: {uri: \"spiffe", "certificate: {subject: \"spiffe", "not a distinguished name"),
+        ("{dns: beats.example.com}", "{dns: beats.example.com, uri: \"urn:a\"}", "end of mapping"),
+        ("{dns: beats.example.com}", "{dns: '*.example.com'}", "name one host"),
+        ("{email: otel@example.com}", "{dns: BEATS.example.com}", "a certificate is one client's"),
+        ("{dns: beats.example.com}", "{dns: beats.example.com}\n    basic: true", "needs `secret`"),
     ];
     for (old, new, expected) in cases {
         let error = with(old, new).expect_err(new);
@@ -219,4 +244,29 @@ fn an_unsafe_provider_is_refused_with_a_sentence() {
         let error = with(old, new).expect_err(new);
         assert!(error.contains(expected), "{new}: {error}");
     }
+}
+
+#[test]
+fn a_client_with_a_certificate_needs_no_secret_but_authorities() {
+    let config = parse(EXAMPLE).unwrap();
+    let client = config.clients.iter().find(|client| client.id == "beats").unwrap();
+    assert!(client.secret.is_none() && client.secret_hash.is_none() && client.certificate.is_some());
+    let (before, rest) = EXAMPLE.split_once("  client_certificates:").unwrap();
+    let (_, after) = rest.split_once("\n\n").unwrap();
+    let error = parse(&format!("{before}\n{after}")).unwrap_err();
+    assert!(error.contains("clients `beats`: certificate: no certificates are asked for"), "{error}");
+}
+
+#[test]
+fn a_client_is_in_its_namespace_and_in_all_around_it() {
+    let config = parse(EXAMPLE).unwrap();
+    let within = |id: &str| {
+        let client = config.clients.iter().find(|client| client.id == id).unwrap();
+        client.within.iter().map(|namespace| namespace.name.as_str()).collect::<Vec<_>>()
+    };
+    assert_eq!(within("log-agent"), ["acme", "customers"]);
+    assert_eq!(within("shipper"), [""; 0]);
+    let deep: String = (0..9).map(|n| format!("  - {{name: n{n}, parent: n{}}}\n", n + 1)).collect();
+    let error = with("  - name: customers", &format!("{deep}  - name: n9\n  - name: customers")).unwrap_err();
+    assert!(error.contains("namespaces `n0`: parent: more than 8") && !error.contains("`n2`: parent"), "{error}");
 }

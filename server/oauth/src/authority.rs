@@ -8,7 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use axum::body::Bytes;
 use oauth4os_policy::{Clusters, ScopeError, ScopeSet};
-use oauth4os_store::{Revocation, RevokedToken, Store, StoreError};
+use oauth4os_store::{IssuedToken, Revocation, RevokedToken, SecretHash, Store, StoreError};
 use oauth4os_telemetry::audit::Audit;
 use oauth4os_telemetry::metrics::Metrics;
 use oauth4os_tokens::access::Verifier;
@@ -49,6 +49,8 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// Who must know of revoked tokens.
     pub revocations: Arc<dyn RevocationSink>,
+    /// Who must know of opaque tokens.
+    pub opaque: Arc<dyn OpaqueSink>,
     /// What else must work for the gateway to be ready.
     pub readiness: Arc<dyn Readiness>,
 }
@@ -58,6 +60,16 @@ pub trait RevocationSink: Send + Sync + fmt::Debug {
     /// Called when the store holds the revocation and before the caller is told. When it returns, no request that
     /// begins later may pass with one of these tokens. May be called again for the same token; must not block.
     fn revoked(&self, tokens: &[RevokedToken]);
+}
+
+/// Puts opaque tokens in force on the data plane.
+pub trait OpaqueSink: Send + Sync + fmt::Debug {
+    /// Whether a client may have one more: they are kept in memory.
+    fn has_room(&self, client_id: &str) -> bool;
+
+    /// Called when the store holds the token and before it is given out. When it returns, every request that begins later
+    /// may show it. Must not block.
+    fn issued(&self, hash: &SecretHash, token: &IssuedToken);
 }
 
 /// What the gateway as a whole knows of its ability to serve.
@@ -77,6 +89,7 @@ pub struct Authority {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) readiness: Arc<dyn Readiness>,
     pub(crate) guesses: GuessLimit,
+    pub(crate) opaque: Arc<dyn OpaqueSink>,
     revocations: Arc<dyn RevocationSink>,
     signing: ArcSwap<Signing>,
 }
@@ -124,6 +137,7 @@ impl Authority {
             metrics: parts.metrics,
             readiness: parts.readiness,
             guesses: GuessLimit::default(),
+            opaque: parts.opaque,
             revocations: parts.revocations,
             signing,
         })

@@ -31,7 +31,7 @@ mod paths;
 
 use std::sync::Arc;
 
-pub use self::authority::{Authority, AuthorityError, Parts, Readiness, RevocationSink, Settings};
+pub use self::authority::{Authority, AuthorityError, OpaqueSink, Parts, Readiness, RevocationSink, Settings};
 pub use self::bridge::BridgeError;
 pub use self::clients::{Client, ClientDirectory, ClientSource, DirectoryError, configured_grants};
 pub use self::first_admin::{FirstAdmin, FirstAdminError, ensure_first_admin};

@@ -15,7 +15,9 @@ use http_body_util::BodyExt as _;
 use oauth4os_config::ClientConfig;
 use oauth4os_policy::Clusters;
 use oauth4os_store::seal::{MasterKey, Sealer};
-use oauth4os_store::{ClientKind, KeyUse, RevokedToken, SqliteStore, Store, StoredSecret, signing_keys};
+use oauth4os_store::{
+    ClientKind, IssuedToken, KeyUse, RevokedToken, SecretHash, SqliteStore, Store, StoredSecret, signing_keys,
+};
 use oauth4os_telemetry::audit::{Audit, AuditWriter};
 use oauth4os_telemetry::metrics::Metrics;
 use oauth4os_tokens::clock::{Clock, ManualClock, UnixTime};
@@ -25,7 +27,10 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 use tower::ServiceExt as _;
 
-use crate::{Authority, ClientAddress, ClientDirectory, Parts, Readiness, RequestId, RevocationSink, Settings, router};
+use crate::{
+    Authority, ClientAddress, ClientDirectory, OpaqueSink, Parts, Readiness, RequestId, RevocationSink, Settings,
+    router,
+};
 
 pub(crate) const ISSUER: &str = "https://gateway.example.com";
 pub(crate) const AUDIENCE: &str = "opensearch-gateway";
@@ -137,6 +142,7 @@ impl Gateway {
             audit,
             metrics: Arc::new(Metrics::new()),
             revocations: sink.clone(),
+            opaque: sink.clone(),
             readiness: readiness.clone(),
         })
         .unwrap();
@@ -242,6 +248,16 @@ impl Sink {
         let mut receiver = self.0.subscribe();
         let told = receiver.wait_for(|ids| ids.iter().any(|other| other == id));
         tokio::time::timeout(Duration::from_secs(20), told).await.expect("the data plane was not told").unwrap();
+    }
+}
+
+impl OpaqueSink for Sink {
+    fn has_room(&self, client_id: &str) -> bool {
+        self.ids().iter().filter(|id| *id == client_id).count() < 3
+    }
+
+    fn issued(&self, _: &SecretHash, token: &IssuedToken) {
+        self.0.send_modify(|ids| ids.push(token.client_id.clone()));
     }
 }
 

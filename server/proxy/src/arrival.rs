@@ -7,7 +7,9 @@ use std::sync::Arc;
 use oauth4os_config::{AddressRefusal, AddressRules, ToldBy, TrustedProxies};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use crate::certificate::{ClientCertificates, Unreadable};
 use crate::refusal::Refusal;
+use crate::snapshot::GatewayClient;
 use crate::wire::proxy_protocol::{self, HEAD};
 use crate::wire::request::Field;
 use crate::wire::trim;
@@ -17,13 +19,15 @@ use crate::wire::trim;
 pub struct Listener {
     /// Certificate and key.
     pub tls: Arc<rustls::ServerConfig>,
+    /// Which certificates of clients are taken, if any are asked for.
+    pub client_certificates: Option<ClientCertificates>,
     /// Which addresses may come.
     pub addresses: AddressRules,
     /// Whose word on the client's address is taken.
     pub trusted_proxies: TrustedProxies,
 }
 
-/// Why a connection is closed before TLS.
+/// Why a connection is closed before its first request.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unwelcome {
     /// It ended before it had said whose it is, in time.
@@ -33,6 +37,11 @@ pub(crate) enum Unwelcome {
     ProxyHeader(#[from] proxy_protocol::Invalid),
     #[error("{}", sentence(.refusal))]
     Address { address: IpAddr, refusal: AddressRefusal },
+    /// The client's certificate does not hold, or there is none where one is required.
+    #[error("{0}")]
+    Certificate(&'static str),
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
 }
 
 impl Listener {
@@ -81,13 +90,25 @@ const fn sentence(refusal: &AddressRefusal) -> &'static str {
 }
 
 /// Whether a client may be used from there, with the sentence that says why not.
-pub(crate) fn check_client(rules: &AddressRules, address: IpAddr) -> Result<(), Refusal> {
-    rules.check(address).map_err(|refusal| {
+pub(crate) fn check_client(client: &GatewayClient, address: IpAddr) -> Result<(), Refusal> {
+    client.addresses.check(address).map_err(|refusal| {
         Refusal::address(match refusal {
             AddressRefusal::Denied => "the client may not be used from this address: its `addresses.deny` has it",
             AddressRefusal::NotAllowed => {
                 "the client may not be used from this address: its `addresses.allow` has it not"
             }
+        })
+    })?;
+    client.within.iter().try_for_each(|namespace| {
+        namespace.addresses.check(address).map_err(|refusal| {
+            Refusal::address(match refusal {
+                AddressRefusal::Denied => {
+                    "the client may not be used from this address: the `addresses.deny` of its namespace has it"
+                }
+                AddressRefusal::NotAllowed => {
+                    "the client may not be used from this address: the `addresses.allow` of its namespace has it not"
+                }
+            })
         })
     })
 }

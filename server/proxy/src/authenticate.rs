@@ -3,6 +3,11 @@
 //! One rule says whose a bearer token is. It is ours when our verifier takes it. When it does not, and the token names
 //! exactly the issuer of a configured provider in `iss`, that provider's rules and keys alone decide. Else it is refused
 //! for what our verifier said. What a token claims thus never makes it ours, and never chooses between two verifiers.
+//!
+//! What begins with `o4s_` is an opaque token of ours or nothing: it is looked up in memory, by its hash.
+//!
+//! A certificate that was shown in TLS is a credential when a request has no other. Beside an `Authorization` field it must be
+//! the same client's, or nobody's; the field then decides, and nothing falls back from it to the certificate.
 
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -12,12 +17,14 @@ use std::time::Duration;
 use oauth4os_config::RateMode;
 use oauth4os_federation::{Provider, Refused};
 use oauth4os_policy::{Clusters, Grants, ScopeSet};
-use oauth4os_tokens::access::{Invalid, MAX_TOKEN_BYTES};
+use oauth4os_tokens::access::{AccessClaims, Invalid, MAX_TOKEN_BYTES};
 use oauth4os_tokens::clock::UnixTime;
-use oauth4os_tokens::id::sha256;
+use oauth4os_tokens::id::{SecretKind, sha256, verify_checksum};
 use oauth4os_tokens::jose::ForeignToken;
 
 use crate::basic::BasicRefusal;
+use crate::certificate::{Owner, PeerCertificate, SEVERAL};
+use crate::opaque::OpaqueToken;
 use crate::refusal::Refusal;
 use crate::session::{Credential, Session};
 use crate::snapshot::Snapshot;
@@ -26,6 +33,9 @@ use crate::worker::Worker;
 
 /// How long Basic credentials are taken as proven: a secret that has ended since is noticed after this.
 const BASIC_LIFETIME: Duration = Duration::from_secs(60);
+
+/// What secrets of the gateway's own begin with; no token with claims does.
+const SECRETS: &str = "o4s_";
 
 /// A request without a credential that is valid now.
 pub(crate) struct Unauthenticated {
@@ -40,7 +50,7 @@ impl From<Refusal> for Unauthenticated {
     }
 }
 
-/// The session of the request's credential, which came from `peer`.
+/// The session of the request's credential, which came from `peer` on a connection with this certificate.
 ///
 /// A credential is verified once and then found by the SHA-256 of all its bytes; its expiry, the revocations, the
 /// provider's keys and the snapshot are looked at on every request. This waits only for a key a provider has not shown
@@ -48,11 +58,12 @@ impl From<Refusal> for Unauthenticated {
 pub(crate) async fn authenticate(
     worker: &Worker,
     fields: &[Field<'_>],
+    certificate: Option<&PeerCertificate>,
     peer: IpAddr,
     now: &mut UnixTime,
 ) -> Result<Rc<Session>, Unauthenticated> {
-    let presented = Presented::of(fields)?;
-    match attempt(worker, presented, peer, *now) {
+    let presented = Presented::of(fields, certificate)?;
+    let attempted = match attempt(worker, presented, peer, *now) {
         Err(Failure::Keys { provider, .. }) => {
             // Rare, so it takes its room when it happens and not in every connection.
             Box::pin(provider.wait_for_keys()).await;
@@ -61,7 +72,13 @@ pub(crate) async fn authenticate(
             attempt(worker, presented, peer, *now).map_err(Failure::into_unauthenticated)
         }
         result => result.map_err(Failure::into_unauthenticated),
+    };
+    let session = attempted?;
+    if let Some(certificate) = certificate {
+        let agreed = certificate.agree_with(&session, &worker.shared.snapshot.load());
+        agreed.map_err(|refusal| Unauthenticated { refusal: Box::new(refusal), session: Some(Rc::clone(&session)) })?;
     }
+    Ok(session)
 }
 
 /// The one credential of a request.
@@ -71,6 +88,8 @@ enum Presented<'a> {
     Bearer(&'a [u8]),
     /// What follows `Basic `.
     Basic(&'a [u8]),
+    /// No field, but a certificate.
+    Certificate(&'a PeerCertificate),
 }
 
 /// Why there is no session.
@@ -124,8 +143,16 @@ fn attempt(worker: &Worker, presented: Presented<'_>, peer: IpAddr, now: UnixTim
     }
     shared.metrics.token_cache_misses.inc();
     let session = match presented {
-        Presented::Bearer(token) => bearer(&snapshot, token_text(token)?, revocation_generation, now)?,
+        Presented::Bearer(token) => {
+            let token = token_text(token)?;
+            if token.starts_with(SECRETS) {
+                opaque(worker, &snapshot, token, &key, revocation_generation)?
+            } else {
+                bearer(&snapshot, token, revocation_generation, now)?
+            }
+        }
         Presented::Basic(encoded) => basic(&snapshot, encoded, peer, now)?,
+        Presented::Certificate(certificate) => of_certificate(&snapshot, certificate)?,
     };
     let session = check(worker, Rc::new(session), revocation_generation, now).map_err(Failure::Refused)?;
     worker.sessions.borrow_mut().insert(key, Rc::clone(&session));
@@ -136,7 +163,8 @@ fn attempt(worker: &Worker, presented: Presented<'_>, peer: IpAddr, now: UnixTim
 fn is_current(session: &Session, snapshot: &Snapshot, now: UnixTime) -> bool {
     session.snapshot_generation == snapshot.generation
         && match &session.credential {
-            Credential::Own { .. } => true,
+            // Whether a certificate still holds is looked at before.
+            Credential::Own { .. } | Credential::Certificate { .. } => true,
             Credential::Provider { provider, outsider } => outsider.keys_generation == provider.generation(),
             Credential::Basic { generation } => {
                 now < session.expires_at
@@ -176,16 +204,38 @@ fn check(
     Ok(session)
 }
 
-/// A bearer token that comes for the first time, or again after something has changed.
+/// A bearer token with claims of its own that comes for the first time, or again after something has changed.
 fn bearer(snapshot: &Snapshot, token: &str, revocation_generation: u64, now: UnixTime) -> Result<Session, Failure> {
-    let claims = match snapshot.verifier.verify(token, now) {
-        Ok(claims) => claims,
-        Err(invalid) => return of_provider(snapshot, token, &invalid, now),
-    };
-    let Some(client) = snapshot.clients.get(&claims.client_id) else {
+    match snapshot.verifier.verify(token, now) {
+        Ok(AccessClaims { jti: id, client_id, scope, exp: expires_at, .. }) => {
+            issued(snapshot, OpaqueToken { id, client_id, scope, expires_at }, revocation_generation)
+        }
+        Err(invalid) => of_provider(snapshot, token, &invalid, now),
+    }
+}
+
+/// An opaque token: looked up by its SHA-256, when it has the form of one.
+fn opaque(
+    worker: &Worker,
+    snapshot: &Snapshot,
+    token: &str,
+    hash: &[u8; 32],
+    revocation_generation: u64,
+) -> Result<Session, Failure> {
+    if verify_checksum(token) != Some(SecretKind::AccessToken) {
+        return Err(Refusal::invalid_token("this is not an access token, or not the whole of one").into());
+    }
+    let found = worker.shared.opaque.find(hash);
+    let token = found.ok_or_else(|| Refusal::invalid_token("the token is not in force; get a new one"))?;
+    issued(snapshot, token, revocation_generation)
+}
+
+/// The session of a token of ours that allows this.
+fn issued(snapshot: &Snapshot, token: OpaqueToken, revocation_generation: u64) -> Result<Session, Failure> {
+    let Some(client) = snapshot.clients.get(&token.client_id) else {
         return Err(Refusal::invalid_token("the client this token was issued to does not exist any more").into());
     };
-    let scopes = ScopeSet::parse(&claims.scope, &Clusters::default())
+    let scopes = ScopeSet::parse(&token.scope, &Clusters::default())
         .map_err(|error| Refusal::invalid_token(format!("the scopes of the token cannot be read: {error}")))?;
     // The client may have been given less since.
     if !may_still_have(&client.grants.scopes, &scopes) {
@@ -198,8 +248,8 @@ fn bearer(snapshot: &Snapshot, token: &str, revocation_generation: u64, now: Uni
         client.grants.restrictions.of(&scopes).map_err(|error| Refusal::invalid_token(error.to_string()))?;
     let grants = Grants { scopes, restrictions };
     // Not looked at yet: any generation but the present one.
-    let credential = Credential::own(claims.jti, revocation_generation.wrapping_sub(1));
-    Ok(Session::new(Arc::clone(client), credential, grants, claims.scope, claims.exp, snapshot.generation))
+    let credential = Credential::own(token.id, revocation_generation.wrapping_sub(1));
+    Ok(Session::new(Arc::clone(client), credential, grants, token.scope, token.expires_at, snapshot.generation))
 }
 
 /// A token that is not ours: a provider's, or nobody's.
@@ -249,15 +299,35 @@ fn basic(snapshot: &Snapshot, encoded: &[u8], peer: IpAddr, now: UnixTime) -> Re
     Ok(Session::new(Arc::clone(client), credential, proven.grants, scope_text, expires_at, snapshot.generation))
 }
 
+/// The client whose certificate this is, with everything it is registered for.
+fn of_certificate(snapshot: &Snapshot, certificate: &PeerCertificate) -> Result<Session, Failure> {
+    let client = match certificate.owner(snapshot) {
+        Owner::Client(client) => client,
+        Owner::Nobody => {
+            return Err(Refusal::no_credential(
+                "the client certificate is no client's; send a token as `Authorization: Bearer`, or name it in `clients[].certificate`",
+            )
+            .into());
+        }
+        Owner::Several => return Err(Refusal::unreadable(SEVERAL).into()),
+    };
+    let (grants, scope_text) = (client.grants.clone(), client.grants.scopes.to_string());
+    let credential = Credential::Certificate { fingerprint: certificate.fingerprint().to_owned() };
+    Ok(Session::new(client, credential, grants, scope_text, certificate.not_after(), snapshot.generation))
+}
+
 impl<'a> Presented<'a> {
-    /// The one `Authorization` field: a scheme, one space, a credential (RFC 6750 section 2.1, RFC 7617 section 2).
-    fn of(fields: &[Field<'a>]) -> Result<Self, Refusal> {
+    /// The one `Authorization` field: a scheme, one space, a credential (RFC 6750 section 2.1, RFC 7617 section 2). Without one
+    /// it is the certificate.
+    fn of(fields: &[Field<'a>], certificate: Option<&'a PeerCertificate>) -> Result<Self, Refusal> {
         let mut values =
             fields.iter().filter(|field| field.name.eq_ignore_ascii_case("authorization")).map(|field| field.value);
         let Some(value) = values.next() else {
-            return Err(Refusal::no_credential(
-                "this request needs a token; get one at `/oauth/token` and send it as `Authorization: Bearer`",
-            ));
+            return certificate.map(Self::Certificate).ok_or_else(|| {
+                Refusal::no_credential(
+                    "this request needs a token; get one at `/oauth/token` and send it as `Authorization: Bearer`",
+                )
+            });
         };
         if values.next().is_some() {
             return Err(Refusal::unreadable("more than one credential; send one `Authorization` field"));
@@ -284,6 +354,7 @@ impl<'a> Presented<'a> {
         match self {
             Self::Bearer(token) => sha256(token),
             Self::Basic(encoded) => sha256(&[b"Basic ".as_slice(), encoded].concat()),
+            Self::Certificate(certificate) => certificate.key(),
         }
     }
 }
@@ -322,14 +393,14 @@ mod tests {
     fn presented(values: &[&'static str]) -> Result<Presented<'static>, Refusal> {
         let fields: Vec<Field<'_>> =
             values.iter().map(|value| httparse::Header { name: "Authorization", value: value.as_bytes() }).collect();
-        Presented::of(&fields)
+        Presented::of(&fields, None)
     }
 
     fn token(values: &[&'static str]) -> Result<&'static str, u16> {
         let refused = |refusal: Refusal| refusal.status;
         match presented(values).map_err(refused)? {
             Presented::Bearer(token) => token_text(token).map_err(refused),
-            Presented::Basic(_) => Err(0),
+            Presented::Basic(_) | Presented::Certificate(_) => Err(0),
         }
     }
 

@@ -12,6 +12,7 @@ use oauth4os_telemetry::metrics::{Outcome, OverRate};
 use crate::arrival::check_client;
 use crate::authenticate::authenticate;
 use crate::body::RequestBody;
+use crate::certificate::ClientCertificates;
 use crate::connection::{ByteStream, ClientGone, Connection, Next};
 use crate::forward::Forward;
 use crate::gate::Gate;
@@ -32,8 +33,15 @@ pub(crate) async fn run<S: ByteStream>(connection: &mut Connection<S>, head: &[u
         Ok(head) => head,
         Err(problem) => return refuse_unread(connection, &Refusal::malformed(problem)).await,
     };
-    let (client, admitted) = worker.shared.listener.load().admit(connection.peer, head.fields);
-    connection.client = client;
+    let admitted = {
+        let listener = worker.shared.listener.load();
+        let (client, admitted) = listener.admit(connection.peer, head.fields);
+        connection.client = client;
+        admitted.and_then(|()| {
+            let (taken, shown) = (listener.client_certificates.as_ref(), connection.certificate.as_deref());
+            ClientCertificates::check(taken, shown, || worker.shared.clock.now())
+        })
+    };
     if admitted.is_ok() && worker.shared.control.owns(head.path()) {
         return own::run(connection, &head).await;
     }
@@ -86,7 +94,8 @@ impl Exchange {
         if head.expects_unknown {
             return Err(Refusal::expectation().into());
         }
-        let authenticated = authenticate(&worker, head.fields, connection.client, &mut self.time).await;
+        let certificate = connection.certificate.as_deref();
+        let authenticated = authenticate(&worker, head.fields, certificate, connection.client, &mut self.time).await;
         let session = match authenticated {
             Ok(session) => session,
             Err(unauthenticated) => {
@@ -95,7 +104,7 @@ impl Exchange {
             }
         };
         self.session = Some(Rc::clone(&session));
-        check_client(&session.client.addresses, connection.client)?;
+        check_client(&session.client, connection.client)?;
         self.limit(&worker, &session)?;
         if worker.shared.audit.must_refuse() {
             return Err(Refusal::unrecorded().into());
@@ -135,6 +144,26 @@ impl Exchange {
             match limiter.mode {
                 RateMode::Enforce => return Err(Refusal::limited(standing)),
                 RateMode::Observe => self.observed = Some("the client has sent too many requests"),
+            }
+        }
+        if session.client.within.is_empty() { Ok(()) } else { self.limit_namespaces(worker, session) }
+    }
+
+    /// Counts the request against the rates of the namespaces its client is in, from the inside out: what one refuses does not
+    /// use up the next.
+    fn limit_namespaces(&mut self, worker: &Worker, session: &Session) -> Result<(), Refusal> {
+        let snapshot = worker.shared.snapshot.load();
+        let limited = session.client.within.iter().filter_map(|namespace| snapshot.namespaces.get(&namespace.name));
+        for limiter in limited {
+            let standing = limiter.check(self.time);
+            if !standing.passed {
+                worker.shared.metrics.over_rate(OverRate::Namespace, limiter.mode == RateMode::Enforce);
+                match limiter.mode {
+                    RateMode::Enforce => return Err(Refusal::limited_namespace(standing)),
+                    RateMode::Observe => {
+                        self.observed = Some("the clients of a namespace have together sent too many requests");
+                    }
+                }
             }
         }
         Ok(())

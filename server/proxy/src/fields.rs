@@ -47,6 +47,7 @@ const REMOVED: &[&[u8]] = &[
 
 /// Families of fields that tell identity or origin; in canonical spelling.
 const REMOVED_PREFIXES: &[&[u8]] = &[
+    b"client-cert",
     b"opendistro-security",
     b"opensearch-security",
     b"ssl-client",
@@ -126,7 +127,7 @@ pub(crate) fn is_removed_from_response(name: &str) -> bool {
     NAMES.iter().any(|removed| name.eq_ignore_ascii_case(removed))
 }
 
-/// The options of a request's `Connection` fields.
+/// The options of the `Connection` fields of a request or an answer.
 #[derive(Debug, Default)]
 pub(crate) struct ConnectionOptions<'a> {
     values: Vec<&'a str>,
@@ -146,7 +147,7 @@ impl<'a> ConnectionOptions<'a> {
         Self { values }
     }
 
-    fn names(&self, field: &str) -> bool {
+    pub(crate) fn names(&self, field: &str) -> bool {
         self.values.iter().any(|option| option.eq_ignore_ascii_case(field))
     }
 }

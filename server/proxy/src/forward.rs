@@ -244,13 +244,18 @@ impl<S: ByteStream> Forward<'_, '_, S> {
             if let Poll::Ready(read) = poll_read_into(Pin::new(&mut *stream), context, input) {
                 return Poll::Ready(read.map(Arrived::FromClient).map_err(|_| Stop::Gone));
             }
-            match engine.poll_receive(context) {
-                Poll::Ready(Ok(1..)) => Poll::Ready(Ok(Arrived::FromEngine)),
-                Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(Err(Refusal::bad_gateway(
-                    "the engine closed the connection before the end of the request",
-                )
-                .into())),
-                Poll::Pending => Poll::Pending,
+            loop {
+                match engine.poll_receive(context) {
+                    Poll::Ready(Ok(1..)) if engine.has_answered() => return Poll::Ready(Ok(Arrived::FromEngine)),
+                    Poll::Ready(Ok(1..)) => {}
+                    Poll::Ready(Ok(0) | Err(_)) => {
+                        return Poll::Ready(Err(Refusal::bad_gateway(
+                            "the engine closed the connection before the end of the request",
+                        )
+                        .into()));
+                    }
+                    Poll::Pending => return Poll::Pending,
+                }
             }
         });
         match connection.deadline.guard(arrival).await {

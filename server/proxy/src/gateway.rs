@@ -20,6 +20,7 @@ use crate::control::ControlPlane;
 use crate::identity::Identities;
 use crate::names::Names;
 use crate::nodes::Health;
+use crate::opaque::OpaqueTokens;
 use crate::pool::Pool;
 use crate::revocation::Revocations;
 use crate::serve;
@@ -52,6 +53,8 @@ pub struct Setup {
     pub snapshot: Snapshot,
     /// Tokens that are revoked; shared with the control plane.
     pub revocations: Arc<Revocations>,
+    /// Opaque tokens in force; shared with the control plane.
+    pub opaque: Arc<OpaqueTokens>,
     /// The gateway's own endpoints.
     pub control: ControlPlane,
     /// Metrics.
@@ -114,6 +117,7 @@ impl Gateway {
             listener: ArcSwap::from_pointee(setup.listener),
             snapshot: ArcSwap::from_pointee(setup.snapshot),
             revocations: setup.revocations,
+            opaque: setup.opaque,
             strangers: Strangers::default(),
             identities: Identities::new(setup.identities),
             names: setup.names,

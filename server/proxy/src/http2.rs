@@ -27,6 +27,7 @@ use oauth4os_config::Limits;
 use tokio::sync::Notify;
 
 use crate::buffers::Buffer;
+use crate::certificate::{ClientCertificates, PeerCertificate};
 use crate::connection::{Connection, LINGER_BYTES, LINGER_TIME};
 use crate::deadline::Deadline;
 use crate::exchange;
@@ -63,7 +64,13 @@ struct Streams {
 }
 
 /// Serves a connection on which the client has chosen HTTP/2.
-pub(crate) async fn serve(worker: &Rc<Worker>, stream: ClientStream, peer: IpAddr, mut deadline: Deadline) {
+pub(crate) async fn serve(
+    worker: &Rc<Worker>,
+    stream: ClientStream,
+    certificate: Option<Rc<PeerCertificate>>,
+    peer: IpAddr,
+    mut deadline: Deadline,
+) {
     let limits = &worker.shared.limits;
     let Ok(Ok(mut connection)) = deadline.guard(builder(limits).handshake::<_, Bytes>(stream)).await else {
         return;
@@ -98,12 +105,24 @@ pub(crate) async fn serve(worker: &Rc<Worker>, stream: ClientStream, peer: IpAdd
             is_leaving = true;
             continue;
         }
-        let (worker, open) = (Rc::clone(worker), streams.open());
+        if !is_leaving && !may_go_on(worker, certificate.as_deref()) {
+            // This request and those that came with it are told why.
+            connection.graceful_shutdown();
+            is_leaving = true;
+        }
+        let (worker, certificate, open) = (Rc::clone(worker), certificate.clone(), streams.open());
         tokio::task::spawn_local(async move {
-            let was_given_up = answer(worker, peer, request, respond).await;
+            let was_given_up = answer(worker, certificate, peer, request, respond).await;
             open.close(was_given_up);
         });
     }
+}
+
+/// Whether the certificate the connection began with, or none, is still good enough.
+fn may_go_on(worker: &Worker, certificate: Option<&PeerCertificate>) -> bool {
+    let shared = &worker.shared;
+    let listener = shared.listener.load();
+    ClientCertificates::check(listener.client_certificates.as_ref(), certificate, || shared.clock.now()).is_ok()
 }
 
 fn builder(limits: &Limits) -> Builder {
@@ -122,6 +141,7 @@ fn builder(limits: &Limits) -> Builder {
 /// Serves the request of a stream; whether the client has given it up before the end of the answer.
 async fn answer(
     worker: Rc<Worker>,
+    certificate: Option<Rc<PeerCertificate>>,
     peer: IpAddr,
     request: Request<h2::RecvStream>,
     respond: SendResponse<Bytes>,
@@ -134,7 +154,7 @@ async fn answer(
     let stream = stream::Stream::new(respond, body, &request, head);
     let deadline = Deadline::new(worker.shared.limits.head_timeout.as_duration());
     let mut connection =
-        Connection { worker, stream, peer, client: peer, input: Buffer::empty(), deadline, is_stream: true };
+        Connection { worker, stream, certificate, peer, client: peer, input: Buffer::empty(), deadline, is_stream: true };
     // Whether the connection could go on is nobody's question: a stream carries one request.
     let _ = match refusal {
         None => next_request(&mut connection).await,

@@ -12,6 +12,8 @@ use tokio::time::Instant;
 
 use crate::buffers::{Buffer, poll_read_into};
 use crate::transport::{Dialer, EngineStream};
+use crate::wire::request::{Arrived, MAX_HEADERS, find_end};
+use crate::wire::response::ResponseHead;
 
 /// The pool of one worker. The connection used last is used next, so that those nobody needs grow old and are closed.
 pub(crate) struct Pool {
@@ -31,6 +33,8 @@ pub(crate) struct EngineConnection {
     pub(crate) ended: bool,
     /// Whether no request has been sent on it before.
     pub(crate) is_new: bool,
+    /// Interim answers to the present request that were read over.
+    interim: usize,
 }
 
 /// No connection could be had.
@@ -65,7 +69,7 @@ impl Pool {
     /// A new connection.
     pub(crate) async fn dial(&self) -> Result<EngineConnection, DialError> {
         match tokio::time::timeout(self.connect_timeout, self.dialer.dial()).await {
-            Ok(stream) => Ok(EngineConnection { stream: stream?, input: Buffer::empty(), ended: false, is_new: true }),
+            Ok(stream) => Ok(EngineConnection::new(stream?)),
             Err(_) => Err(DialError::TimedOut),
         }
     }
@@ -76,6 +80,7 @@ impl Pool {
             return;
         }
         connection.input.release_if_empty();
+        connection.interim = 0;
         let mut idle = self.idle.borrow_mut();
         if idle.len() < self.limits.idle {
             idle.push((connection, Instant::now()));
@@ -97,7 +102,41 @@ pub(crate) enum Sent {
     AnsweredEarly,
 }
 
+/// Largest head of an answer.
+pub(crate) const MAX_HEAD: usize = 64 * 1024;
+
+/// Interim answers (1xx) that are read over before an answer. The gateway asks for none; an engine that sends one after the
+/// other would keep a worker busy.
+const MAX_INTERIM: usize = 16;
+
+/// Where the status of an answer begins.
+const STATUS: std::ops::Range<usize> = 9..12;
+
 impl EngineConnection {
+    const fn new(stream: EngineStream) -> Self {
+        Self { stream, input: Buffer::empty(), ended: false, is_new: true, interim: 0 }
+    }
+
+    /// Whether the answer has begun to arrive. Interim answers are none, and are taken off here: the client is told by the gateway
+    /// itself whether to go on. `101` is no interim answer, since the gateway never asks for another protocol.
+    pub(crate) fn has_answered(&mut self) -> bool {
+        while let Some(status) = self.input.get(STATUS) {
+            if !status.starts_with(b"1") || status == b"101" || self.interim == MAX_INTERIM {
+                return true;
+            }
+            match find_end(&self.input) {
+                Ok(Arrived::Complete(length)) if is_interim(&self.input, length) => {
+                    self.input.consume(length);
+                    self.interim += 1;
+                }
+                Ok(Arrived::Incomplete) if self.input.len() <= MAX_HEAD => return false,
+                // Whatever it is, it is looked at as an answer, and refused as one.
+                _ => return true,
+            }
+        }
+        false
+    }
+
     /// Whether the engine has neither said anything nor ended since the last answer.
     fn is_quiet(&mut self) -> bool {
         let mut context = Context::from_waker(Waker::noop());
@@ -122,13 +161,16 @@ impl EngineConnection {
         }
     }
 
-    fn poll_answer(&mut self, context: &mut Context<'_>, error: Option<io::Error>) -> Poll<io::Result<Sent>> {
-        match (self.poll_receive(context), error) {
-            (Poll::Ready(Ok(count)), _) if count > 0 => Poll::Ready(Ok(Sent::AnsweredEarly)),
-            (_, Some(error)) => Poll::Ready(Err(error)),
-            (Poll::Ready(Ok(_)), None) => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
-            (Poll::Ready(Err(error)), None) => Poll::Ready(Err(error)),
-            (Poll::Pending, None) => Poll::Pending,
+    fn poll_answer(&mut self, context: &mut Context<'_>, mut error: Option<io::Error>) -> Poll<io::Result<Sent>> {
+        loop {
+            match (self.poll_receive(context), error) {
+                (Poll::Ready(Ok(1..)), _) if self.has_answered() => return Poll::Ready(Ok(Sent::AnsweredEarly)),
+                (Poll::Ready(Ok(1..)), given) => error = given,
+                (_, Some(error)) => return Poll::Ready(Err(error)),
+                (Poll::Ready(Ok(_)), None) => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+                (Poll::Ready(Err(error)), None) => return Poll::Ready(Err(error)),
+                (Poll::Pending, None) => return Poll::Pending,
+            }
         }
     }
 
@@ -148,4 +190,11 @@ impl EngineConnection {
     pub(crate) async fn receive(&mut self) -> io::Result<usize> {
         std::future::poll_fn(|context| self.poll_receive(context)).await
     }
+}
+
+/// Whether this head of an answer is one of an interim answer, and nothing else could be read into it.
+fn is_interim(input: &[u8], length: usize) -> bool {
+    let mut slots = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let head = input.get(..length).unwrap_or_default();
+    ResponseHead::parse(head, &mut slots, false).is_ok_and(|head| (100..200).contains(&head.status))
 }

@@ -45,6 +45,7 @@ enum Challenge {
 /// The names of the rates in the `RateLimit` fields.
 pub(crate) const CLIENT_RATE: &str = "client";
 pub(crate) const ADDRESS_RATE: &str = "address";
+const NAMESPACE_RATE: &str = "namespace";
 
 const METHODS: &str = "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH";
 
@@ -124,6 +125,11 @@ impl Refusal {
         }
     }
 
+    /// The connection is worth nothing any more, because of the client's certificate.
+    pub(crate) fn certificate(reason: &'static str) -> Self {
+        Self { close: true, ..Self::no_credential(reason) }
+    }
+
     /// The token is not valid.
     pub(crate) fn invalid_token(reason: impl Into<Cow<'static, str>>) -> Self {
         Self {
@@ -163,6 +169,15 @@ impl Refusal {
     /// The client sends too many requests.
     pub(crate) fn limited(standing: Standing) -> Self {
         Self::over(CLIENT_RATE, standing, "this client has sent too many requests; wait as long as `Retry-After` says")
+    }
+
+    /// The clients of a namespace send too many requests together.
+    pub(crate) fn limited_namespace(standing: Standing) -> Self {
+        Self::over(
+            NAMESPACE_RATE,
+            standing,
+            "the clients of a namespace have together sent too many requests; wait as long as `Retry-After` says",
+        )
     }
 
     /// Too many requests without a valid credential have come from the address.

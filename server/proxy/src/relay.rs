@@ -10,20 +10,13 @@ use crate::buffers::{Buffer, CHUNK, poll_read_into};
 use crate::connection::{ByteStream, Connection, Next};
 use crate::fields::{ConnectionOptions, is_removed_from_response, opaque_id};
 use crate::nodes::Place;
-use crate::pool::{EngineConnection, Sent};
+use crate::pool::{EngineConnection, MAX_HEAD, Sent};
 use crate::record::{Exchange, Stop};
 use crate::refusal::{CLIENT_RATE, Refusal};
 use crate::wire::chunked::{self, ChunkedDecoder, Piece};
 use crate::wire::request::{Arrived, MAX_HEADERS, RequestHead, find_end};
 use crate::wire::response::ResponseHead;
 use crate::wire::{Framing, Malformed};
-
-/// Largest head of an answer.
-const MAX_HEAD: usize = 64 * 1024;
-
-/// Interim answers (1xx) before the answer. The gateway asks for none; an engine that sends one after the other would
-/// keep a worker busy.
-const MAX_INTERIM: usize = 16;
 
 /// What a client may send ahead while it waits for an answer.
 const MAX_AHEAD: usize = 2 * CHUNK;
@@ -72,16 +65,21 @@ pub(crate) async fn wait<S: ByteStream>(
     connection: &mut Connection<S>,
     engine: &mut EngineConnection,
 ) -> Result<(), NoAnswer> {
-    if !engine.input.is_empty() {
+    if engine.has_answered() {
         return Ok(());
     }
     connection.deadline.set(connection.worker.shared.response_timeout);
     let (stream, input) = (&mut connection.stream, &mut connection.input);
     let first = std::future::poll_fn(|context| {
-        match engine.poll_receive(context) {
-            Poll::Ready(Ok(1..)) => return Poll::Ready(Ok(())),
-            Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(NoAnswer::Closed)),
-            Poll::Pending => {}
+        loop {
+            match engine.poll_receive(context) {
+                Poll::Ready(Ok(1..)) if engine.has_answered() => return Poll::Ready(Ok(())),
+                Poll::Ready(Ok(1..)) => {}
+                // What came of it is more than nothing, and no answer.
+                Poll::Ready(Ok(0) | Err(_)) if !engine.input.is_empty() => return Poll::Ready(Ok(())),
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(NoAnswer::Closed)),
+                Poll::Pending => break,
+            }
         }
         while input.len() < MAX_AHEAD {
             match poll_read_into(Pin::new(&mut *stream), context, input) {
@@ -127,18 +125,9 @@ impl<S: ByteStream> Relay<'_, '_, S> {
     /// Receives the head and writes the client's, all but its last line.
     async fn receive_head(&mut self, out: &mut Buffer) -> Result<Outline, Stop> {
         self.connection.deadline.set(self.connection.worker.shared.limits.body_timeout.as_duration());
-        let mut interim = 0;
         loop {
             match find_end(&self.engine.input) {
-                Ok(Arrived::Complete(length)) => {
-                    if let Some(outline) = self.read_head(length, out)? {
-                        return Ok(outline);
-                    }
-                    interim += 1;
-                    if interim > MAX_INTERIM {
-                        return Err(self.broken("the engine sends one interim answer after the other"));
-                    }
-                }
+                Ok(Arrived::Complete(length)) => return self.read_head(length, out),
                 Ok(Arrived::Incomplete) if self.engine.input.len() <= MAX_HEAD => {
                     match self.connection.deadline.guard(self.engine.receive()).await {
                         Ok(Ok(1..)) => {}
@@ -156,8 +145,8 @@ impl<S: ByteStream> Relay<'_, '_, S> {
         }
     }
 
-    /// Reads a head of so many bytes. `None` when it only was an interim answer.
-    fn read_head(&mut self, length: usize, out: &mut Buffer) -> Result<Option<Outline>, Stop> {
+    /// Reads a head of so many bytes.
+    fn read_head(&mut self, length: usize, out: &mut Buffer) -> Result<Outline, Stop> {
         let mut slots = [httparse::EMPTY_HEADER; MAX_HEADERS];
         let bytes = self.engine.input.get(..length).unwrap_or_default();
         let answer = match ResponseHead::parse(bytes, &mut slots, self.head.method == "HEAD") {
@@ -167,9 +156,10 @@ impl<S: ByteStream> Relay<'_, '_, S> {
                 return Err(self.broken(&problem));
             }
         };
-        let result = match answer.status {
-            101 => Err("the engine changed the protocol without being asked"),
-            100..=199 => Ok(None),
+        let outline = match answer.status {
+            101 => return Err(self.broken("the engine changed the protocol without being asked")),
+            // Those that may come were read over when they arrived.
+            100..=199 => return Err(self.broken("the engine sends one interim answer after the other")),
             401 => {
                 self.connection.worker.shared.metrics.upstream_failed(UpstreamFailure::Identity);
                 tracing::error!("the engine does not accept the gateway's identity; `oauth4os engine check` says why");
@@ -181,16 +171,11 @@ impl<S: ByteStream> Relay<'_, '_, S> {
             status => {
                 self.place.succeeded();
                 self.exchange.status = Some(status);
-                Ok(Some(write_head(&answer, self.head, self.exchange, out)))
+                write_head(&answer, self.head, self.exchange, out)
             }
         };
-        match result {
-            Ok(outline) => {
-                self.engine.input.consume(length);
-                Ok(outline)
-            }
-            Err(reason) => Err(self.broken(reason)),
-        }
+        self.engine.input.consume(length);
+        Ok(outline)
     }
 
     /// Passes the body on. `out` is what has to be sent before it.
@@ -253,6 +238,9 @@ impl<S: ByteStream> Relay<'_, '_, S> {
 
 /// Writes the head the client gets, all but what says whether the connection goes on.
 fn write_head(answer: &ResponseHead<'_>, request: &RequestHead<'_>, exchange: &Exchange, out: &mut Buffer) -> Outline {
+    // What the engine means for this connection alone (RFC 9110 section 7.6.1); what says where the body ends is not such a thing.
+    let options = ConnectionOptions::of(answer.fields);
+    let is_for_connection = |name: &str| !name.eq_ignore_ascii_case("content-length") && options.names(name);
     // The engine repeats an `X-Opaque-Id`: the client gets its own back, not the one it was given here.
     let repeats_opaque_id = opaque_id(request.fields, &ConnectionOptions::of(request.fields)).is_some();
     // Writing to memory does not fail.
@@ -263,7 +251,7 @@ fn write_head(answer: &ResponseHead<'_>, request: &RequestHead<'_>, exchange: &E
         let is_ours = !repeats_opaque_id && field.name.eq_ignore_ascii_case("x-opaque-id");
         // RFC 9110 section 8.6: it has none, and a client that goes by one would take the next answer for a body.
         let is_wrong = answer.status == 204 && field.name.eq_ignore_ascii_case("content-length");
-        if !is_ours && !is_wrong && !is_removed_from_response(field.name) {
+        if !is_ours && !is_wrong && !is_removed_from_response(field.name) && !is_for_connection(field.name) {
             out.extend_from_slice(field.name.as_bytes());
             out.extend_from_slice(b": ");
             out.extend_from_slice(field.value);

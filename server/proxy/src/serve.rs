@@ -16,6 +16,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::arrival::Unwelcome;
 use crate::buffers::Buffer;
+use crate::certificate::{PeerCertificate, refused_in_handshake};
 use crate::connection::{ByteStream, Connection, Next};
 use crate::deadline::Deadline;
 use crate::nodes::Nodes;
@@ -108,18 +109,30 @@ async fn serve(slot: ConnectionSlot, mut stream: TcpStream, peer: IpAddr) {
         Err(_) => return note(&worker, peer, &Unwelcome::Ended(io::ErrorKind::TimedOut.into())),
     };
     let acceptor = TlsAcceptor::from(Arc::clone(&listener.tls));
+    let stream = match deadline.guard(acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => {
+            if let Some(reason) = refused_in_handshake(&error) {
+                note(&worker, peer, &Unwelcome::Certificate(reason));
+            }
+            return;
+        }
+        Err(_) => return,
+    };
+    let certificate = match PeerCertificate::of(stream.get_ref().1, listener.client_certificates.as_ref()) {
+        Ok(certificate) => certificate,
+        Err(unreadable) => return note(&worker, peer, &unreadable.into()),
+    };
     // While an idle connection waits, it must not keep what has been replaced.
     drop(listener);
-    let Ok(Ok(stream)) = deadline.guard(acceptor.accept(stream)).await else {
-        return;
-    };
     if stream.get_ref().1.alpn_protocol() == Some(http2::ALPN) {
         // Apart, so that no connection of HTTP/1.1 has to have room for it.
-        return Box::pin(http2::serve(&worker, stream, peer, deadline)).await;
+        return Box::pin(http2::serve(&worker, stream, certificate, peer, deadline)).await;
     }
     let mut connection = Connection {
         worker: Rc::clone(&worker),
         stream,
+        certificate,
         peer,
         client: peer,
         input: Buffer::empty(),
@@ -136,10 +149,11 @@ async fn serve(slot: ConnectionSlot, mut stream: TcpStream, peer: IpAddr) {
     }
 }
 
-/// Records a connection that is closed before TLS.
+/// Records a connection that is closed before its first request.
 fn note(worker: &Worker, peer: IpAddr, unwelcome: &Unwelcome) {
     let (reason, address) = match unwelcome {
         Unwelcome::Address { address, .. } => (ConnectionRefusal::Address, *address),
+        Unwelcome::Certificate(_) | Unwelcome::Unreadable(_) => (ConnectionRefusal::Certificate, peer),
         Unwelcome::Ended(_) | Unwelcome::ProxyHeader(_) => (ConnectionRefusal::ProxyHeader, peer),
     };
     worker.shared.metrics.connection_refused(reason);

@@ -31,6 +31,8 @@ pub(crate) enum Credential {
     Provider { provider: Arc<Provider>, outsider: Box<Outsider> },
     /// Id and secret of a client: void when any client changes.
     Basic { generation: u64 },
+    /// A certificate of the connection, by its fingerprint: void with the connection's leave to use it.
+    Certificate { fingerprint: String },
 }
 
 impl Credential {
@@ -102,7 +104,9 @@ impl Session {
     ) -> Self {
         let backend_roles = match &credential {
             Credential::Provider { outsider, .. } => outsider.backend_roles.clone(),
-            Credential::Own { .. } | Credential::Basic { .. } => client.backend_roles.clone(),
+            Credential::Own { .. } | Credential::Basic { .. } | Credential::Certificate { .. } => {
+                client.backend_roles.clone()
+            }
         };
         let hidden = Hidden {
             rows: !grants.restrictions.row_filters().is_empty(),
@@ -154,6 +158,10 @@ impl Session {
                 }
             }
             Credential::Basic { .. } => event.credential = Some("basic"),
+            Credential::Certificate { fingerprint } => {
+                event.credential = Some("certificate");
+                event.certificate = Some(fingerprint);
+            }
         }
     }
 
@@ -287,6 +295,7 @@ mod tests {
             backend_roles: None,
             may_narrow: false,
             addresses: AddressRules::default(),
+            within: Vec::new(),
             principal,
         };
         let held = ScopeSet::parse(scopes, &Clusters::default()).expect("scopes");

@@ -4,13 +4,16 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use oauth4os_config::{AddressRules, Limits, PartialAccess, RateHeaders, RateLimit, RateMode};
+use oauth4os_config::{
+    AddressRules, CertificateName, Limits, Namespace, PartialAccess, RateHeaders, RateLimit, RateMode,
+};
 use oauth4os_federation::{Outsider, Provider, Providers};
 use oauth4os_policy::{Grants, Policies, Principal, PrincipalPolicies};
 use oauth4os_tokens::access::Verifier;
 use quick_cache::sync::Cache;
 
 use crate::basic::BasicClients;
+use crate::certificate::Owner;
 use crate::limit::{Limiter, Rate};
 
 /// Principals of providers whose limits are kept, and principals with their groups whose policies are. Whoever is
@@ -23,6 +26,10 @@ pub struct Snapshot {
     pub(crate) generation: u64,
     pub(crate) verifier: Verifier,
     pub(crate) clients: HashMap<String, Arc<GatewayClient>>,
+    /// The id of the client whose certificates have this name.
+    certificates: HashMap<CertificateName, String>,
+    /// What the clients of a namespace may send together, by its name.
+    pub(crate) namespaces: HashMap<String, Limiter>,
     /// Refusals for want of a valid credential, for each address, and what becomes of those over that.
     pub(crate) unauthenticated: (Rate, RateMode),
     pub(crate) providers: Arc<Providers>,
@@ -39,8 +46,12 @@ pub struct SnapshotClient {
     pub grants: Grants,
     /// The backend roles the engine is told in place of its scopes, if it is to be so.
     pub backend_roles: Option<Vec<String>>,
+    /// The name that makes a TLS certificate its own.
+    pub certificate: Option<CertificateName>,
     /// Where it may be used from.
     pub addresses: AddressRules,
+    /// The namespaces it is in, from the inside out.
+    pub within: Vec<Namespace>,
     /// What it may send, when not what all others may.
     pub limit: Option<RateLimit>,
 }
@@ -59,6 +70,8 @@ pub struct GatewayClient {
     pub(crate) may_narrow: bool,
     /// Where it may be used from.
     pub(crate) addresses: AddressRules,
+    /// The namespaces it is in, from the inside out.
+    pub(crate) within: Vec<Namespace>,
     pub(crate) policies: PrincipalPolicies,
     pub(crate) limiter: Arc<Limiter>,
 }
@@ -86,9 +99,15 @@ impl Snapshot {
         partial_access: PartialAccess,
     ) -> Self {
         let may_narrow = partial_access == PartialAccess::Narrow;
+        let (mut certificates, mut namespaces) = (HashMap::new(), HashMap::new());
         let clients = clients
             .into_iter()
-            .map(|SnapshotClient { principal, grants, backend_roles, addresses, limit }| {
+            .map(|SnapshotClient { principal, grants, backend_roles, certificate, addresses, within, limit }| {
+                for namespace in &within {
+                    let limiter = |limit| Limiter::new(limit, limits.rate_mode, limits.rate_headers);
+                    namespaces.extend(namespace.rate_limit.map(|limit| (namespace.name.clone(), limiter(limit))));
+                }
+                certificates.extend(certificate.map(|name| (name, principal.id.clone())));
                 let client = GatewayClient {
                     policies: policies.for_principal(&principal),
                     limiter: Arc::new(Limiter::new(
@@ -101,6 +120,7 @@ impl Snapshot {
                     backend_roles: backend_roles.map(Arc::from),
                     may_narrow,
                     addresses,
+                    within,
                     principal,
                 };
                 (client.principal.id.clone(), Arc::new(client))
@@ -114,7 +134,17 @@ impl Snapshot {
             known: Cache::new(1),
         };
         let unauthenticated = (Rate::new(limits.unauthenticated), limits.rate_mode);
-        Self { generation: 0, verifier, clients, unauthenticated, providers: Arc::default(), basic: None, outsiders }
+        Self {
+            generation: 0,
+            verifier,
+            clients,
+            certificates,
+            namespaces,
+            unauthenticated,
+            providers: Arc::default(),
+            basic: None,
+            outsiders,
+        }
     }
 
     /// Also takes tokens of these providers. Principals of those that say nothing else have the limit of a client.
@@ -133,6 +163,18 @@ impl Snapshot {
     pub fn with_basic(mut self, basic: Arc<dyn BasicClients>) -> Self {
         self.basic = Some(basic);
         self
+    }
+
+    /// Whose a certificate with these names is.
+    pub(crate) fn owner_of(&self, names: &[CertificateName]) -> Owner {
+        let mut found = names.iter().filter_map(|name| self.certificates.get(name));
+        match found.next() {
+            None => Owner::Nobody,
+            Some(id) if found.all(|other| other == id) => {
+                self.clients.get(id).map_or(Owner::Nobody, |client| Owner::Client(Arc::clone(client)))
+            }
+            Some(_) => Owner::Several,
+        }
     }
 
     /// The principal a provider's token speaks for, with the policies that concern it and its limit.
@@ -155,6 +197,7 @@ impl Snapshot {
             backend_roles: None,
             may_narrow: *may_narrow,
             addresses: AddressRules::default(),
+            within: Vec::new(),
             principal: outsider.principal.clone(),
         });
         known.insert(key, Arc::clone(&client));
@@ -170,6 +213,11 @@ impl Snapshot {
                 && let Some(limiter) = Arc::get_mut(&mut client.limiter)
             {
                 limiter.go_on_from(&known.limiter);
+            }
+        }
+        for (name, limiter) in &mut self.namespaces {
+            if let Some(known) = earlier.namespaces.get(name) {
+                limiter.go_on_from(known);
             }
         }
         if self.outsiders.limits == earlier.outsiders.limits {

@@ -21,6 +21,7 @@ use crate::control::ControlPlane;
 use crate::identity::Identities;
 use crate::names::Names;
 use crate::nodes::{Health, Nodes};
+use crate::opaque::OpaqueTokens;
 use crate::revocation::Revocations;
 use crate::session::Session;
 use crate::snapshot::Snapshot;
@@ -38,6 +39,7 @@ pub(crate) struct Shared {
     pub(crate) listener: ArcSwap<Listener>,
     pub(crate) snapshot: ArcSwap<Snapshot>,
     pub(crate) revocations: Arc<Revocations>,
+    pub(crate) opaque: Arc<OpaqueTokens>,
     pub(crate) strangers: Strangers,
     pub(crate) identities: Identities,
     pub(crate) names: Arc<Names>,

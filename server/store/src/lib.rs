@@ -10,7 +10,7 @@
 //!
 //! # What is kept how
 //! - Client secrets: SHA-256 ([`SecretHash`]); they are 256 random bits, so a hash cannot be guessed.
-//! - Issued tokens: their id and what they allow, never the token.
+//! - Issued tokens: their id and what they allow, never the token; of opaque ones the SHA-256.
 //! - Private keys: encrypted ([`seal`]).
 //!
 //! # What an answer means

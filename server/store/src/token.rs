@@ -2,7 +2,7 @@
 
 use oauth4os_tokens::clock::UnixTime;
 
-use crate::{Page, PageRequest, Pending};
+use crate::{Page, PageRequest, Pending, SecretHash};
 
 /// A token that was issued. The token itself is not kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub struct IssuedToken {
     pub expires_at: UnixTime,
     /// When it was revoked.
     pub revoked_at: Option<UnixTime>,
+    /// The hash of an opaque token; none for one that carries its claims.
+    pub hash: Option<SecretHash>,
 }
 
 impl IssuedToken {
@@ -91,6 +93,12 @@ pub trait Tokens {
 
     /// One token.
     fn token(&self, id: &str) -> Pending<'_, Option<IssuedToken>>;
+
+    /// The opaque token with this hash, in whatever state.
+    fn opaque_token(&self, hash: &SecretHash) -> Pending<'_, Option<IssuedToken>>;
+
+    /// Every opaque token in force, for the data plane's memory.
+    fn opaque_tokens(&self) -> Pending<'_, Vec<IssuedToken>>;
 
     /// Tokens, the latest first.
     fn tokens(&self, filter: TokenFilter, page: PageRequest) -> Pending<'_, Page<IssuedToken>>;

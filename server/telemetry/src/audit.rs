@@ -56,9 +56,12 @@ pub struct Event<'a> {
     /// The tenant, as the provider says it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tenant: Option<&'a str>,
-    /// How it was proven, when not by a token: `basic`.
+    /// How it was proven, when not by a token: `basic`, `certificate`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credential: Option<&'static str>,
+    /// The certificate it was proven by: its SHA-256.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<&'a str>,
     /// The token, by its id; never the token itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_id: Option<&'a str>,
@@ -125,6 +128,7 @@ impl<'a> Event<'a> {
             provider: None,
             tenant: None,
             credential: None,
+            certificate: None,
             token_id: None,
             scopes: None,
             address: None,

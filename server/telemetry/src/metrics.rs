@@ -79,6 +79,8 @@ pub enum ConnectionRefusal {
     Address,
     /// A trusted proxy did not say whose it is.
     ProxyHeader,
+    /// Its certificate does not hold, or it has none and must.
+    Certificate,
 }
 
 impl EncodeLabelValue for ConnectionRefusal {
@@ -87,6 +89,7 @@ impl EncodeLabelValue for ConnectionRefusal {
             Self::Limit => "limit",
             Self::Address => "address",
             Self::ProxyHeader => "proxy_header",
+            Self::Certificate => "certificate",
         })
     }
 }
@@ -96,6 +99,8 @@ impl EncodeLabelValue for ConnectionRefusal {
 pub enum OverRate {
     /// A client's requests.
     Client,
+    /// The requests of a namespace's clients together.
+    Namespace,
     /// An address's requests without a valid credential.
     Address,
 }
@@ -104,6 +109,7 @@ impl EncodeLabelValue for OverRate {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
         encoder.write_str(match self {
             Self::Client => "client",
+            Self::Namespace => "namespace",
             Self::Address => "address",
         })
     }
@@ -287,7 +293,7 @@ impl Metrics {
         }
         let over_rate = Family::default();
         registry.register("over_rate", "Requests over a rate, refused or only observed", over_rate.clone());
-        for rate in [OverRate::Client, OverRate::Address] {
+        for rate in [OverRate::Client, OverRate::Namespace, OverRate::Address] {
             for mode in ["enforce", "observe"] {
                 drop(over_rate.get_or_create(&OverRateLabels { rate, mode }));
             }
@@ -298,7 +304,12 @@ impl Metrics {
             "Connections from clients that were closed before TLS, by reason",
             connections_refused.clone(),
         );
-        for reason in [ConnectionRefusal::Limit, ConnectionRefusal::Address, ConnectionRefusal::ProxyHeader] {
+        for reason in [
+            ConnectionRefusal::Limit,
+            ConnectionRefusal::Address,
+            ConnectionRefusal::ProxyHeader,
+            ConnectionRefusal::Certificate,
+        ] {
             drop(connections_refused.get_or_create(&ConnectionLabels { reason }));
         }
         let nodes_left_out = Family::default();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use oauth4os_config::{AddressRules, ClientConfig, IdentityKind, Reference};
+use oauth4os_config::{AddressRules, CertificateName, ClientConfig, IdentityKind, Namespace, Reference, TokenFormat};
 use oauth4os_policy::{Clusters, Grants, Restriction, RestrictionError, Restrictions, ScopeSet};
 use oauth4os_store::{ClientKind, MAX_LIVE_SECRETS, RateLimit, SecretHash, StoredSecret};
 use oauth4os_tokens::clock::UnixTime;
@@ -33,14 +33,20 @@ pub struct Client {
     pub enabled: bool,
     /// How long its tokens are valid, when not as long as all others'.
     pub token_lifetime: Option<Duration>,
+    /// The form of its tokens.
+    pub token_format: TokenFormat,
     /// Its own limit in place of the configured one.
     pub rate_limit: Option<RateLimit>,
     /// Whether it may send id and secret to the data plane instead of a token.
     pub basic: bool,
     /// The backend roles the engine is told in place of scopes; `None` for the identity of the scopes.
     pub backend_roles: Option<BTreeSet<String>>,
+    /// The name that makes a TLS certificate its own.
+    pub certificate: Option<CertificateName>,
     /// Where it may be used from.
     pub addresses: AddressRules,
+    /// The namespaces it is in, from the inside out; it keeps to the rules of each.
+    pub within: Vec<Namespace>,
     /// Where it is registered.
     pub source: ClientSource,
     secrets: Vec<StoredSecret>,
@@ -58,8 +64,9 @@ pub enum ClientSource {
 impl Client {
     pub(super) fn from_config(config: &ClientConfig, clusters: &Clusters) -> Result<Self, DirectoryError> {
         let hash = match (&config.secret_value, &config.secret_hash) {
-            (Some(secret), _) => SecretHash::of(secret.expose_secret()),
-            (None, Some(hash)) => SecretHash::from_bytes(*hash.digest()),
+            (Some(secret), _) => Some(SecretHash::of(secret.expose_secret())),
+            (None, Some(hash)) => Some(SecretHash::from_bytes(*hash.digest())),
+            (None, None) if config.certificate.is_some() => None,
             (None, None) => return Err(DirectoryError::NoSecret { id: config.id.clone() }),
         };
         let Grants { scopes, restrictions } = configured_grants(config, clusters)
@@ -77,20 +84,26 @@ impl Client {
             restrictions,
             enabled: true,
             token_lifetime: config.token_lifetime.map(oauth4os_config::Span::as_duration),
+            token_format: config.access_token_format,
             rate_limit: config
                 .rate_limit
                 .map(|limit| RateLimit { per_second: limit.requests_per_second, burst: limit.burst }),
             basic: config.basic,
             backend_roles: (config.identity == IdentityKind::Own).then(|| config.backend_roles.clone()),
+            certificate: config.certificate.clone(),
             addresses: config.addresses.clone(),
+            within: config.within.clone(),
             source: ClientSource::Configuration,
-            secrets: vec![StoredSecret {
-                id: "configuration".to_owned(),
-                hash,
-                hint: String::new(),
-                created_at: UnixTime::default(),
-                expires_at: None,
-            }],
+            secrets: hash
+                .map(|hash| StoredSecret {
+                    id: "configuration".to_owned(),
+                    hash,
+                    hint: String::new(),
+                    created_at: UnixTime::default(),
+                    expires_at: None,
+                })
+                .into_iter()
+                .collect(),
         })
     }
 
@@ -107,10 +120,13 @@ impl Client {
             restrictions: Restrictions::default(),
             enabled: client.enabled,
             token_lifetime: None,
+            token_format: TokenFormat::Jwt,
             rate_limit: client.rate_limit,
             basic: false,
             backend_roles: None,
+            certificate: None,
             addresses: AddressRules::default(),
+            within: Vec::new(),
             source: ClientSource::Store,
             secrets: client.secrets,
         })
@@ -118,7 +134,12 @@ impl Client {
 
     /// Whether it may be used from there. An address nobody knows is within no rule.
     pub(crate) fn may_come_from(&self, address: Option<IpAddr>) -> bool {
-        address.map_or(self.addresses == AddressRules::default(), |address| self.addresses.check(address).is_ok())
+        let mut rules =
+            std::iter::once(&self.addresses).chain(self.within.iter().map(|namespace| &namespace.addresses));
+        match address {
+            Some(address) => rules.all(|rules| rules.check(address).is_ok()),
+            None => rules.all(|rules| *rules == AddressRules::default()),
+        }
     }
 
     pub(super) fn secrets(&self) -> &[StoredSecret] {

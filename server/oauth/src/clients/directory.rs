@@ -64,7 +64,9 @@ pub enum DirectoryError {
         id: String,
     },
     /// A configured client without secret.
-    #[error("the client `{id}` has no secret and cannot prove who it is; give `secret` or `secret_hash`")]
+    #[error(
+        "the client `{id}` has no secret and cannot prove who it is; give `secret`, `secret_hash` or `certificate`"
+    )]
     NoSecret {
         /// The client.
         id: String,

@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, Uri};
-use oauth4os_store::StoreError;
+use oauth4os_store::{SecretHash, StoreError};
 use oauth4os_tokens::id::{SecretKind, verify_checksum};
 
 use super::access::revoke_and_record;
@@ -66,16 +66,21 @@ async fn revoke(
     let form = Form::read(uri, headers, body).await?;
     let client = Credentials::of_form(headers, &form)?.authenticate(authority, caller)?;
     let token = form.get("token").ok_or(RevokeError::NoToken)?;
-    if verify_checksum(token) == Some(SecretKind::Client) {
-        return Err(RevokeError::ClientSecret);
-    }
-    // `token_type_hint` only speeds up a search (section 2.1), and here is nothing to search: a token that does not verify
-    // is none of ours, or has expired and is out of use as it is.
-    let Ok(claims) = authority.signing().verifier.verify(token, authority.now()) else {
-        return Ok(());
+    let (client_id, id) = match verify_checksum(token) {
+        Some(SecretKind::Client) => return Err(RevokeError::ClientSecret),
+        Some(SecretKind::AccessToken) => match authority.store.opaque_token(&SecretHash::of(token)).await? {
+            Some(record) => (record.client_id, record.id),
+            None => return Ok(()),
+        },
+        // `token_type_hint` only speeds up a search (section 2.1), and here is nothing to search: a token that does not verify
+        // is none of ours, or has expired and is out of use as it is.
+        _ => match authority.signing().verifier.verify(token, authority.now()) {
+            Ok(claims) => (claims.client_id, claims.jti),
+            Err(_) => return Ok(()),
+        },
     };
-    if claims.client_id == client.id {
-        revoke_and_record(authority, caller, &client.id, &claims.jti).await?;
+    if client_id == client.id {
+        revoke_and_record(authority, caller, &client.id, &id).await?;
     }
     Ok(())
 }

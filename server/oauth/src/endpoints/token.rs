@@ -8,11 +8,12 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, Uri};
+use oauth4os_config::TokenFormat;
 use oauth4os_policy::{RestrictionError, Scope, ScopeError, ScopeSet};
-use oauth4os_store::{IssuedToken, StoreError};
+use oauth4os_store::{IssuedToken, SecretHash, StoreError};
 use oauth4os_telemetry::audit::Event;
 use oauth4os_tokens::access::{AccessClaims, SignError, sign};
-use oauth4os_tokens::id::{NoRandomness, token_id};
+use oauth4os_tokens::id::{NoRandomness, Secret, SecretKind, token_id};
 use serde::Serialize;
 
 use crate::authority::to_the_end;
@@ -46,6 +47,8 @@ enum TokenError {
         "tokens are issued for this gateway only; leave `resource` out, or send the `resource` of `/.well-known/oauth-protected-resource`"
     )]
     Resource,
+    #[error("the client has too many tokens in force; revoke some, or wait until they end")]
+    TooMany,
     #[error("no token is issued while its audit record cannot be written; try again later")]
     Unrecorded,
     #[error(transparent)]
@@ -70,7 +73,7 @@ impl From<TokenError> for Refusal {
             | TokenError::SecretAsScope
             | TokenError::Sign(SignError::TooLong { .. }) => Self::new(ErrorCode::InvalidScope, error),
             TokenError::Resource => Self::new(ErrorCode::InvalidTarget, error),
-            TokenError::Unrecorded => Self::new(ErrorCode::TemporarilyUnavailable, error),
+            TokenError::Unrecorded | TokenError::TooMany => Self::new(ErrorCode::TemporarilyUnavailable, error),
             TokenError::Sign(_) | TokenError::Randomness(_) => {
                 tracing::error!(%error, "no token could be made");
                 Self::new(ErrorCode::ServerError, "the gateway could not make a token; its log says why")
@@ -154,6 +157,10 @@ async fn issue(
     let lifetime = client.token_lifetime.unwrap_or(authority.settings.token_lifetime);
     let lifetime = Duration::from_secs(lifetime.as_secs());
     let iat = now.whole_second();
+    let is_opaque = client.token_format == TokenFormat::Opaque;
+    if is_opaque && !authority.opaque.has_room(&client.id) {
+        return Err(TokenError::TooMany);
+    }
     let claims = AccessClaims {
         iss: authority.settings.issuer.clone(),
         sub: client.id.clone(),
@@ -165,7 +172,11 @@ async fn issue(
         exp: iat + lifetime,
         jti: token_id()?,
     };
-    let access_token = sign(authority.signing().keys.active(), &claims)?;
+    let opaque = is_opaque.then(|| Secret::generate(SecretKind::AccessToken)).transpose()?;
+    let access_token = match &opaque {
+        Some(secret) => secret.expose().to_owned(),
+        None => sign(authority.signing().keys.active(), &claims)?,
+    };
     let issued = IssuedToken {
         id: claims.jti,
         client_id: claims.client_id,
@@ -175,8 +186,12 @@ async fn issue(
         issued_at: now,
         expires_at: claims.exp,
         revoked_at: None,
+        hash: opaque.map(|secret| SecretHash::from_bytes(secret.sha256())),
     };
     authority.store.record_issued(issued.clone()).await?;
+    if let Some(hash) = &issued.hash {
+        authority.opaque.issued(hash, &issued);
+    }
     let mut event = caller.event(now, "token.issued", "allow");
     event.client = Some(&issued.client_id);
     event.token_id = Some(&issued.id);

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 use oauth4os_policy::ScopeSet;
-use oauth4os_store::StoreError;
+use oauth4os_store::{SecretHash, StoreError};
 use oauth4os_tokens::access::{AccessClaims, Invalid};
+use oauth4os_tokens::id::{SecretKind, verify_checksum};
 
 use super::credentials::{authorization, scheme};
 use super::{Caller, Challenge, ErrorCode, Refusal};
@@ -59,7 +60,10 @@ impl BearerToken {
     ) -> Result<Self, BearerError> {
         let field = authorization(headers).map_err(|_| BearerError::Malformed)?.ok_or(BearerError::Missing)?;
         let token = scheme(field, "Bearer").ok_or(BearerError::Malformed)?;
-        let claims = authority.signing().verifier.verify(token, authority.now())?;
+        let claims = match verify_checksum(token) {
+            Some(SecretKind::AccessToken) => opaque(authority, token).await?,
+            _ => authority.signing().verifier.verify(token, authority.now())?,
+        };
         let client =
             authority.clients.get(&claims.client_id).filter(|client| client.enabled).ok_or(BearerError::ClientGone)?;
         if !client.may_come_from(caller.address) {
@@ -80,6 +84,25 @@ impl BearerToken {
     pub(crate) fn administers_gateway(&self) -> bool {
         self.scopes.administers_gateway() && self.client.scopes.administers_gateway()
     }
+}
+
+/// What an opaque token stands for, unless it has ended.
+async fn opaque(authority: &Authority, token: &str) -> Result<AccessClaims, BearerError> {
+    let record = authority.store.opaque_token(&SecretHash::of(token)).await?.ok_or(BearerError::NotOnRecord)?;
+    if authority.now() >= record.expires_at {
+        return Err(BearerError::Invalid(Invalid::Expired));
+    }
+    Ok(AccessClaims {
+        iss: authority.settings.issuer.clone(),
+        sub: record.subject,
+        aud: record.audience,
+        client_id: record.client_id,
+        scope: record.scope,
+        iat: record.issued_at.whole_second(),
+        nbf: None,
+        exp: record.expires_at,
+        jti: record.id,
+    })
 }
 
 impl BearerError {

@@ -102,8 +102,8 @@ fn same(error: &StoreError) -> StoreError {
 async fn insert(tx: &mut Transaction<'static, Sqlite>, token: &IssuedToken) -> Result<bool, sqlx::Error> {
     let inserted = sqlx::query(
         "INSERT INTO issued_tokens \
-         (id, client_id, subject, scope, audience, issued_at, expires_at, revoked_at) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
+         (id, client_id, subject, scope, audience, issued_at, expires_at, revoked_at, hash) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
     )
     .bind(&token.id)
     .bind(&token.client_id)
@@ -113,6 +113,7 @@ async fn insert(tx: &mut Transaction<'static, Sqlite>, token: &IssuedToken) -> R
     .bind(token.issued_at.as_millis())
     .bind(token.expires_at.as_millis())
     .bind(token.revoked_at.map(|at| at.as_millis()))
+    .bind(token.hash.map(|hash| hash.as_bytes().to_vec()))
     .execute(&mut **tx)
     .await?;
     Ok(inserted.rows_affected() == 1)

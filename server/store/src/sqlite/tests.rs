@@ -96,6 +96,7 @@ fn token(id: &str, client_id: &str, issued_at: UnixTime) -> IssuedToken {
         issued_at,
         expires_at: issued_at + Duration::from_secs(600),
         revoked_at: None,
+        hash: None,
     }
 }
 

@@ -6,8 +6,8 @@ use sqlx::{QueryBuilder, Row as _, SqliteConnection};
 
 use super::{SqliteStore, corrupt, failed};
 use crate::{
-    Cursor, IssuedToken, Page, PageRequest, Pending, Revocation, RevokedToken, StoreError, TokenFilter, TokenState,
-    Tokens,
+    Cursor, IssuedToken, Page, PageRequest, Pending, Revocation, RevokedToken, SecretHash, StoreError, TokenFilter,
+    TokenState, Tokens,
 };
 
 const READ: &str = "read issued tokens";
@@ -31,6 +31,29 @@ impl Tokens for SqliteStore {
                 .map_err(failed(READ))?
                 .map(|row| read(&row))
                 .transpose()
+        })
+    }
+
+    fn opaque_token(&self, hash: &SecretHash) -> Pending<'_, Option<IssuedToken>> {
+        let hash = hash.as_bytes().to_vec();
+        Box::pin(async move {
+            sqlx::query("SELECT * FROM issued_tokens WHERE hash = ?")
+                .bind(hash)
+                .fetch_optional(&self.readers)
+                .await
+                .map_err(failed(READ))?
+                .map(|row| read(&row))
+                .transpose()
+        })
+    }
+
+    fn opaque_tokens(&self) -> Pending<'_, Vec<IssuedToken>> {
+        Box::pin(async move {
+            let query = "SELECT * FROM issued_tokens \
+                         WHERE hash IS NOT NULL AND revoked_at IS NULL AND expires_at > ?";
+            let now = self.clock.now().as_millis();
+            let rows = sqlx::query(query).bind(now).fetch_all(&self.readers).await.map_err(failed(READ))?;
+            rows.iter().map(read).collect()
         })
     }
 
@@ -181,6 +204,11 @@ fn read(row: &SqliteRow) -> Result<IssuedToken, StoreError> {
 fn read_columns(row: &SqliteRow, id: &str) -> Result<IssuedToken, sqlx::Error> {
     let audience: String = row.try_get("audience")?;
     let revoked_at: Option<i64> = row.try_get("revoked_at")?;
+    let hash: Option<Vec<u8>> = row.try_get("hash")?;
+    let hash = hash
+        .map(<[u8; 32]>::try_from)
+        .transpose()
+        .map_err(|_| sqlx::Error::Decode("a hash of another length".into()))?;
     Ok(IssuedToken {
         id: id.to_owned(),
         client_id: row.try_get("client_id")?,
@@ -190,5 +218,6 @@ fn read_columns(row: &SqliteRow, id: &str) -> Result<IssuedToken, sqlx::Error> {
         issued_at: UnixTime::from_millis(row.try_get("issued_at")?),
         expires_at: UnixTime::from_millis(row.try_get("expires_at")?),
         revoked_at: revoked_at.map(UnixTime::from_millis),
+        hash: hash.map(SecretHash::from_bytes),
     })
 }

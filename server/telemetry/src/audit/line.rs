@@ -21,6 +21,7 @@ pub(super) fn write(event: &Event<'_>, line: &mut Vec<u8>) -> serde_json::Result
     optional_text(line, br#","provider":"#, event.provider)?;
     optional_text(line, br#","tenant":"#, event.tenant)?;
     optional_text(line, br#","credential":"#, event.credential)?;
+    optional_text(line, br#","certificate":"#, event.certificate)?;
     optional_text(line, br#","token_id":"#, event.token_id)?;
     optional_text(line, br#","scopes":"#, event.scopes)?;
     if let Some(address) = event.address {
@@ -118,7 +119,8 @@ mod tests {
         event.user = Some("keycloak/a \"b\"");
         event.provider = Some("keycloak");
         event.tenant = Some("acme");
-        event.credential = Some("basic");
+        event.credential = Some("certificate");
+        event.certificate = Some("00ff");
         event.token_id = Some("tok_1");
         event.scopes = Some("read:logs-* write:app-logs-*");
         event.address = Some([127, 0, 0, 1].into());

@@ -1,7 +1,7 @@
 //! Issued tokens and their revocation.
 
 use super::*;
-use crate::{PageRequest, Revocation, RevokedToken, TokenFilter, TokenState, Tokens as _};
+use crate::{PageRequest, Revocation, RevokedToken, SecretHash, TokenFilter, TokenState, Tokens as _};
 
 fn ids(tokens: &[IssuedToken]) -> Vec<&str> {
     tokens.iter().map(|token| token.id.as_str()).collect()
@@ -297,4 +297,29 @@ async fn expired_tokens_are_forgotten_and_no_others() {
     assert_eq!(store.token("tok_2399").await.unwrap(), None);
     assert!(store.token("tok_2400").await.unwrap().is_some());
     assert!(store.token("tok_live").await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn an_opaque_token_is_found_by_its_hash_and_those_in_force_are_told_after_a_restart() {
+    let place = Place::new();
+    let store = place.open().await;
+    let opaque = |id: &str, secret: &str| {
+        let mut token = place.token(id, "app");
+        token.hash = Some(SecretHash::of(secret));
+        token
+    };
+    let (first, second, mut ended) = (opaque("tok_1", "one"), opaque("tok_2", "two"), opaque("tok_3", "three"));
+    ended.expires_at = place.now();
+    for token in [&first, &second, &ended, &place.token("tok_4", "app")] {
+        store.record_issued(token.clone()).await.unwrap();
+    }
+    // One hash, one token.
+    assert!(matches!(store.record_issued(opaque("tok_5", "one")).await, Err(StoreError::Exists { .. })));
+    assert_eq!(store.opaque_token(&SecretHash::of("one")).await.unwrap(), Some(first.clone()));
+    assert_eq!(store.opaque_token(&SecretHash::of("four")).await.unwrap(), None);
+    store.revoke_token("tok_2").await.unwrap();
+    let store = place.reopen(store).await;
+    assert_eq!(store.opaque_tokens().await.unwrap(), [first]);
+    let revoked = store.opaque_token(&SecretHash::of("two")).await.unwrap().unwrap();
+    assert!(revoked.revoked_at.is_some() && revoked.hash == second.hash);
 }
