@@ -23,7 +23,7 @@ pub(crate) enum TlsError {
     Pair(rustls::Error),
     #[error("a certificate of `{}` cannot be trusted: {reason}", path.display())]
     Authority { path: PathBuf, reason: rustls::Error },
-    #[error("this system has no list of certificate authorities; give `upstream.engine.ca`")]
+    #[error("this system has no list of certificate authorities; give `ca` beside the `url` in `upstream`")]
     NoSystemAuthorities,
     #[error("the cryptographic library cannot be used")]
     Provider,
@@ -77,7 +77,7 @@ fn read(tls: &Tls) -> Result<Pair, TlsError> {
     Ok((chain, key, sha256(&hashes)))
 }
 
-/// The engine's side: trusts `ca`, or the authorities of the system.
+/// The side of the engine and of Dashboards: trusts `ca`, or the authorities of the system.
 pub(crate) fn engine(ca: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> {
     let mut roots = RootCertStore::empty();
     if let Some(path) = ca {

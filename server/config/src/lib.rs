@@ -11,6 +11,7 @@
 mod addresses;
 mod claims;
 mod clients;
+mod dashboards;
 mod grants;
 mod identity;
 mod limits;
@@ -33,6 +34,7 @@ use serde::Deserialize;
 pub use addresses::{AddressRefusal, AddressRules, Network, ToldBy, TrustedProxies};
 pub use claims::{ClaimPath, ClaimPaths, OneOrMany};
 pub use clients::{ClientConfig, ClientKind, RateLimit};
+pub use dashboards::Dashboards;
 pub use grants::{
     FieldSet, FieldSets, GrantConfig, GrantOrScope, Reference, RowBool, RowField, RowRange, RowValue, RowValues, Rows,
 };

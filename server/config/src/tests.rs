@@ -7,7 +7,8 @@ const EXAMPLE: &str = include_str!("../../../oauth4os.example.yaml");
 /// A folder with the files the example names.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    for name in ["gateway.pem", "gateway-key.pem", "engine-ca.pem", "idp-ca.pem", "policies.cedar"] {
+    for name in ["gateway.pem", "gateway-key.pem", "engine-ca.pem", "dashboards-ca.pem", "idp-ca.pem", "policies.cedar"]
+    {
         std::fs::write(folder.path().join(name), "x").unwrap();
     }
     folder

@@ -16,6 +16,7 @@ mod body;
 mod buffers;
 mod connection;
 mod control;
+mod dashboards;
 mod deadline;
 mod exchange;
 mod fields;
