@@ -151,7 +151,8 @@ impl Asked {
         let all = |name: &str| -> Vec<&str> {
             self.query.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_str()).collect()
         };
-        let ([path], [method]) = (all("path").as_slice(), all("method").as_slice()) else {
+        let (paths, methods) = (all("path"), all("method"));
+        let ([path], [method]) = (paths.as_slice(), methods.as_slice()) else {
             return error(400, "Bad Request", "[request query]: expected one path and one method");
         };
         let method = method.to_uppercase();
