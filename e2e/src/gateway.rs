@@ -409,6 +409,9 @@ fn configuration(settings: &Settings, folder: &Path, port: u16, metrics_port: u1
         "field_sets": {"slim": {"exclude": ["email", "card.*"]}, "bare": {"include": ["tenant"]}},
         "workers": 2,
     });
+    if let Some(dashboards) = &settings.dashboards {
+        config["upstream"]["dashboards"] = dashboards.clone();
+    }
     for (key, value) in &settings.top {
         config[key] = value.clone();
     }

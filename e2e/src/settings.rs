@@ -11,6 +11,7 @@ pub struct Settings {
     pub(crate) policies: Option<String>,
     pub(crate) upstream: Option<String>,
     pub(crate) engine_options: Map<String, Value>,
+    pub(crate) dashboards: Option<Value>,
     pub(crate) limits: Map<String, Value>,
     pub(crate) tokens: Map<String, Value>,
     pub(crate) log_level: Option<String>,
@@ -121,6 +122,13 @@ impl Settings {
     #[must_use]
     pub fn engine_option(mut self, key: &str, value: Value) -> Self {
         self.engine_options.insert(key.to_owned(), value);
+        self
+    }
+
+    /// OpenSearch Dashboards, as `upstream.dashboards`.
+    #[must_use]
+    pub fn dashboards(mut self, dashboards: Value) -> Self {
+        self.dashboards = Some(dashboards);
         self
     }
 

@@ -89,7 +89,10 @@ pub(crate) fn identities(config: &Config, key: &Arc<SigningKey>) -> Identities {
 
 fn security_config(config: &Config, keys: &KeySet) -> Result<SecurityConfig, Failure> {
     let public = keys.verifying().iter().map(AsRef::as_ref);
-    Ok(SecurityConfig::new(Naming::default(), &config.issuer, public)?.with_field_sets(&config.field_sets))
+    let tenants = config.upstream.dashboards.iter().flat_map(oauth4os_config::Dashboards::engine_tenants);
+    Ok(SecurityConfig::new(Naming::default(), &config.issuer, public)?
+        .with_field_sets(&config.field_sets)
+        .with_tenants(tenants))
 }
 
 async fn internal_keys(config: &Config) -> Result<KeySet, Failure> {

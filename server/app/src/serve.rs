@@ -87,6 +87,10 @@ fn start(
     let policies = parts::policies(&config)?;
     let server_tls = ServerTls::load(&config.tls, config.limits.http2_streams > 0)?;
     let engine_tls = tls::engine(config.upstream.engine.ca.as_deref())?;
+    let dashboards = match &config.upstream.dashboards {
+        Some(dashboards) => Some((dashboards.clone(), tls::engine(dashboards.ca.as_deref())?)),
+        None => None,
+    };
     let metrics = Arc::new(Metrics::new());
     let names = names::at_first(&config.upstream.engine);
     let engine_watch = Arc::new(EngineWatch::new(Arc::clone(&names), audit.clone()));
@@ -156,6 +160,7 @@ fn start(
         listener: parts::listener(&config, &server_tls),
         engine: config.upstream.engine.clone(),
         engine_tls,
+        dashboards,
         identities,
         names,
         snapshot,

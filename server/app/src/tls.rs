@@ -29,7 +29,7 @@ pub(crate) enum TlsError {
     NoRevocationList { path: PathBuf },
     #[error("certificates of clients cannot be verified with `tls.client_certificates`: {0}")]
     ClientVerifier(VerifierBuilderError),
-    #[error("this system has no list of certificate authorities; give `upstream.engine.ca`")]
+    #[error("this system has no list of certificate authorities; give `ca` beside the `url` in `upstream`")]
     NoSystemAuthorities,
     #[error("the cryptographic library cannot be used")]
     Provider,
@@ -164,7 +164,7 @@ fn trusted(certificates: Vec<CertificateDer<'static>>, path: &Path) -> Result<Ro
     Ok(roots)
 }
 
-/// The engine's side: trusts `ca`, or the authorities of the system.
+/// The side of the engine and of Dashboards: trusts `ca`, or the authorities of the system.
 pub(crate) fn engine(ca: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> {
     let roots = if let Some(path) = ca {
         trusted(certificates(path)?, path)?

@@ -20,6 +20,7 @@ mod mtermvectors;
 mod rank_eval;
 mod reindex;
 pub mod restricted;
+mod saved_objects;
 mod search;
 mod template;
 mod update;
@@ -80,6 +81,10 @@ pub enum Body {
     Reroute,
     /// Scroll or point-in-time ids.
     Handles,
+    /// A list of saved objects of Dashboards, each with its type.
+    SavedObjects,
+    /// What is to be exported from Dashboards.
+    Export,
     /// An update of a document, which also reads it if the body says so.
     Update {
         /// The operation's targets, on which reading needs a right of its own.
@@ -129,6 +134,8 @@ impl Body {
             Self::Mtermvectors { default_index } => {
                 mtermvectors::inspect(body, default_index.as_deref(), &mut found)?;
             }
+            Self::SavedObjects => saved_objects::inspect_list(body, &mut found)?,
+            Self::Export => saved_objects::inspect_export(body, &mut found)?,
             Self::Search => search::inspect(body, true, &mut found)?,
             Self::Query => search::inspect(body, false, &mut found)?,
             Self::RankEval => rank_eval::inspect(body, &mut found)?,

@@ -25,8 +25,13 @@ pub enum Class {
     ClusterManage,
     /// Cluster settings, reroute, ending tasks.
     ClusterAdmin,
-    /// OpenSearch Dashboards objects. Not produced by the engine's table.
-    Dashboards,
+    /// What OpenSearch Dashboards holds, read: saved objects, settings, workspaces, state. These three are not produced by the
+    /// engine's table.
+    DashboardsRead,
+    /// Its saved objects, made, changed or deleted.
+    DashboardsWrite,
+    /// Its settings and workspaces.
+    DashboardsManage,
     /// Known by name, never granted to a scoped token.
     Denied,
 }
@@ -36,6 +41,12 @@ impl Class {
     #[must_use]
     pub const fn is_cluster(self) -> bool {
         matches!(self, Self::Info | Self::ClusterMonitor | Self::ClusterManage | Self::ClusterAdmin)
+    }
+
+    /// Whether the class is granted on Dashboards.
+    #[must_use]
+    pub const fn is_dashboards(self) -> bool {
+        matches!(self, Self::DashboardsRead | Self::DashboardsWrite | Self::DashboardsManage)
     }
 
     /// Name for messages, metrics and the audit log.
@@ -53,7 +64,9 @@ impl Class {
             Self::ClusterMonitor => "cluster_monitor",
             Self::ClusterManage => "cluster_manage",
             Self::ClusterAdmin => "cluster_admin",
-            Self::Dashboards => "dashboards",
+            Self::DashboardsRead => "dashboards_read",
+            Self::DashboardsWrite => "dashboards_write",
+            Self::DashboardsManage => "dashboards_manage",
             Self::Denied => "denied",
         }
     }

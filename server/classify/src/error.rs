@@ -51,6 +51,20 @@ pub enum ClassifyError {
     /// `_all` as a scroll id: every scroll, whoever opened it.
     #[error("`_all` would end what other clients opened; name the ids")]
     AllHandles,
+    /// A path with an escape of a character that needs none: Dashboards takes `%5ffind` for `_find`.
+    #[error("`{0}` escapes characters that need no escape; send them as they are")]
+    NeedlessEscape(String),
+    /// A call of the console of Dashboards that cannot be read in one way only.
+    #[error("the call inside `/api/console/proxy` cannot be read in one way only: {0}")]
+    Console(&'static str),
+    /// A parameter by which Dashboards would act for somebody else, or elsewhere.
+    #[error("the parameter `{parameter}` is not available here: {why}")]
+    DashboardsParameter {
+        /// The parameter.
+        parameter: String,
+        /// What it would do, and what to do instead.
+        why: &'static str,
+    },
     /// A parameter that would name indices where the operation takes none.
     #[error("the parameter `{parameter}` has no meaning for `{operation}`; remove it")]
     UnexpectedParameter {

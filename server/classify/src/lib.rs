@@ -6,11 +6,15 @@
 //! memory, [`BulkScanner`] and [`MsearchScanner`] for bodies that are streamed; [`check_content`] whether it must go
 //! through a [`GzipReader`] before.
 //!
+//! [`classify_dashboards`] does the same for OpenSearch Dashboards, whose API is another, and which passes calls on to the
+//! engine.
+//!
 //! Everything here fails closed: what is unknown, malformed or could be read in two ways is an error.
 
 pub mod body;
 
 mod class;
+mod dashboards;
 mod error;
 mod expression;
 mod generated;
@@ -29,6 +33,7 @@ pub use body::inspection::{BodyTarget, Inspection};
 pub use body::msearch::{MsearchItem, MsearchScanner};
 pub use body::restricted::{Hidden, past_restriction};
 pub use class::{Action, Class};
+pub use dashboards::classify_dashboards;
 pub use error::{BodyError, ClassifyError};
 pub use operation::{Operation, Targets};
 pub use route::classify;

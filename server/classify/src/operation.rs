@@ -45,6 +45,8 @@ pub enum Targets {
     Indices(Vec<String>),
     /// A scroll or point-in-time id, which carries its own indices.
     Handle,
+    /// Saved objects of Dashboards, by their types; `*` for any type. Never empty.
+    Dashboards(Vec<String>),
     /// Every target comes from the body: nothing is permitted until the body has been inspected.
     Body,
 }

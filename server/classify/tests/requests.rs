@@ -15,7 +15,7 @@ fn describe(result: &Result<Operation, ClassifyError>) -> String {
         Targets::Cluster => "cluster".to_owned(),
         Targets::Handle => "handle".to_owned(),
         Targets::Body => "body".to_owned(),
-        Targets::Indices(indices) => indices.join(","),
+        Targets::Indices(named) | Targets::Dashboards(named) => named.join(","),
     };
     let returns_source = matches!(operation.body, Body::Bulk { returns_source: true, .. });
     let flags: Vec<String> = [

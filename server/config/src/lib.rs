@@ -12,6 +12,7 @@ mod addresses;
 mod certificates;
 mod claims;
 mod clients;
+mod dashboards;
 mod distinguished_name;
 mod grants;
 mod identity;
@@ -37,6 +38,7 @@ pub use addresses::{AddressRefusal, AddressRules, Network, ToldBy, TrustedProxie
 pub use certificates::{CertificateName, ClientCertificates, DnsName, EmailName, UriName};
 pub use claims::{ClaimPath, ClaimPaths, OneOrMany};
 pub use clients::{ClientConfig, ClientKind, RateLimit, TokenFormat};
+pub use dashboards::Dashboards;
 pub use distinguished_name::{DistinguishedName, NameAttribute};
 pub use grants::{
     FieldSet, FieldSets, GrantConfig, GrantOrScope, Reference, RowBool, RowField, RowRange, RowValue, RowValues, Rows,

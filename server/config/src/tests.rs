@@ -13,6 +13,7 @@ fn folder() -> tempfile::TempDir {
         "clients-ca.pem",
         "clients.crl",
         "engine-ca.pem",
+        "dashboards-ca.pem",
         "idp-ca.pem",
         "policies.cedar",
     ] {

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::claims::OneOrMany;
+use crate::dashboards::Dashboards;
 use crate::problem::Problems;
 use crate::units::Span;
 
@@ -19,6 +20,10 @@ const MAX_NODES: usize = 64;
 pub struct Upstream {
     /// The OpenSearch engine.
     pub engine: Engine,
+
+    /// OpenSearch Dashboards, if it is to be asked through the gateway.
+    #[serde(default)]
+    pub dashboards: Option<Dashboards>,
 }
 
 /// The OpenSearch engine and how it learns who is asking.
@@ -131,9 +136,15 @@ impl Upstream {
         if let Some(ca) = &mut self.engine.ca {
             *ca = base.join(&*ca);
         }
+        if let Some(ca) = self.dashboards.as_mut().and_then(|dashboards| dashboards.ca.as_mut()) {
+            *ca = base.join(&*ca);
+        }
     }
 
     pub(crate) fn check(&self, problems: &mut Problems) {
+        if let Some(dashboards) = &self.dashboards {
+            dashboards.check(problems);
+        }
         let engine = &self.engine;
         let urls = engine.url.values();
         for url in urls {
@@ -186,7 +197,7 @@ impl Engine {
 }
 
 impl Origin {
-    fn parse(url: &str) -> Result<Self, &'static str> {
+    pub(crate) fn parse(url: &str) -> Result<Self, &'static str> {
         let (tls, authority) = match (url.strip_prefix("https://"), url.strip_prefix("http://")) {
             (Some(rest), _) => (true, rest),
             (None, Some(rest)) => (false, rest),

@@ -18,6 +18,9 @@ use serde_json::{Value, json};
 /// only says how long an ended one is still taken.
 const CLOCK_SKEW_SECONDS: u32 = 5;
 
+/// The tenant of requests that name none.
+const GLOBAL_TENANT: &str = "global_tenant";
+
 /// The names the gateway uses in the engine, so that several gateways can stand before one cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Naming {
@@ -104,6 +107,7 @@ pub struct SecurityConfig {
     issuer: String,
     keys: Vec<String>,
     field_sets: FieldSets,
+    tenants: Vec<String>,
 }
 
 /// The desired state cannot be made.
@@ -140,7 +144,24 @@ impl SecurityConfig {
         if pems.is_empty() {
             return Err(ConfigurationError::NoKey);
         }
-        Ok(Self { naming, issuer: issuer.to_owned(), keys: pems, field_sets: FieldSets::default() })
+        Ok(Self {
+            naming,
+            issuer: issuer.to_owned(),
+            keys: pems,
+            field_sets: FieldSets::default(),
+            tenants: vec![GLOBAL_TENANT.to_owned()],
+        })
+    }
+
+    /// Lets what Dashboards does for a token use these tenants, as the engine names them; without any, the one that all
+    /// share.
+    #[must_use]
+    pub fn with_tenants(mut self, tenants: impl IntoIterator<Item = String>) -> Self {
+        let tenants: Vec<String> = tenants.into_iter().collect();
+        if !tenants.is_empty() {
+            self.tenants = tenants;
+        }
+        self
     }
 
     /// Also with roles for these field sets.
@@ -196,7 +217,7 @@ impl SecurityConfig {
     /// The roles, by name.
     #[must_use]
     pub fn roles(&self) -> BTreeMap<String, Value> {
-        let plain = EngineRole::ALL.into_iter().map(|role| (self.naming.role(role), roles::body(role)));
+        let plain = EngineRole::ALL.into_iter().map(|role| (self.naming.role(role), roles::body(role, &self.tenants)));
         let restricted = RestrictedRole::all(self.field_sets.keys()).into_iter().map(|role| {
             let fields = role.fields.as_ref().and_then(|name| self.field_sets.get(name));
             (self.naming.restricted_role(&role), roles::restricted(&role, fields))

@@ -44,6 +44,17 @@ impl Verb {
         }
     }
 
+    /// The classes the verb grants on Dashboards.
+    pub const fn dashboards_classes(self) -> &'static [Class] {
+        match self {
+            Self::Admin => &[Class::DashboardsRead, Class::DashboardsWrite, Class::DashboardsManage],
+            Self::Manage => &[Class::DashboardsManage],
+            Self::Read => &[Class::DashboardsRead],
+            Self::Write => &[Class::DashboardsWrite],
+            Self::Ingest | Self::Monitor | Self::Search => &[],
+        }
+    }
+
     /// The classes the verb grants on the cluster.
     pub const fn cluster_classes(self) -> &'static [Class] {
         match self {
@@ -61,7 +72,8 @@ impl Scope {
         match self.target() {
             Target::Cluster => self.verb().cluster_classes(),
             Target::Indices(_) => self.verb().index_classes(),
-            Target::Dashboards | Target::Gateway => &[],
+            Target::Dashboards => self.verb().dashboards_classes(),
+            Target::Gateway => &[],
         }
     }
 
@@ -117,6 +129,20 @@ impl ScopeSet {
             _ => return Err(Uncovered::Never),
         };
         self.granting(class).ok_or_else(|| Uncovered::Needs { scope: format!("{verb}:cluster") })
+    }
+
+    /// The scopes that permit an operation of `class` on Dashboards.
+    ///
+    /// # Errors
+    /// The scope that would be needed.
+    pub fn covers_dashboards(&self, class: Class) -> Result<Vec<&Scope>, Uncovered> {
+        let verb = match class {
+            Class::DashboardsRead => Verb::Read,
+            Class::DashboardsWrite => Verb::Write,
+            Class::DashboardsManage => Verb::Manage,
+            _ => return Err(Uncovered::Never),
+        };
+        self.granting(class).ok_or_else(|| Uncovered::Needs { scope: format!("{verb}:dashboards") })
     }
 
     /// The scopes that grant `class` on at least one index pattern: what a scroll or point-in-time id needs.

@@ -35,7 +35,7 @@ fn verbs_grant_their_classes_only() {
             );
         }
         for class in
-            [Class::ClusterMonitor, Class::ClusterManage, Class::ClusterAdmin, Class::Denied, Class::Dashboards]
+            [Class::ClusterMonitor, Class::ClusterManage, Class::ClusterAdmin, Class::Denied, Class::DashboardsRead]
         {
             assert!(ask(&format!("{verb}:*"), class, &["logs-a"]).is_err());
             assert!(

@@ -201,7 +201,7 @@ fn judge(
     determining: &mut Vec<Determining>,
 ) -> Result<(), Refusal> {
     let operation = || access.operation.to_owned();
-    if matches!(access.class, Class::Denied | Class::Dashboards) || access.action == Action::Denied {
+    if access.class == Class::Denied || access.action == Action::Denied {
         return Err(Refusal::Denied { operation: operation() });
     }
     if scopes.is_empty() {
@@ -227,6 +227,10 @@ fn judge(
         Targets::Handle => {
             ruled.by_scopes(scopes.covers_handle(access.class).map_err(uncovered)?);
             ruled.by_policies(&Resource::SomeIndex)
+        }
+        Targets::Dashboards(types) => {
+            ruled.by_scopes(scopes.covers_dashboards(access.class).map_err(uncovered)?);
+            ruled.by_policies(&Resource::SavedObjects(types))
         }
         Targets::Indices(list) => {
             let expressions = Expressions::parse(list, access.hidden)?;

@@ -79,7 +79,7 @@ fn every_class_has_its_rule() {
             sentence(&by_scopes(held, &access(Class::Denied, Action::Denied))),
             "the operation `x` is not available to scoped tokens"
         );
-        assert!(!by_scopes(held, &access(Class::Dashboards, Action::Get)).allow);
+        assert!(!by_scopes(held, &access(Class::DashboardsRead, Action::Get)).allow);
         assert!(!by_scopes(held, &access(Class::Search, Action::Denied)).allow);
     }
     assert!(by_scopes("monitor:cluster", &access(Class::ClusterMonitor, Action::Monitor)).allow);
@@ -178,4 +178,41 @@ fn cluster_state_narrowed_to_an_index_is_no_way_around_a_forbid() {
         may_narrow: false,
     };
     assert!(with_policies("", "read:a", &info).allow);
+}
+
+#[test]
+fn dashboards_need_their_own_scopes() {
+    let types = Targets::Dashboards(vec!["dashboard".to_owned()]);
+    let access = |class, action| Access {
+        operation: "x",
+        class,
+        action,
+        targets: &types,
+        hidden: false,
+        catalog: Catalog::none(),
+    };
+    let classes = [
+        (Class::DashboardsRead, Action::Get),
+        (Class::DashboardsWrite, Action::Create),
+        (Class::DashboardsManage, Action::Update),
+    ];
+    for (held, granted) in [
+        ("read:dashboards", [true, false, false]),
+        ("write:dashboards", [false, true, false]),
+        ("manage:dashboards", [false, false, true]),
+        ("admin:dashboards", [true, true, true]),
+        ("admin:* admin:cluster admin:gateway", [false, false, false]),
+    ] {
+        for ((class, action), granted) in classes.into_iter().zip(granted) {
+            assert_eq!(by_scopes(held, &access(class, action)).allow, granted, "{held} {class:?}");
+        }
+    }
+    let refused = by_scopes("read:dashboards", &access(Class::DashboardsWrite, Action::Create));
+    assert_eq!(refused.refusal.unwrap().needed_scope(), Some("write:dashboards"));
+    // A class that does not fit what it touches is never granted.
+    for class in [Class::Search, Class::ClusterMonitor] {
+        assert!(!by_scopes("admin:* admin:cluster admin:dashboards", &access(class, Action::Get)).allow);
+    }
+    let logs = indices(&["logs-a"]);
+    assert!(!by_scopes("admin:dashboards", &Access { class: Class::DashboardsRead, ..search(&logs) }).allow);
 }

@@ -41,7 +41,10 @@ fn patterns_as_the_engine_was_seen_to_enforce_them() {
 #[test]
 fn roles_follow_verbs() {
     let grant = grant("write:a ingest:b search:c monitor:cluster admin:gateway read:dashboards read:staging/x", &[]);
-    assert_eq!(grant.roles, [EngineRole::ClusterMonitor, EngineRole::Search, EngineRole::Write]);
+    assert_eq!(
+        grant.roles,
+        [EngineRole::ClusterMonitor, EngineRole::DashboardsRead, EngineRole::Search, EngineRole::Write]
+    );
     assert_eq!(grant.pattern(EngineRole::Write), Some("/(?:a|b)/"));
     assert_eq!(grant.pattern(EngineRole::Search), Some("/(?:c)/"));
     assert_eq!(grant.pattern(EngineRole::Read), None);

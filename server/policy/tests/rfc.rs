@@ -10,19 +10,23 @@ use oauth4os_policy::{
 const RFC: &str = include_str!("rfc.cedar");
 
 fn ask(kind: PrincipalKind, id: &str, groups: &[&str], class: Class, action: Action, indices: &[&str]) -> Decision {
+    let targets = Targets::Indices(indices.iter().map(ToString::to_string).collect());
+    ask_about(kind, id, groups, class, action, &targets)
+}
+
+fn ask_about(
+    kind: PrincipalKind,
+    id: &str,
+    groups: &[&str],
+    class: Class,
+    action: Action,
+    targets: &Targets,
+) -> Decision {
     let policies = Policies::load(&[PolicyFile { name: "rfc.cedar", text: RFC }]).unwrap();
     let principal = Principal { id: id.to_owned(), kind, groups: groups.iter().map(ToString::to_string).collect() };
-    let scopes = ScopeSet::parse("admin:* admin:cluster", &Clusters::default()).unwrap();
-    let targets = Targets::Indices(indices.iter().map(ToString::to_string).collect());
-    let access = Access {
-        operation: "op",
-        class,
-        action,
-        targets: &targets,
-        hidden: false,
-        catalog: Catalog::none(),
-        may_narrow: false,
-    };
+    let scopes = ScopeSet::parse("admin:* admin:cluster admin:dashboards", &Clusters::default()).unwrap();
+    let access =
+        Access { operation: "op", class, action, targets, hidden: false, catalog: Catalog::none(), may_narrow: false };
     decide(&principal, &scopes, &policies.for_principal(&principal), &access)
 }
 
@@ -64,6 +68,20 @@ fn no_agent_touches_pii() {
 
 #[test]
 fn ci_has_dashboards_and_no_index() {
+    for types in [&["visualization"][..], &["dashboard", "index-pattern"], &["*"]] {
+        let types = Targets::Dashboards(types.iter().map(ToString::to_string).collect());
+        let ci =
+            |class, action| ask_about(PrincipalKind::Client, "ci", &["cicd-service-accounts"], class, action, &types);
+        for action in [Action::Create, Action::Update] {
+            let allowed = ci(Class::DashboardsWrite, action);
+            assert!(allowed.allow, "{types:?}");
+            assert!(allowed.determining.contains(&Determining::Policy("rfc.cedar#2".to_owned())));
+        }
+        assert!(
+            why(ci(Class::DashboardsWrite, Action::Delete)).starts_with("no policy permits the client `ci` to delete")
+        );
+        assert!(why(ci(Class::DashboardsRead, Action::Get)).starts_with("no policy permits the client `ci` to get"));
+    }
     for action in [Action::Create, Action::Update, Action::Delete] {
         let decision = ask(PrincipalKind::Client, "ci", &["cicd-service-accounts"], Class::Manage, action, &["logs-a"]);
         assert!(why(decision).starts_with("no policy permits the client `ci` to "));

@@ -110,10 +110,23 @@ impl Exchange {
             return Err(Refusal::unrecorded().into());
         }
         body.check_announced()?;
+        let dashboards = worker.shared.dashboards.as_ref().zip(worker.dashboards.as_ref());
+        let mut call = dashboards.and_then(|(dashboards, nodes)| dashboards.call(head, nodes));
+        if let Some(call) = &mut call {
+            self.is_dashboards = true;
+            call.complete(head, &session)?;
+            self.dashboards_tenant = call.extra.tenant.map(str::to_owned);
+        }
         let (gate, may_repeat) = if cfg!(feature = "engine-decides") {
             (Gate::Open, false)
         } else {
-            let operation = classify(&worker, head)?;
+            let operation = match &call {
+                None => classify(&worker, head)?,
+                Some(call) => {
+                    refuse_token_in_query(head.target)?;
+                    Rc::new(call.classify(head)?)
+                }
+            };
             self.operation = Some(Rc::clone(&operation));
             let may_repeat = is_repeatable(operation.class);
             (Gate::new(self, &session, operation, head, &worker.shared.limits)?, may_repeat)
@@ -129,7 +142,10 @@ impl Exchange {
             }
             _ => Refusal::internal(format!("no identity could be made for the engine: {error}")),
         })?;
-        Forward { exchange: self, connection, head, body, gate, identity: &identity, may_repeat }.run().await
+        let dashboards = call.as_ref();
+        Forward { exchange: self, connection, head, body, gate, identity: &identity, dashboards, may_repeat }
+            .run()
+            .await
     }
 
     /// Counts the request against its client's rate.
@@ -269,5 +285,14 @@ fn refuse_token_in_query(target: &str) -> Result<(), Refusal> {
 
 /// Whether a request may be sent again when a connection that was kept open turns out to be closed: it changes nothing.
 const fn is_repeatable(class: Class) -> bool {
-    matches!(class, Class::Info | Class::Search | Class::Get | Class::Metadata | Class::Monitor | Class::ClusterMonitor)
+    matches!(
+        class,
+        Class::Info
+            | Class::Search
+            | Class::Get
+            | Class::Metadata
+            | Class::Monitor
+            | Class::ClusterMonitor
+            | Class::DashboardsRead
+    )
 }

@@ -147,6 +147,7 @@ impl<'a> ConnectionOptions<'a> {
         Self { values }
     }
 
+    /// Whether one of them is the name of this field.
     pub(crate) fn names(&self, field: &str) -> bool {
         self.values.iter().any(|option| option.eq_ignore_ascii_case(field))
     }

@@ -12,10 +12,11 @@ use oauth4os_telemetry::metrics::{Ejection, UpstreamFailure};
 use crate::body::RequestBody;
 use crate::buffers::{Buffer, poll_read_into};
 use crate::connection::{ByteStream, Connection, Next};
+use crate::dashboards::Call;
 use crate::fields::{ConnectionOptions, is_removed_from_request, opaque_id};
 use crate::gate::Gate;
 use crate::names;
-use crate::nodes::{Place, Tried};
+use crate::nodes::{Nodes, Place, Tried};
 use crate::pool::{EngineConnection, Sent};
 use crate::record::{Exchange, Stop};
 use crate::refusal::Refusal;
@@ -36,6 +37,8 @@ pub(crate) struct Forward<'r, 'h, S> {
     pub(crate) body: &'r mut RequestBody,
     pub(crate) gate: Gate,
     pub(crate) identity: &'r HandedIdentity,
+    /// When it goes to Dashboards.
+    pub(crate) dashboards: Option<&'r Call<'r>>,
     /// Whether it may be sent a second time when a kept connection turns out to be closed.
     pub(crate) may_repeat: bool,
 }
@@ -157,7 +160,7 @@ impl<S: ByteStream> Forward<'_, '_, S> {
                 Ok(Ok(sent)) => return Ok((engine, sent.into())),
                 Ok(Err(_)) if self.may_repeat => {}
                 // A kept connection says nothing of the node: it may have been closed while nobody looked.
-                Ok(Err(error)) => return Err(self.lost(&error)),
+                Ok(Err(error)) => return Err(self.lost(place, &error)),
                 Err(_) => return Err(self.timed_out(place)),
             }
         }
@@ -174,7 +177,7 @@ impl<S: ByteStream> Forward<'_, '_, S> {
                 Err(error) => {
                     worker.shared.metrics.upstream_failed(UpstreamFailure::Connect);
                     let (node, request_id) = (place.pool.authority(), &self.exchange.request_id);
-                    tracing::warn!(%error, node, request_id, "the engine cannot be reached");
+                    tracing::warn!(%error, node, request_id, "{} cannot be reached", place.pool.who);
                     place.failed(Ejection::Connect);
                     let next = self.place(&mut tried)?;
                     self.readdress(out, place.pool.authority(), next.pool.authority());
@@ -194,11 +197,22 @@ impl<S: ByteStream> Forward<'_, '_, S> {
 
     /// A place at a node the request has not been to.
     fn place(&self, tried: &mut Tried) -> Result<Place, Stop> {
-        let worker = &self.connection.worker;
-        worker.nodes.place(tried).ok_or_else(|| {
-            worker.shared.metrics.upstream_failed(UpstreamFailure::NoNode);
-            Refusal::no_node(worker.shared.health.next_look()).into()
+        let nodes = self.nodes();
+        nodes.place(tried).ok_or_else(|| {
+            self.connection.worker.shared.metrics.upstream_failed(UpstreamFailure::NoNode);
+            let who = if self.dashboards.is_some() { "Dashboards" } else { "the engine" };
+            Refusal::no_node(who, nodes.next_look()).into()
         })
+    }
+
+    /// Where it goes.
+    fn nodes(&self) -> &Nodes {
+        self.dashboards.map_or(&self.connection.worker.nodes, |call| call.nodes.as_ref())
+    }
+
+    /// The target as it is sent.
+    fn target(&self) -> &str {
+        self.dashboards.map_or(self.head.target, |call| call.target.as_ref())
     }
 
     /// Waits for the answer and passes it on. `sent` is the whole request, when there is the whole of it.
@@ -209,7 +223,11 @@ impl<S: ByteStream> Forward<'_, '_, S> {
         mut upload: Upload,
         sent: Option<Buffer>,
     ) -> Result<Next, Stop> {
-        let mut started = relay::wait(self.connection, &mut engine).await;
+        let timeout = match self.dashboards {
+            None => self.connection.worker.shared.response_timeout,
+            Some(call) => call.dashboards.response_timeout(),
+        };
+        let mut started = relay::wait(self.connection, &mut engine, timeout).await;
         if let Err(relay::NoAnswer::Closed) = started
             && self.may_repeat
             && let Some(mut sent) = sent
@@ -219,20 +237,20 @@ impl<S: ByteStream> Forward<'_, '_, S> {
                 place.failed(Ejection::Broken);
             }
             let mut tried = Tried::of(&place);
-            if let Some(next) = self.connection.worker.nodes.place(&mut tried) {
+            if let Some(next) = self.nodes().place(&mut tried) {
                 self.readdress(&mut sent, place.pool.authority(), next.pool.authority());
                 place = next;
             }
             (engine, upload) = self.send_on_new(&mut place, &mut sent).await?;
-            started = relay::wait(self.connection, &mut engine).await;
+            started = relay::wait(self.connection, &mut engine, timeout).await;
         }
         started.map_err(|none| self.no_answer(&place, &engine, none))?;
         // Whoever is told that an alias was made or moved may rely on it that the gateway knows.
         if self.exchange.operation.as_ref().is_some_and(|operation| names::are_changed_by(operation.name)) {
             self.connection.worker.shared.names.refresh().await;
         }
-        let Self { exchange, connection, head, .. } = self;
-        relay::Relay { exchange, connection, engine, place, head, upload }.run().await
+        let Self { exchange, connection, head, dashboards, .. } = self;
+        relay::Relay { exchange, connection, engine, place, head, dashboards, upload }.run().await
     }
 
     /// Waits for more of the body, or for the engine to answer before the end of it.
@@ -250,7 +268,7 @@ impl<S: ByteStream> Forward<'_, '_, S> {
                     Poll::Ready(Ok(1..)) => {}
                     Poll::Ready(Ok(0) | Err(_)) => {
                         return Poll::Ready(Err(Refusal::bad_gateway(
-                            "the engine closed the connection before the end of the request",
+                            "the connection was closed from behind the gateway before the end of the request",
                         )
                         .into()));
                     }
@@ -268,7 +286,7 @@ impl<S: ByteStream> Forward<'_, '_, S> {
     /// identity at the end.
     fn write_head(&self, out: &mut Vec<u8>, authority: &str, framing: Framing) {
         let head = self.head;
-        for piece in [head.method, " ", head.target, BEFORE_HOST, authority, "\r\n"] {
+        for piece in [head.method, " ", self.target(), BEFORE_HOST, authority, "\r\n"] {
             out.extend_from_slice(piece.as_bytes());
         }
         let options = ConnectionOptions::of(head.fields);
@@ -293,6 +311,16 @@ impl<S: ByteStream> Forward<'_, '_, S> {
             }
             Framing::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
         }
+        if let Some(extra) = self.dashboards.map(|call| call.extra) {
+            if let Some(tenant) = extra.tenant {
+                for piece in ["securitytenant: ", tenant, "\r\n"] {
+                    out.extend_from_slice(piece.as_bytes());
+                }
+            }
+            if extra.xsrf {
+                out.extend_from_slice(b"osd-xsrf: true\r\n");
+            }
+        }
         out.extend_from_slice(b"authorization: ");
         out.extend_from_slice(self.identity.authorization().as_bytes());
         out.extend_from_slice(b"\r\n\r\n");
@@ -300,32 +328,33 @@ impl<S: ByteStream> Forward<'_, '_, S> {
 
     /// Names another node in a head that was written for one.
     fn readdress(&self, out: &mut Vec<u8>, from: &str, to: &str) {
-        let start = self.head.method.len() + 1 + self.head.target.len() + BEFORE_HOST.len();
+        let start = self.head.method.len() + 1 + self.target().len() + BEFORE_HOST.len();
         out.splice(start..start + from.len(), to.bytes());
     }
 
     fn broken(&self, place: &Place, error: &dyn Display) -> Stop {
         place.failed(Ejection::Broken);
-        self.lost(error)
+        self.lost(place, error)
     }
 
-    fn lost(&self, error: &dyn Display) -> Stop {
+    fn lost(&self, place: &Place, error: &dyn Display) -> Stop {
+        let who = place.pool.who;
         self.connection.worker.shared.metrics.upstream_failed(UpstreamFailure::Broken);
-        tracing::warn!(%error, request_id = self.exchange.request_id, "the connection to the engine broke");
-        Refusal::bad_gateway("the connection to the engine broke; the request may have got there").into()
+        tracing::warn!(%error, request_id = self.exchange.request_id, "the connection to {who} broke");
+        Refusal::bad_gateway(format!("the connection to {who} broke; the request may have got there")).into()
     }
 
     fn timed_out(&self, place: &Place) -> Stop {
         place.failed(Ejection::Broken);
         self.connection.worker.shared.metrics.upstream_failed(UpstreamFailure::Timeout);
-        Refusal::timeout().into()
+        Refusal::timeout(place.pool.who).into()
     }
 
     fn no_answer(&self, place: &Place, engine: &EngineConnection, none: relay::NoAnswer) -> Stop {
         match none {
             relay::NoAnswer::ClientGone => Stop::Gone,
             relay::NoAnswer::Closed if engine.is_new => self.broken(place, &"closed before an answer"),
-            relay::NoAnswer::Closed => self.lost(&"closed before an answer"),
+            relay::NoAnswer::Closed => self.lost(place, &"closed before an answer"),
             relay::NoAnswer::TimedOut => self.timed_out(place),
         }
     }

@@ -183,6 +183,12 @@ impl Judge {
     /// What such a body says.
     fn whole(&mut self, exchange: &mut Exchange, body: &Inspection) -> Result<(), Stop> {
         let operation = Rc::clone(&self.operation);
+        if !body.saved_objects.is_empty() {
+            body.saved_objects.iter().for_each(|name| exchange.note_target(name));
+            let mut operation = Operation::clone(&operation);
+            operation.targets = Targets::Dashboards(body.saved_objects.clone());
+            return Ok(exchange.note(&self.session.decide(&operation))?);
+        }
         if !body.pits.is_empty() {
             let decided =
                 self.session.decide_targets(operation.name, operation.class, operation.action, &Targets::Handle, false);

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
-use oauth4os_config::{Engine, Limits};
+use oauth4os_config::{Dashboards, Engine, Limits};
 use oauth4os_engine::Identities as IdentityDriver;
 use oauth4os_telemetry::audit::Audit;
 use oauth4os_telemetry::metrics::Metrics;
@@ -17,13 +17,14 @@ use tokio::sync::watch;
 
 use crate::arrival::Listener;
 use crate::control::ControlPlane;
+use crate::dashboards;
 use crate::identity::Identities;
 use crate::names::Names;
 use crate::nodes::Health;
 use crate::opaque::OpaqueTokens;
 use crate::pool::Pool;
 use crate::revocation::Revocations;
-use crate::serve;
+use crate::serve::{self, Pools};
 use crate::snapshot::Snapshot;
 use crate::strangers::Strangers;
 use crate::transport::{Dialer, InvalidHost};
@@ -45,6 +46,8 @@ pub struct Setup {
     pub engine: Engine,
     /// Whom to trust when the engine shows its certificate.
     pub engine_tls: Arc<rustls::ClientConfig>,
+    /// OpenSearch Dashboards, if there is one, and whom to trust when it shows its certificate.
+    pub dashboards: Option<(Dashboards, Arc<rustls::ClientConfig>)>,
     /// Makes the identities the engine is handed.
     pub identities: IdentityDriver,
     /// The names of the engine's indices; kept up to date by the control plane.
@@ -79,6 +82,9 @@ pub enum GatewayError {
     /// The engine's URL cannot be used.
     #[error("upstream.engine.url: {0}")]
     Engine(String),
+    /// The URL of Dashboards cannot be used.
+    #[error("upstream.dashboards.url: {0}")]
+    Dashboards(String),
     /// The engine's host name cannot be used.
     #[error(transparent)]
     Host(#[from] InvalidHost),
@@ -110,6 +116,15 @@ impl Gateway {
         let dialers = origins.into_iter().map(|origin| Dialer::new(origin, Arc::clone(&setup.engine_tls)));
         let dialers = dialers.collect::<Result<Vec<_>, _>>()?;
         let health = Arc::new(Health::new(dialers.len(), Arc::clone(&setup.metrics)));
+        let (mut dashboards, mut dashboards_pool) = (None, None);
+        if let Some((settings, tls)) = setup.dashboards {
+            let origin = settings.origin().map_err(|sentence| GatewayError::Dashboards(sentence.to_owned()))?;
+            let (authority, connections) = (origin.authority.clone(), settings.connections);
+            let timeout = settings.connect_timeout.as_duration();
+            dashboards_pool = Some((Dialer::new(origin, tls)?, connections, timeout));
+            let health = Arc::new(Health::new(1, Arc::clone(&setup.metrics)));
+            dashboards = Some(dashboards::Dashboards::new(settings, authority, health));
+        }
         let shared = Arc::new(Shared {
             issuer: setup.issuer,
             limits: setup.limits,
@@ -127,6 +142,7 @@ impl Gateway {
             clock: setup.clock,
             connections: AtomicUsize::new(0),
             health,
+            dashboards,
             in_flight: AtomicUsize::new(0),
         });
         let (stop, stopped) = watch::channel(false);
@@ -139,8 +155,12 @@ impl Gateway {
         };
         for number in 0..setup.workers.max(1) {
             let timeout = setup.engine.connect_timeout.as_duration();
-            let pool = |dialer: &Dialer| Pool::new(dialer.clone(), setup.engine.connections, timeout);
-            gateway.start_worker(number, dialers.iter().map(pool).collect(), stopped.clone())?;
+            let pool = |dialer: &Dialer| Pool::new("the engine", dialer.clone(), setup.engine.connections, timeout);
+            let dashboards = dashboards_pool
+                .as_ref()
+                .map(|(dialer, connections, timeout)| Pool::new("Dashboards", dialer.clone(), *connections, *timeout));
+            let pools = Pools { engine: dialers.iter().map(pool).collect(), dashboards };
+            gateway.start_worker(number, pools, stopped.clone())?;
         }
         Ok(gateway)
     }
@@ -148,7 +168,7 @@ impl Gateway {
     fn start_worker(
         &mut self,
         number: usize,
-        pools: Vec<Pool>,
+        pools: Pools,
         stopped: watch::Receiver<bool>,
     ) -> Result<(), GatewayError> {
         let refused = |source| GatewayError::Listen { address: self.address, source };

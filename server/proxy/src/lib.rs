@@ -17,6 +17,7 @@ mod buffers;
 mod certificate;
 mod connection;
 mod control;
+mod dashboards;
 mod deadline;
 mod exchange;
 mod fields;

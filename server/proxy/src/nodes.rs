@@ -83,7 +83,7 @@ pub(crate) const MAX_NODES: usize = u64::BITS as usize;
 impl Health {
     /// So many nodes, about which nothing bad is known.
     pub(crate) fn new(count: usize, metrics: Arc<Metrics>) -> Self {
-        metrics.upstream_nodes.set(i64::try_from(count).unwrap_or(i64::MAX));
+        metrics.upstream_nodes.inc_by(i64::try_from(count).unwrap_or(i64::MAX));
         Self { nodes: (0..count).map(|_| NodeHealth::default()).collect(), epoch: Instant::now(), metrics }
     }
 
@@ -175,6 +175,11 @@ impl Nodes {
         let nth = |at: usize| self.nodes.iter().filter(may).nth(at);
         let (first, second) = (nth(first)?, nth(second)?);
         Some(if second.outstanding.get() < first.outstanding.get() { second } else { first })
+    }
+
+    /// How long until a node is looked at that may be back then.
+    pub(crate) fn next_look(&self) -> Duration {
+        self.health.next_look()
     }
 
     /// Closes connections that have waited too long.
@@ -308,7 +313,7 @@ mod tests {
             let authority = format!("127.0.0.1:{port}");
             let origin = Origin { tls: false, host: "127.0.0.1".to_owned(), port: *port, authority };
             let dialer = Dialer::new(origin, Arc::clone(&tls)).unwrap();
-            Pool::new(dialer, ConnectionPool::default(), Duration::from_secs(1))
+            Pool::new("the engine", dialer, ConnectionPool::default(), Duration::from_secs(1))
         });
         Nodes::new(pools, &Arc::new(Health::new(ports.len(), Arc::new(Metrics::new()))))
     }

@@ -17,6 +17,8 @@ use crate::wire::response::ResponseHead;
 
 /// The pool of one worker. The connection used last is used next, so that those nobody needs grow old and are closed.
 pub(crate) struct Pool {
+    /// Whose connections they are, for messages: `the engine`, `Dashboards`.
+    pub(crate) who: &'static str,
     dialer: Dialer,
     limits: ConnectionPool,
     connect_timeout: Duration,
@@ -47,8 +49,13 @@ pub(crate) enum DialError {
 }
 
 impl Pool {
-    pub(crate) const fn new(dialer: Dialer, limits: ConnectionPool, connect_timeout: Duration) -> Self {
-        Self { dialer, limits, connect_timeout, idle: RefCell::new(Vec::new()) }
+    pub(crate) const fn new(
+        who: &'static str,
+        dialer: Dialer,
+        limits: ConnectionPool,
+        connect_timeout: Duration,
+    ) -> Self {
+        Self { who, dialer, limits, connect_timeout, idle: RefCell::new(Vec::new()) }
     }
 
     /// What the `Host` field of a request says.

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Instant;
 
-use oauth4os_classify::Operation;
+use oauth4os_classify::{Operation, Targets};
 use oauth4os_telemetry::audit::Event;
 use oauth4os_telemetry::metrics::Outcome;
 use oauth4os_tokens::clock::UnixTime;
@@ -30,6 +30,9 @@ pub(crate) struct Exchange {
     pub(crate) decided: Option<Rc<Decided>>,
     /// Index names the decision was about, when the body told them.
     pub(crate) body_targets: Vec<String>,
+    /// It is meant for Dashboards, in this tenant.
+    pub(crate) is_dashboards: bool,
+    pub(crate) dashboards_tenant: Option<String>,
     pub(crate) bytes_out: u64,
     pub(crate) status: Option<u16>,
     /// What went wrong after the decision.
@@ -85,6 +88,8 @@ impl Exchange {
             operation: None,
             decided: None,
             body_targets: Vec::new(),
+            is_dashboards: false,
+            dashboards_tenant: None,
             bytes_out: 0,
             status: None,
             error: None,
@@ -129,11 +134,13 @@ impl Exchange {
                 event.opaque_id = opaque_id(head.fields, &ConnectionOptions::of(head.fields));
             }
             event.address = Some(connection.client);
+            event.upstream = self.is_dashboards.then_some("dashboards");
+            event.dashboards_tenant = self.dashboards_tenant.as_deref();
             event.method = Some(head.method);
             event.path = Some(head.path());
             if let Some(operation) = &self.operation {
                 event.operation = Some(operation.name);
-                if let oauth4os_classify::Targets::Indices(targets) = &operation.targets {
+                if let Targets::Indices(targets) | Targets::Dashboards(targets) = &operation.targets {
                     event.targets = targets;
                 }
             }

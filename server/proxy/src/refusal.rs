@@ -223,10 +223,10 @@ impl Refusal {
     }
 
     /// No node of the engine can be reached, and one may be again after this time.
-    pub(crate) fn no_node(retry_after: Duration) -> Self {
+    pub(crate) fn no_node(who: &str, retry_after: Duration) -> Self {
         Self {
             retry_after: Some(retry_after.max(Duration::from_secs(1))),
-            ..Self::unavailable("the engine cannot be reached; nothing of this request got there")
+            ..Self::unavailable(format!("{who} cannot be reached; nothing of this request got there"))
         }
     }
 
@@ -249,8 +249,8 @@ impl Refusal {
     }
 
     /// The engine did not answer in time.
-    pub(crate) fn timeout() -> Self {
-        Self::new(504, "timeout_exception", Outcome::Failed, "the engine did not answer in time")
+    pub(crate) fn timeout(who: &str) -> Self {
+        Self::new(504, "timeout_exception", Outcome::Failed, format!("{who} did not answer in time"))
     }
 
     /// The gateway failed.

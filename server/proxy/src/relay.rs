@@ -3,11 +3,13 @@
 use std::io::Write as _;
 use std::pin::Pin;
 use std::task::Poll;
+use std::time::Duration;
 
 use oauth4os_telemetry::metrics::{Ejection, UpstreamFailure};
 
 use crate::buffers::{Buffer, CHUNK, poll_read_into};
 use crate::connection::{ByteStream, Connection, Next};
+use crate::dashboards::{Call, Dashboards, Location};
 use crate::fields::{ConnectionOptions, is_removed_from_response, opaque_id};
 use crate::nodes::Place;
 use crate::pool::{EngineConnection, MAX_HEAD, Sent};
@@ -29,6 +31,8 @@ pub(crate) struct Relay<'r, 'h, S> {
     /// The node the answer comes from.
     pub(crate) place: Place,
     pub(crate) head: &'r RequestHead<'h>,
+    /// When the answer is that of Dashboards.
+    pub(crate) dashboards: Option<&'r Call<'r>>,
     pub(crate) upload: Upload,
 }
 
@@ -64,11 +68,12 @@ pub(crate) enum NoAnswer {
 pub(crate) async fn wait<S: ByteStream>(
     connection: &mut Connection<S>,
     engine: &mut EngineConnection,
+    timeout: Duration,
 ) -> Result<(), NoAnswer> {
     if engine.has_answered() {
         return Ok(());
     }
-    connection.deadline.set(connection.worker.shared.response_timeout);
+    connection.deadline.set(timeout);
     let (stream, input) = (&mut connection.stream, &mut connection.input);
     let first = std::future::poll_fn(|context| {
         loop {
@@ -136,7 +141,7 @@ impl<S: ByteStream> Relay<'_, '_, S> {
                         }
                         Err(_) => {
                             self.connection.worker.shared.metrics.upstream_failed(UpstreamFailure::Timeout);
-                            return Err(Refusal::timeout().into());
+                            return Err(Refusal::timeout(self.place.pool.who).into());
                         }
                     }
                 }
@@ -160,18 +165,15 @@ impl<S: ByteStream> Relay<'_, '_, S> {
             101 => return Err(self.broken("the engine changed the protocol without being asked")),
             // Those that may come were read over when they arrived.
             100..=199 => return Err(self.broken("the engine sends one interim answer after the other")),
-            401 => {
-                self.connection.worker.shared.metrics.upstream_failed(UpstreamFailure::Identity);
-                tracing::error!("the engine does not accept the gateway's identity; `oauth4os engine check` says why");
-                return Err(Refusal::bad_gateway(
-                    "the engine does not accept the gateway's identity; `oauth4os engine check` says why",
-                )
-                .into());
+            401 => return Err(self.not_accepted()),
+            300..=399 if self.dashboards.is_some_and(|call| leads_to_login(call.dashboards, &answer)) => {
+                return Err(self.not_accepted());
             }
             status => {
                 self.place.succeeded();
                 self.exchange.status = Some(status);
-                write_head(&answer, self.head, self.exchange, out)
+                let dashboards = self.dashboards.map(|call| call.dashboards);
+                write_head(&answer, self.head, self.exchange, dashboards, out)
             }
         };
         self.engine.input.consume(length);
@@ -223,6 +225,15 @@ impl<S: ByteStream> Relay<'_, '_, S> {
         }
     }
 
+    /// Nothing that is wrong with the client's token: with what the gateway shows in its place.
+    fn not_accepted(&self) -> Stop {
+        self.connection.worker.shared.metrics.upstream_failed(UpstreamFailure::Identity);
+        let who = self.place.pool.who;
+        tracing::error!("{who} does not accept the gateway's identity; `oauth4os engine check` says why");
+        let reason = format!("{who} does not accept the gateway's identity; `oauth4os engine check` says why");
+        Refusal::bad_gateway(reason).into()
+    }
+
     fn broken(&self, reason: &str) -> Stop {
         self.connection.worker.shared.metrics.upstream_failed(UpstreamFailure::Broken);
         self.place.failed(Ejection::Broken);
@@ -230,14 +241,29 @@ impl<S: ByteStream> Relay<'_, '_, S> {
             reason,
             node = self.place.pool.authority(),
             request_id = self.exchange.request_id,
-            "the engine gave no usable answer"
+            "{} gave no usable answer",
+            self.place.pool.who
         );
-        Refusal::bad_gateway("the engine gave no usable answer; the request may have been carried out").into()
+        let who = self.place.pool.who;
+        Refusal::bad_gateway(format!("{who} gave no usable answer; the request may have been carried out")).into()
     }
 }
 
+/// Whether Dashboards sends the client to where a session begins. Nobody who holds a token follows: a stock client would take
+/// the page for an answer.
+fn leads_to_login(dashboards: &Dashboards, answer: &ResponseHead<'_>) -> bool {
+    let mut locations = answer.fields.iter().filter(|field| field.name.eq_ignore_ascii_case("location"));
+    locations.any(|field| dashboards.location(field.value) == Location::Login)
+}
+
 /// Writes the head the client gets, all but what says whether the connection goes on.
-fn write_head(answer: &ResponseHead<'_>, request: &RequestHead<'_>, exchange: &Exchange, out: &mut Buffer) -> Outline {
+fn write_head(
+    answer: &ResponseHead<'_>,
+    request: &RequestHead<'_>,
+    exchange: &Exchange,
+    dashboards: Option<&Dashboards>,
+    out: &mut Buffer,
+) -> Outline {
     // What the engine means for this connection alone (RFC 9110 section 7.6.1); what says where the body ends is not such a thing.
     let options = ConnectionOptions::of(answer.fields);
     let is_for_connection = |name: &str| !name.eq_ignore_ascii_case("content-length") && options.names(name);
@@ -254,7 +280,11 @@ fn write_head(answer: &ResponseHead<'_>, request: &RequestHead<'_>, exchange: &E
         if !is_ours && !is_wrong && !is_removed_from_response(field.name) && !is_for_connection(field.name) {
             out.extend_from_slice(field.name.as_bytes());
             out.extend_from_slice(b": ");
-            out.extend_from_slice(field.value);
+            match dashboards.filter(|_| field.name.eq_ignore_ascii_case("location")).map(|it| it.location(field.value))
+            {
+                Some(Location::Sent(value)) => out.extend_from_slice(&value),
+                Some(Location::Login) | None => out.extend_from_slice(field.value),
+            }
             out.extend_from_slice(b"\r\n");
         }
     }

@@ -30,6 +30,12 @@ const BACKLOG: i32 = 4_096;
 /// How often connections nobody needs are looked for.
 const SWEEP: Duration = Duration::from_secs(10);
 
+/// Connections of one worker to what stands behind the gateway.
+pub(crate) struct Pools {
+    pub(crate) engine: Vec<Pool>,
+    pub(crate) dashboards: Option<Pool>,
+}
+
 /// A listening socket that shares its port with those of the other workers; the kernel spreads connections over them.
 pub(crate) fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
@@ -44,7 +50,7 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 /// Serves connections of `listener` on the calling thread until `stop` becomes true and what is under way has ended.
 pub(crate) fn run(
     shared: Arc<Shared>,
-    pools: Vec<Pool>,
+    pools: Pools,
     request_prefix: String,
     listener: std::net::TcpListener,
     stop: watch::Receiver<bool>,
@@ -56,8 +62,10 @@ pub(crate) fn run(
         .on_thread_park(|| with_audit(AuditBuffer::flush))
         .build()?;
     let drain_timeout = shared.limits.drain_timeout.as_duration();
-    let nodes = Nodes::new(pools, &shared.health);
-    let worker = Rc::new(Worker::new(shared, nodes, request_prefix));
+    let nodes = Nodes::new(pools.engine, &shared.health);
+    let dashboards = pools.dashboards.zip(shared.dashboards.as_ref());
+    let dashboards = dashboards.map(|(pool, shared)| Rc::new(Nodes::new([pool], &shared.health)));
+    let worker = Rc::new(Worker::new(shared, nodes, dashboards, request_prefix));
     let tasks = LocalSet::new();
     tasks.block_on(&runtime, async {
         let listener = TcpListener::from_std(listener)?;
@@ -88,7 +96,10 @@ async fn accept(worker: &Rc<Worker>, listener: TcpListener, mut stop: watch::Rec
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             },
-            _ = sweep.tick() => worker.nodes.sweep(),
+            _ = sweep.tick() => {
+                worker.nodes.sweep();
+                worker.dashboards.iter().for_each(|nodes| nodes.sweep());
+            }
             _ = stop.wait_for(|stop| *stop) => return,
         }
     }

@@ -62,7 +62,7 @@ impl Dialer {
 
 /// The engine's host cannot be the name in a certificate.
 #[derive(Debug, thiserror::Error)]
-#[error("`{host}` is neither a host name nor an address; correct `upstream.engine.url`")]
+#[error("`{host}` is neither a host name nor an address; correct the `url` in `upstream`")]
 pub struct InvalidHost {
     host: String,
 }

@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 
 use crate::arrival::Listener;
 use crate::control::ControlPlane;
+use crate::dashboards::Dashboards;
 use crate::identity::Identities;
 use crate::names::Names;
 use crate::nodes::{Health, Nodes};
@@ -50,6 +51,7 @@ pub(crate) struct Shared {
     pub(crate) connections: AtomicUsize,
     /// What is known of the engine's nodes.
     pub(crate) health: Arc<Health>,
+    pub(crate) dashboards: Option<Dashboards>,
     /// Requests for the engine that are under way.
     pub(crate) in_flight: AtomicUsize,
 }
@@ -58,6 +60,8 @@ pub(crate) struct Shared {
 pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
     pub(crate) nodes: Nodes,
+    /// Where Dashboards is, if there is one.
+    pub(crate) dashboards: Option<Rc<Nodes>>,
     pub(crate) sessions: RefCell<Cache<[u8; 32], Rc<Session>>>,
     pub(crate) operations: RefCell<Cache<(String, String), Rc<Operation>>>,
     pub(crate) requests: RequestIds,
@@ -114,11 +118,17 @@ impl Drop for ConnectionSlot {
 }
 
 impl Worker {
-    pub(crate) fn new(shared: Arc<Shared>, nodes: Nodes, request_prefix: String) -> Self {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        nodes: Nodes,
+        dashboards: Option<Rc<Nodes>>,
+        request_prefix: String,
+    ) -> Self {
         let sessions = shared.limits.token_cache;
         Self {
             shared,
             nodes,
+            dashboards,
             sessions: RefCell::new(Cache::new(sessions)),
             operations: RefCell::new(Cache::new(CLASSIFICATIONS)),
             requests: RequestIds::new(request_prefix),

@@ -77,10 +77,16 @@ pub struct Event<'a> {
     /// The path of the request as sent; the query is left out, since it may carry what must not be recorded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<&'a str>,
+    /// `dashboards` for requests to it; absent for those to the engine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<&'static str>,
+    /// The tenant of Dashboards.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dashboards_tenant: Option<&'a str>,
     /// The operation, as the OpenSearch API names it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operation: Option<&'a str>,
-    /// The index expressions the operation is aimed at.
+    /// The index expressions the operation is aimed at, or the types of saved objects.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub targets: &'a [String],
     /// `allow` or `deny`.
@@ -134,6 +140,8 @@ impl<'a> Event<'a> {
             address: None,
             method: None,
             path: None,
+            upstream: None,
+            dashboards_tenant: None,
             operation: None,
             targets: &[],
             decision,

@@ -228,7 +228,7 @@ pub struct Metrics {
     pub http2_connections: Counter,
     /// Connections to the engine that were opened.
     pub upstream_connections: Counter,
-    /// Nodes of the engine.
+    /// Nodes of the engine, and Dashboards.
     pub upstream_nodes: Gauge<i64, AtomicI64>,
     /// How many of them are left out now.
     pub upstream_nodes_out: Gauge<i64, AtomicI64>,
@@ -322,7 +322,7 @@ impl Metrics {
             drop(nodes_left_out.get_or_create(&EjectionLabels { reason }));
         }
         let upstream_nodes = Gauge::default();
-        registry.register("upstream_nodes", "Nodes of the engine", upstream_nodes.clone());
+        registry.register("upstream_nodes", "Nodes of the engine, and Dashboards", upstream_nodes.clone());
         let upstream_nodes_out = Gauge::default();
         registry.register(
             "upstream_nodes_out",

@@ -12,6 +12,8 @@ pub struct Inspection {
     /// Point-in-time ids, or scroll ids. If there is one, the operation's own targets are replaced by
     /// [`Targets::Handle`](crate::Targets::Handle): the engine refuses an index beside it.
     pub pits: Vec<String>,
+    /// Types of saved objects of Dashboards, each once; `*` for any. They are the operation's targets.
+    pub saved_objects: Vec<String>,
     /// The body reaches hidden indices: a target begins with a dot, or a header expands wildcards to hidden ones.
     pub hidden: bool,
 }

@@ -144,8 +144,38 @@ const ADMIN: &[&str] = &["indices:*"];
 /// What every name stands for: one action, on every index.
 const CATALOG: &[&str] = &["indices:admin/resolve/index"];
 
-/// The role as the REST API takes it.
-pub(super) fn body(role: EngineRole) -> Value {
+/// Where Dashboards keeps what it holds, by its present and its former name. Where the cluster has tenants, the plugin itself
+/// chooses the index, and the tenant's permission is what counts.
+const DASHBOARDS_INDICES: &[&str] = &[
+    ".kibana",
+    ".kibana-6",
+    ".kibana_*",
+    ".opensearch_dashboards",
+    ".opensearch_dashboards-6",
+    ".opensearch_dashboards_*",
+];
+
+/// What a role for Dashboards may do with the tenants of this configuration.
+const TENANT_READ: &[&str] = &["kibana:saved_objects/*/read"];
+const TENANT_WRITE: &[&str] = &["kibana:saved_objects/*/write"];
+
+/// The role for Dashboards, which asks the engine for its objects with the user's own rights.
+fn dashboards(writes: bool, tenants: &[String]) -> Value {
+    let (cluster, index, tenant): (&[&[&str]], &[&[&str]], &[&[&str]]) = if writes {
+        (&[MAIN, SEARCH_OUTER, GET_OUTER, WRITE_OUTER], &[SEARCH, GET, METADATA, WRITE], &[TENANT_READ, TENANT_WRITE])
+    } else {
+        (&[MAIN, SEARCH_OUTER, GET_OUTER], &[SEARCH, GET, METADATA], &[TENANT_READ])
+    };
+    json!({
+        "description": OWNER,
+        "cluster_permissions": sorted(cluster),
+        "index_permissions": [{"index_patterns": DASHBOARDS_INDICES, "allowed_actions": sorted(index)}],
+        "tenant_permissions": [{"tenant_patterns": tenants, "allowed_actions": sorted(tenant)}],
+    })
+}
+
+/// The role as the REST API takes it; those for Dashboards may use these tenants.
+pub(super) fn body(role: EngineRole, tenants: &[String]) -> Value {
     let (cluster, index): (&[&[&str]], &[&[&str]]) = match role {
         EngineRole::Search => (&[MAIN, SEARCH_OUTER], &[SEARCH]),
         EngineRole::Read => (&[MAIN, SEARCH_OUTER, GET_OUTER], &[SEARCH, GET, METADATA]),
@@ -154,6 +184,8 @@ pub(super) fn body(role: EngineRole) -> Value {
         EngineRole::Manage => (&[MAIN, MONITOR_OUTER], &[MANAGE, MONITOR, METADATA]),
         EngineRole::Admin => (&[MAIN, MONITOR_OUTER, SEARCH_OUTER, GET_OUTER, WRITE_OUTER], &[ADMIN]),
         EngineRole::Catalog => (&[CATALOG], &[CATALOG]),
+        EngineRole::DashboardsRead => return dashboards(false, tenants),
+        EngineRole::DashboardsWrite => return dashboards(true, tenants),
         EngineRole::ClusterMonitor => (&[CLUSTER_MONITOR], &[]),
         EngineRole::ClusterManage => (&[CLUSTER_MONITOR, CLUSTER_MANAGE], &[]),
         EngineRole::ClusterAdmin => (&[CLUSTER_MONITOR, CLUSTER_MANAGE, CLUSTER_ADMIN], &[]),

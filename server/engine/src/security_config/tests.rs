@@ -32,6 +32,15 @@ fn every_role_is_bound_to_its_claim_or_to_no_index() {
                 assert_eq!(actions(body), ["indices:admin/resolve/index"; 2]);
                 continue;
             }
+            None if matches!(role, EngineRole::DashboardsRead | EngineRole::DashboardsWrite) => {
+                for pattern in body["index_permissions"][0]["index_patterns"].as_array().unwrap() {
+                    let pattern = pattern.as_str().unwrap();
+                    assert!(
+                        pattern.starts_with(".kibana") || pattern.starts_with(".opensearch_dashboards"),
+                        "{pattern}"
+                    );
+                }
+            }
             None => assert_eq!(body["index_permissions"], json!([]), "{role:?}"),
         }
         let main = |action: &&str| *action == "cluster:monitor/main" || *action == "cluster:monitor/*";

@@ -59,7 +59,7 @@ fn what_was_applied_needs_no_second_time() {
     let desired = desired();
     let live = empty(json!({"basic": basic(10)}));
     let plan = live.plan(&desired);
-    assert_eq!(plan.changes().len(), 29);
+    assert_eq!(plan.changes().len(), 33);
     assert!(
         matches!(plan.changes().last().unwrap().object, Object::Domain(_)),
         "no token is taken before the roles are there"

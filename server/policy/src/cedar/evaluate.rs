@@ -20,6 +20,8 @@ pub enum Resource<'a> {
     Indices(&'a Expressions),
     /// Indices named beside something that was decided already: none may be forbidden.
     Mentioned(&'a Expressions),
+    /// Saved objects of Dashboards, by their types, `*` being any: each must be permitted and none forbidden.
+    SavedObjects(&'a [String]),
     /// Indices known only to the engine, behind a scroll or point-in-time id: permitted if some index is.
     SomeIndex,
 }
@@ -73,11 +75,15 @@ impl PrincipalPolicies {
                 let everything = sliced.contained.iter().map(|(_, uid)| uid.clone()).collect();
                 Ok(query.index(everything).into_ruling("the indices of this scroll or point in time"))
             }
+            Resource::SavedObjects(types) => Ok(query.saved_objects(types)),
             Resource::Indices(expressions) => query.indices(expressions, false),
             Resource::Mentioned(expressions) => query.indices(expressions, true),
         }
     }
 }
+
+/// Stands for the types of saved objects that no policy names. No type is called so.
+const OTHER_TYPE: &str = "<other>";
 
 /// What Cedar says of one resource.
 #[derive(Clone, Debug)]
@@ -154,6 +160,30 @@ impl<'a> Query<'a> {
         }
     }
 
+    /// Each type by itself. Any type is every one that a policy names, and one more for all the others.
+    fn saved_objects(&self, types: &[String]) -> Ruling {
+        let is_any = types.is_empty() || types.iter().any(|name| name == "*");
+        let named: &[String] = if is_any { &self.sliced.saved_objects } else { types };
+        let mut permitting: BTreeSet<String> = BTreeSet::new();
+        for name in named.iter().map(String::as_str).chain(is_any.then_some(OTHER_TYPE)) {
+            match self.saved_object(name) {
+                Answer::Permitted(policies) => permitting.extend(policies),
+                refusal if name == OTHER_TYPE => return refusal.into_ruling("every kind of saved object"),
+                refusal => return refusal.into_ruling(name),
+            }
+        }
+        Ruling::Permitted { policies: permitting.into_iter().collect() }
+    }
+
+    fn saved_object(&self, name: &str) -> Answer {
+        match (FIXED.as_ref(), uid("Dashboard", name)) {
+            (Some(fixed), Some(object)) => {
+                self.ask(Entity::new_no_attrs(object, HashSet::from([fixed.dashboard_type.clone()])))
+            }
+            _ => Answer::NotPermitted,
+        }
+    }
+
     fn index(&self, mut parents: HashSet<EntityUid>) -> Answer {
         let Some(fixed) = FIXED.as_ref() else {
             return Answer::NotPermitted;
@@ -197,6 +227,7 @@ struct Fixed {
     /// With the action groups each is in.
     actions: HashMap<Action, Entity>,
     cluster: Entity,
+    dashboard_type: EntityUid,
     index_type: EntityUid,
     /// The requested expression. Its id is no pattern a policy can name, so only its parents count.
     requested: EntityUid,
@@ -213,6 +244,7 @@ static FIXED: LazyLock<Option<Fixed>> = LazyLock::new(|| {
     Some(Fixed {
         actions,
         cluster: Entity::new_no_attrs(uid("Cluster", "cluster")?, HashSet::from([uid("ResourceType", "cluster")?])),
+        dashboard_type: uid("ResourceType", "dashboard")?,
         index_type: uid("ResourceType", "index")?,
         requested: uid("Index", "<requested>")?,
     })

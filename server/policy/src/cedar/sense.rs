@@ -24,12 +24,16 @@ use crate::scope::check_pattern;
 pub(super) const OVERLAP: &str = "IndexOverlap";
 /// The entity type that stands for containment.
 pub(super) const CONTAINED: &str = "Index";
+/// The entity type of saved objects of Dashboards; the id is the type of the object.
+const SAVED_OBJECT: &str = "Dashboard";
 
 /// The patterns a policy names, by sense.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Patterns {
     pub(super) contained: BTreeSet<String>,
     pub(super) overlapped: BTreeSet<String>,
+    /// Types of saved objects, which are not patterns.
+    pub(super) saved_objects: BTreeSet<String>,
 }
 
 /// A policy in Cedar's JSON form with the senses told apart.
@@ -218,6 +222,9 @@ impl Rewriter {
     fn entity(&mut self, entity: &mut Value, sense: Option<Sense>, compares_equal: bool) -> Result<bool, String> {
         let entity =
             if entity.get("__entity").is_some() { entity.get_mut("__entity").ok_or_else(unreadable)? } else { entity };
+        if entity.get("type").and_then(Value::as_str) == Some(SAVED_OBJECT) {
+            self.patterns.saved_objects.extend(entity.get("id").and_then(Value::as_str).map(str::to_owned));
+        }
         if entity.get("type").and_then(Value::as_str) != Some(CONTAINED) {
             return Ok(false);
         }

@@ -1,6 +1,6 @@
 //! The policies that concern one principal.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use cedar_policy::{Effect, Entity, EntityUid, PolicySet, PrincipalConstraint};
@@ -36,6 +36,8 @@ pub(super) struct Sliced {
     pub(super) contained: Vec<(Glob, EntityUid)>,
     /// Patterns tested for overlap.
     pub(super) overlapped: Vec<(Glob, EntityUid)>,
+    /// The types of saved objects that are named.
+    pub(super) saved_objects: Vec<String>,
 }
 
 impl PrincipalPolicies {
@@ -112,8 +114,11 @@ impl Policies {
         forbidden.for_each(|(names, actions)| forbids.add(names, actions));
         let contained = patterns(&relevant, CONTAINED, |policy| policy.patterns.contained.iter(), Glob::new);
         let overlapped = patterns(&relevant, OVERLAP, |policy| policy.patterns.overlapped.iter(), Glob::with_dots);
+        let saved_objects: BTreeSet<&String> =
+            relevant.iter().flat_map(|policy| &policy.patterns.saved_objects).collect();
+        let saved_objects = saved_objects.into_iter().cloned().collect();
         let principal = Entity::new_no_attrs(who, groups);
-        let sliced = Sliced { principal, set, contained, overlapped };
+        let sliced = Sliced { principal, set, contained, overlapped, saved_objects };
         PrincipalPolicies { ruled: Ruled::ByPolicies(Arc::new(sliced)), forbids }
     }
 }

@@ -321,3 +321,43 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn saved_objects_are_ruled_by_their_type_and_any_is_every_one() {
+    let rule = |text: &str, types: &[&str]| {
+        let types: Vec<String> = types.iter().map(|name| (*name).to_owned()).collect();
+        let ruled = load(text).unwrap().for_principal(&client());
+        ruled.rule(Action::Update, &Resource::SavedObjects(&types)).unwrap()
+    };
+    let permits = |text: &str, types: &[&str]| matches!(rule(text, types), Ruling::Permitted { .. });
+    let all = r#"permit(principal, action, resource in ResourceType::"dashboard");"#;
+    let one = r#"permit(principal, action, resource == Dashboard::"query");"#;
+    let without = format!(r#"{all} forbid(principal, action, resource == Dashboard::"config");"#);
+    let unless = r#"permit(principal, action, resource in ResourceType::"dashboard") unless { resource == Dashboard::"config" };"#;
+    let several =
+        r#"permit(principal, action, resource) when { resource in [Dashboard::"query", Dashboard::"dashboard"] };"#;
+    for (text, types, permitted) in [
+        (all, &["query"][..], true),
+        (all, &["*"], true),
+        (one, &["query"], true),
+        (one, &["query", "config"], false),
+        (one, &["*"], false),
+        (&without, &["query", "dashboard"], true),
+        (&without, &["query", "config"], false),
+        (&without, &["*"], false),
+        (&without, &["query", "*"], false),
+        (unless, &["query"], true),
+        (unless, &["config"], false),
+        (unless, &["*"], false),
+        (several, &["query", "dashboard"], true),
+        (several, &["config"], false),
+        (several, &["*"], false),
+        (r#"permit(principal, action, resource in Index::"*");"#, &["query"], false),
+        ("", &["query"], false),
+    ] {
+        assert_eq!(permits(text, types), permitted, "{text} {types:?}");
+    }
+    let forbidden =
+        rule(&format!(r#"{all} @id("no") forbid(principal, action, resource == Dashboard::"config");"#), &["*"]);
+    assert_eq!(forbidden, Ruling::Forbidden { policies: vec!["no".to_owned()], resource: "config".to_owned() });
+}

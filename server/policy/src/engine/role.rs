@@ -19,6 +19,10 @@ pub enum EngineRole {
     ClusterManage,
     /// State of cluster and nodes.
     ClusterMonitor,
+    /// What OpenSearch Dashboards needs to read its saved objects for the user.
+    DashboardsRead,
+    /// What it needs to change them.
+    DashboardsWrite,
     /// The life of indices, on the pattern of `o4s_manage`.
     Manage,
     /// Statistics of indices, on the pattern of `o4s_monitor`.
@@ -33,12 +37,14 @@ pub enum EngineRole {
 
 impl EngineRole {
     /// Every role.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Admin,
         Self::Catalog,
         Self::ClusterAdmin,
         Self::ClusterManage,
         Self::ClusterMonitor,
+        Self::DashboardsRead,
+        Self::DashboardsWrite,
         Self::Manage,
         Self::Monitor,
         Self::Read,
@@ -54,6 +60,8 @@ impl EngineRole {
             Self::ClusterAdmin => "oauth4os_cluster_admin",
             Self::ClusterManage => "oauth4os_cluster_manage",
             Self::ClusterMonitor => "oauth4os_cluster_monitor",
+            Self::DashboardsRead => "oauth4os_dashboards_read",
+            Self::DashboardsWrite => "oauth4os_dashboards_write",
             Self::Manage => "oauth4os_manage",
             Self::Monitor => "oauth4os_monitor",
             Self::Read => "oauth4os_read",
@@ -71,7 +79,12 @@ impl EngineRole {
             Self::Read => Some("o4s_read"),
             Self::Search => Some("o4s_search"),
             Self::Write => Some("o4s_write"),
-            Self::Catalog | Self::ClusterAdmin | Self::ClusterManage | Self::ClusterMonitor => None,
+            Self::Catalog
+            | Self::ClusterAdmin
+            | Self::ClusterManage
+            | Self::ClusterMonitor
+            | Self::DashboardsRead
+            | Self::DashboardsWrite => None,
         }
     }
 
@@ -93,12 +106,15 @@ impl EngineRole {
 
     /// The role that enforces a scope; `None` where the engine has no part in it.
     ///
+    /// Dashboards reads objects before it changes them, so that to the engine `write:dashboards` can do both.
     /// `ingest` has no role of its own: to the engine, adding and changing documents are one action.
     pub fn of(scope: &Scope) -> Option<Self> {
         match (scope.target(), scope.verb()) {
             (Target::Cluster, Verb::Admin) => Some(Self::ClusterAdmin),
             (Target::Cluster, Verb::Manage) => Some(Self::ClusterManage),
             (Target::Cluster, Verb::Monitor) => Some(Self::ClusterMonitor),
+            (Target::Dashboards, Verb::Read) => Some(Self::DashboardsRead),
+            (Target::Dashboards, Verb::Admin | Verb::Manage | Verb::Write) => Some(Self::DashboardsWrite),
             (Target::Cluster | Target::Dashboards | Target::Gateway, _) => None,
             (Target::Indices(_), Verb::Admin) => Some(Self::Admin),
             (Target::Indices(_), Verb::Manage) => Some(Self::Manage),

@@ -20,6 +20,8 @@ pub(crate) struct RequestHead<'a> {
     pub(crate) target: &'a str,
     /// HTTP/1.1, not 1.0.
     pub(crate) is_1_1: bool,
+    /// What `Host` says; `None` only in HTTP/1.0.
+    pub(crate) host: Option<&'a [u8]>,
     /// All header fields in their order.
     pub(crate) fields: &'a [Field<'a>],
     /// How long the body is.
@@ -83,6 +85,7 @@ impl<'a> RequestHead<'a> {
             method,
             target,
             is_1_1: version == 1,
+            host: None,
             fields,
             framing: Framing::None,
             keep_alive: version == 1,
@@ -107,6 +110,7 @@ impl<'a> RequestHead<'a> {
                     if !is_host(value) {
                         return Err(Malformed::Host);
                     }
+                    self.host = Some(value);
                 }
                 6 if field.name.eq_ignore_ascii_case("expect") => {
                     if self.expects_continue || self.expects_unknown {

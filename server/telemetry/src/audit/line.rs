@@ -30,6 +30,8 @@ pub(super) fn write(event: &Event<'_>, line: &mut Vec<u8>) -> serde_json::Result
     }
     optional_text(line, br#","method":"#, event.method)?;
     optional_text(line, br#","path":"#, event.path)?;
+    optional_text(line, br#","upstream":"#, event.upstream)?;
+    optional_text(line, br#","dashboards_tenant":"#, event.dashboards_tenant)?;
     optional_text(line, br#","operation":"#, event.operation)?;
     list(line, br#","targets":"#, event.targets)?;
     text(line, br#","decision":"#, event.decision)?;
@@ -126,6 +128,8 @@ mod tests {
         event.address = Some([127, 0, 0, 1].into());
         event.method = Some("POST");
         event.path = Some("/logs-*/_search");
+        event.upstream = Some("dashboards");
+        event.dashboards_tenant = Some("global");
         event.operation = Some("search");
         event.targets = &one;
         event.reason = Some("the scope `read:logs-*` does not cover `pii-*`");
