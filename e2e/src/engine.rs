@@ -23,6 +23,9 @@ pub struct Engine {
     pub version: String,
     pub admin_cert: PathBuf,
     pub admin_key: PathBuf,
+    /// A certificate for gateways to show, which opens nothing by itself.
+    pub gateway_cert: PathBuf,
+    pub gateway_key: PathBuf,
     admin: Client,
 }
 
@@ -49,6 +52,8 @@ impl Engine {
                 version: field("version"),
                 admin_cert: field("admin_cert").into(),
                 admin_key: field("admin_key").into(),
+                gateway_cert: field("gateway_cert").into(),
+                gateway_key: field("gateway_key").into(),
                 admin: Client::new(port, &ca).with_basic(&field("user"), &field("password")),
                 ca,
             };

@@ -53,7 +53,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             parts::client_scopes(&config, &policies)?;
             parts::check_providers(&config)?;
             tls::ServerTls::load(&config.tls, config.limits.http2_streams > 0)?;
-            tls::engine(config.upstream.engine.ca.as_deref())?;
+            tls::EngineTls::load(&config.upstream.engine)?;
             println!("{}", summary(&config, &policies));
             Ok(ExitCode::SUCCESS)
         }

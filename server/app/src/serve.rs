@@ -22,8 +22,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::monitor::{self, EngineWatch};
 use crate::reload::Reloader;
-use crate::tls::ServerTls;
-use crate::{Failure, engine, first_admin, names, parts, state, tls};
+use crate::tls::{EngineTls, ServerTls};
+use crate::{Failure, engine, first_admin, names, parts, state};
 
 /// Threads of the control plane: enough that a slow disk or a slow login holds up nobody else.
 const CONTROL_THREADS: usize = 2;
@@ -86,7 +86,7 @@ fn start(
 ) -> Result<(Gateway, Reloader), Failure> {
     let policies = parts::policies(&config)?;
     let server_tls = ServerTls::load(&config.tls, config.limits.http2_streams > 0)?;
-    let engine_tls = tls::engine(config.upstream.engine.ca.as_deref())?;
+    let engine_tls = EngineTls::load(&config.upstream.engine)?;
     let metrics = Arc::new(Metrics::new());
     let names = names::at_first(&config.upstream.engine);
     let engine_watch = Arc::new(EngineWatch::new(Arc::clone(&names), audit.clone()));
@@ -126,13 +126,15 @@ fn start(
     })?;
 
     let engine_client = EngineClient::plain(&config.upstream.engine)?;
-    let identities = engine::identities(&config, internal_keys.active());
+    let identities = engine::identities(&config, || Arc::clone(internal_keys.active()));
     let reader = CatalogReader::new(engine_client.clone(), identities.clone());
     let scopes = parts::client_scopes(&config, &policies)?;
-    names::watch(&names, &config.upstream.engine, reader, scopes, Arc::clone(&clock), control);
+    let guarded = config.upstream.engine.client_certificate.is_some().then(|| engine_client.clone());
+    names::watch(&names, &config.upstream.engine, reader, guarded, scopes, Arc::clone(&clock), control);
     control.spawn(purge(Arc::clone(&store), Arc::clone(&clock)));
     let watch = Arc::clone(&engine_watch);
-    control.spawn(async move { watch.run(engine_client).await });
+    let watched = engine_client.clone();
+    control.spawn(async move { watch.run(watched).await });
     if let Some(address) = config.metrics.listen {
         control
             .block_on(monitor::listen(address, Arc::clone(&metrics), audit.clone(), engine_watch))
@@ -149,7 +151,7 @@ fn start(
         limits: config.limits.clone(),
         listener: parts::listener(&config, &server_tls),
         engine: config.upstream.engine.clone(),
-        engine_tls,
+        engine_tls: Arc::clone(&engine_tls.config),
         identities,
         names,
         snapshot,
@@ -167,7 +169,18 @@ fn start(
         audit: audit.clone(),
         clock: Arc::clone(&clock),
     })?;
-    let reloader = Reloader { path: path.to_owned(), config, server_tls, authority, providers, metrics, audit, clock };
+    let reloader = Reloader {
+        path: path.to_owned(),
+        config,
+        server_tls,
+        engine_tls,
+        engine: engine_client,
+        authority,
+        providers,
+        metrics,
+        audit,
+        clock,
+    };
     Ok((gateway, reloader))
 }
 

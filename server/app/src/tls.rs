@@ -3,11 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use oauth4os_config::Tls;
+use arc_swap::ArcSwap;
+use oauth4os_config::{Engine, Tls};
 use oauth4os_tokens::id::sha256;
+use rustls::client::{ResolvesClientCert, Resumption};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::sign::CertifiedKey;
+use rustls::{ClientConfig, RootCertStore, ServerConfig, SignatureScheme};
 
 /// HTTP/1.1 by its name in TLS.
 const HTTP_1: &[u8] = b"http/1.1";
@@ -77,12 +81,84 @@ fn read(tls: &Tls) -> Result<Pair, TlsError> {
     Ok((chain, key, sha256(&hashes)))
 }
 
-/// The engine's side: trusts `ca`, or the authorities of the system.
-pub(crate) fn engine(ca: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> {
+/// The engine's side: trusts `ca`, or the authorities of the system, and shows the gateway's certificate if it has one.
+pub(crate) struct EngineTls {
+    pub(crate) config: Arc<ClientConfig>,
+    shown: Option<Arc<Shown>>,
+}
+
+/// The certificate that is shown, which may be another one for the next connection.
+#[derive(Debug)]
+struct Shown(ArcSwap<OwnCertificate>);
+
+/// A certificate with its key, read and found to fit.
+#[derive(Debug)]
+pub(crate) struct OwnCertificate {
+    key: Arc<CertifiedKey>,
+    /// SHA-256 of both, to tell whether they are others.
+    pair: [u8; 32],
+}
+
+impl EngineTls {
+    /// Reads certificates and key.
+    pub(crate) fn load(engine: &Engine) -> Result<Self, TlsError> {
+        let shown = match &engine.client_certificate {
+            Some(pair) => Some(Arc::new(Shown(ArcSwap::from_pointee(OwnCertificate::read(pair)?)))),
+            None => None,
+        };
+        let builder = ClientConfig::builder().with_root_certificates(authorities(engine)?);
+        let mut config = match &shown {
+            Some(shown) => {
+                let mut config = builder.with_client_cert_resolver(Arc::clone(shown) as _);
+                // A session that is resumed goes on under the certificate it began with.
+                config.resumption = Resumption::disabled();
+                config
+            }
+            None => builder.with_no_client_auth(),
+        };
+        config.alpn_protocols = vec![HTTP_1.to_vec()];
+        Ok(Self { config: Arc::new(config), shown })
+    }
+
+    /// Reads certificate and key again; `None` when they are the same.
+    pub(crate) fn read_again(&self, engine: &Engine) -> Result<Option<OwnCertificate>, TlsError> {
+        let (Some(shown), Some(pair)) = (&self.shown, &engine.client_certificate) else { return Ok(None) };
+        let new = OwnCertificate::read(pair)?;
+        Ok((new.pair != shown.0.load().pair).then_some(new))
+    }
+
+    /// Shows this one from the next connection on.
+    pub(crate) fn show(&self, certificate: OwnCertificate) {
+        if let Some(shown) = &self.shown {
+            shown.0.store(Arc::new(certificate));
+        }
+    }
+}
+
+impl OwnCertificate {
+    fn read(files: &Tls) -> Result<Self, TlsError> {
+        let (chain, key, pair) = read(files)?;
+        let provider = CryptoProvider::get_default().ok_or(TlsError::Provider)?;
+        let key = CertifiedKey::from_der(chain, key, provider).map_err(TlsError::Pair)?;
+        Ok(Self { key: Arc::new(key), pair })
+    }
+}
+
+impl ResolvesClientCert for Shown {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0.load().key))
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+fn authorities(engine: &Engine) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
-    if let Some(path) = ca {
+    if let Some(path) = &engine.ca {
         for certificate in certificates(path)? {
-            roots.add(certificate).map_err(|reason| TlsError::Authority { path: path.to_owned(), reason })?;
+            roots.add(certificate).map_err(|reason| TlsError::Authority { path: path.clone(), reason })?;
         }
     } else {
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -90,9 +166,7 @@ pub(crate) fn engine(ca: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> {
             return Err(TlsError::NoSystemAuthorities);
         }
     }
-    let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-    config.alpn_protocols = vec![HTTP_1.to_vec()];
-    Ok(Arc::new(config))
+    Ok(roots)
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {

@@ -11,6 +11,7 @@
 mod addresses;
 mod claims;
 mod clients;
+mod driver;
 mod grants;
 mod identity;
 mod limits;
@@ -33,6 +34,7 @@ use serde::Deserialize;
 pub use addresses::{AddressRefusal, AddressRules, Network, ToldBy, TrustedProxies};
 pub use claims::{ClaimPath, ClaimPaths, OneOrMany};
 pub use clients::{ClientConfig, ClientKind, RateLimit};
+pub use driver::{Driver, ExtendedProxy, TrustedBy};
 pub use grants::{
     FieldSet, FieldSets, GrantConfig, GrantOrScope, Reference, RowBool, RowField, RowRange, RowValue, RowValues, Rows,
 };
@@ -46,7 +48,7 @@ pub use server::{Audit, AuditFailure, Log, LogFormat, Metrics, Stdout, Tls};
 pub use state::State;
 pub use tokens::Tokens;
 pub use units::{ByteSize, Span};
-pub use upstream::{ConnectionPool, Driver, Engine, Origin, StrictAliases, Upstream};
+pub use upstream::{ConnectionPool, Engine, Origin, StrictAliases, Upstream};
 
 /// Everything the gateway needs to know to run, as written in `oauth4os.yaml`.
 ///
@@ -196,13 +198,17 @@ impl Config {
         if self.workers == 0 || self.workers > 256 {
             problems.add("workers", "give a number from 1 to 256");
         }
-        self.tls.check(problems);
+        self.tls.check("tls", problems);
         self.trusted_proxies.check(problems);
         self.upstream.check(problems);
         self.tokens.check(problems);
         grants::check_field_sets(&self.field_sets, problems);
         clients::check_all(&self.clients, &self.field_sets, problems);
         providers::check_all(&self.providers, &self.issuer, &self.field_sets, problems);
+        let of_clients = self.clients.iter().map(|client| (format!("clients `{}`", client.id), &client.backend_roles));
+        let of_providers =
+            self.providers.iter().map(|provider| (format!("providers `{}`", provider.name), &provider.backend_roles));
+        driver::check_backend_roles(self.upstream.engine.driver, of_clients.chain(of_providers), problems);
         self.policies.check(problems);
         self.limits.check(problems);
         self.audit.check(problems);

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::problem::Problems;
 
-/// Certificate and key of the listener (PEM).
+/// A certificate and its key (PEM).
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Tls {
@@ -24,10 +24,11 @@ impl Tls {
         self.key = base.join(&self.key);
     }
 
-    pub(crate) fn check(&self, problems: &mut Problems) {
-        for (key, path) in [("tls.certificate", &self.certificate), ("tls.key", &self.key)] {
+    /// `key` is where it stands in the configuration.
+    pub(crate) fn check(&self, key: &str, problems: &mut Problems) {
+        for (name, path) in [("certificate", &self.certificate), ("key", &self.key)] {
             if !path.is_file() {
-                problems.add(key, format!("there is no file `{}`", path.display()));
+                problems.add(format!("{key}.{name}"), format!("there is no file `{}`", path.display()));
             }
         }
     }

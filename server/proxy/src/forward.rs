@@ -288,9 +288,8 @@ impl<S: ByteStream> Forward<'_, '_, S> {
             }
             Framing::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
         }
-        out.extend_from_slice(b"authorization: ");
-        out.extend_from_slice(self.identity.authorization().as_bytes());
-        out.extend_from_slice(b"\r\n\r\n");
+        out.extend_from_slice(self.identity.fields().as_bytes());
+        out.extend_from_slice(b"\r\n");
     }
 
     /// Names another node in a head that was written for one.
