@@ -24,6 +24,9 @@ pub struct Engine {
     pub version: String,
     pub admin_cert: PathBuf,
     pub admin_key: PathBuf,
+    /// A certificate for gateways to show, which opens nothing by itself.
+    pub gateway_cert: PathBuf,
+    pub gateway_key: PathBuf,
     dir: PathBuf,
     admin: Client,
 }
@@ -51,6 +54,8 @@ impl Engine {
                 version: field("version"),
                 admin_cert: field("admin_cert").into(),
                 admin_key: field("admin_key").into(),
+                gateway_cert: field("gateway_cert").into(),
+                gateway_key: field("gateway_key").into(),
                 dir: field("dir").into(),
                 admin: Client::new(port, &ca).with_basic(&field("user"), &field("password")),
                 ca,

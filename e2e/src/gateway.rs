@@ -17,7 +17,7 @@ use crate::forge::Forge;
 use crate::http::Client;
 use crate::port::Port;
 use crate::process::Process;
-use crate::settings::{ClientSettings, Settings};
+use crate::settings::{ClientSettings, Driver, Settings};
 use crate::{paths, tls, until};
 
 /// The issuer of every gateway here. They share one signing key for the engine, so they are one gateway to it.
@@ -60,7 +60,7 @@ impl Gateway {
         }
         let program = program(settings.engine_decides);
         if settings.upstream.is_none() {
-            copy_folder(&shared_state(), &folder.path().join("state"));
+            copy_folder(shared_state(settings.driver_in_use()), &folder.path().join("state"));
         }
         let (port, metrics_port) = (Port::reserve(), Port::reserve());
         let config = configuration(&settings, folder.path(), port.number(), metrics_port.number());
@@ -278,8 +278,21 @@ impl Gateway {
 
     /// Starts the process again, on the same configuration and state.
     pub fn start_again(&self) {
-        *self.process() = launch(&self.program, self.folder.path(), &self.environment);
+        self.start_unready();
         self.wait_until_ready();
+    }
+
+    /// The same without waiting until it is ready, which it may never be; it listens.
+    ///
+    /// # Panics
+    /// When it does not listen.
+    pub fn start_unready(&self) {
+        *self.process() = launch(&self.program, self.folder.path(), &self.environment);
+        for port in [self.metrics_port.number(), self.port.number()] {
+            until("the gateway to listen", Duration::from_secs(30), || {
+                std::net::TcpStream::connect(("127.0.0.1", port)).ok()
+            });
+        }
     }
 
     /// Changes the configuration file; the gateway does not know yet.
@@ -381,6 +394,11 @@ fn launch(program: &Path, folder: &Path, environment: &[(String, String)]) -> Pr
 
 fn configuration(settings: &Settings, folder: &Path, port: u16, metrics_port: u16) -> Value {
     let mut engine = settings.engine_options.clone();
+    if settings.driver_in_use() == Driver::ExtendedProxy {
+        engine.entry("driver").or_insert_with(|| json!("extended_proxy"));
+        // Nothing keeps the tests themselves from sending from the gateway's address.
+        engine.entry("extended_proxy").or_insert_with(|| json!({"trusted_by": "address"}));
+    }
     match &settings.upstream {
         Some(url) => {
             // A double knows no aliases, unless the test is about them.
@@ -388,7 +406,7 @@ fn configuration(settings: &Settings, folder: &Path, port: u16, metrics_port: u1
             engine.entry("url").or_insert_with(|| json!(url));
         }
         None => {
-            engine.insert("ca".to_owned(), json!(Engine::get().ca));
+            engine.entry("ca").or_insert_with(|| json!(Engine::get().ca));
             engine.entry("url").or_insert_with(|| json!(Engine::get().url));
         }
     }
@@ -423,23 +441,26 @@ fn configuration(settings: &Settings, folder: &Path, port: u16, metrics_port: u1
 }
 
 /// The state of the gateway that the engine is set up for: every test's gateway starts with a copy of it, and so signs
-/// with the key the engine knows. It is made once for each engine.
-fn shared_state() -> PathBuf {
-    static STATE: OnceLock<PathBuf> = OnceLock::new();
-    STATE
-        .get_or_init(|| {
-            let folder = Engine::get().folder();
-            let lock = File::create(folder.join("lock")).expect("a lock file");
-            lock.lock().expect("the lock");
-            tls::write_server_certificate(&folder);
-            let config = folder.join("oauth4os.yaml");
-            fs::write(&config, configuration(&Settings::new(), &folder, 8443, 9464).to_string())
-                .expect("write the configuration");
-            let run = engine_command(&program(false), &config, &["setup", "--apply"]);
-            assert!(run.succeeded, "`oauth4os engine setup --apply`: {}{}", run.stdout, run.stderr);
-            folder.join("state")
-        })
-        .clone()
+/// with the key the engine knows. It is made once for each engine and driver.
+fn shared_state(driver: Driver) -> &'static Path {
+    static STATES: [OnceLock<PathBuf>; 2] = [OnceLock::new(), OnceLock::new()];
+    let (state, name) = match driver {
+        Driver::Jwt => (&STATES[0], ""),
+        Driver::ExtendedProxy => (&STATES[1], "extended_proxy"),
+    };
+    state.get_or_init(|| {
+        let folder = Engine::get().folder().join(name);
+        fs::create_dir_all(&folder).expect("make a folder");
+        let lock = File::create(folder.join("lock")).expect("a lock file");
+        lock.lock().expect("the lock");
+        tls::write_server_certificate(&folder);
+        let config = folder.join("oauth4os.yaml");
+        fs::write(&config, configuration(&Settings::new().driver(driver), &folder, 8443, 9464).to_string())
+            .expect("write the configuration");
+        let run = engine_command(&program(false), &config, &["setup", "--apply"]);
+        assert!(run.succeeded, "`oauth4os engine setup --apply`: {}{}", run.stdout, run.stderr);
+        folder.join("state")
+    })
 }
 
 fn engine_command(program: &Path, config: &Path, arguments: &[&str]) -> Run {

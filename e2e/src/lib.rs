@@ -9,6 +9,7 @@
 //! | `OAUTH4OS_ENGINE_JSON` | state file of the engine | `target/engine/3.4.0/engine.json` |
 //! | `OAUTH4OS_TEST_BINARIES` | folder of `oauth4os`, and of `oauth4os-engine-decides`, whose own decision is switched off | `target/e2e` |
 //! | `OAUTH4OS_KEYCLOAK_JSON` | state file of Keycloak | `target/keycloak/keycloak.json` |
+//! | `OAUTH4OS_TEST_DRIVER` | how the engine learns who is asking, where a test does not say: `jwt` or `extended_proxy` | `jwt` |
 //! | `OAUTH4OS_XTASK` | `xtask`, to stop and start Keycloak with | `target/debug/xtask` |
 //! | `OAUTH4OS_CACHE` | where the programs with stock clients are built | `$XDG_CACHE_HOME/oauth4os`, `~/.cache/oauth4os` |
 //!
@@ -30,6 +31,7 @@ mod connection;
 mod dashboards;
 mod engine;
 mod forge;
+mod front;
 mod gateway;
 mod http;
 pub mod http2;
@@ -56,6 +58,7 @@ pub use connection::{Connection, PlainConnection, connect_from};
 pub use dashboards::Dashboards;
 pub use engine::Engine;
 pub use forge::{Claims, Forge, token_id};
+pub use front::Front;
 pub use gateway::{Gateway, ISSUER, Run};
 pub use http::{Client, Request};
 pub use issuer::Issuer;
@@ -63,7 +66,7 @@ pub use keycloak::{Keycloak, basic_credentials};
 pub use paths::{cache_dir, workspace};
 pub use programs::{Language, python, report};
 pub use relay::Relay;
-pub use settings::{ClientSettings, Settings};
+pub use settings::{ClientSettings, Driver, Settings};
 pub use shippers::{Shipper, otel_collector, rsyslog};
 pub use upstream::{Body, Received, Turn, Upstream, json_answer};
 pub use wait::until;

@@ -18,7 +18,15 @@ pub struct Settings {
     pub(crate) top: Map<String, Value>,
     pub(crate) files: Vec<(String, String)>,
     pub(crate) engine_decides: bool,
+    pub(crate) driver: Option<Driver>,
     pub(crate) environment: Vec<(String, String)>,
+}
+
+/// How the engine learns who is asking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Driver {
+    Jwt,
+    ExtendedProxy,
 }
 
 /// A client of the gateway. Its secret is made at random when the gateway starts.
@@ -173,11 +181,36 @@ impl Settings {
         self
     }
 
+    /// How the engine learns who is asking, whatever the whole run says.
+    #[must_use]
+    pub const fn driver(mut self, driver: Driver) -> Self {
+        self.driver = Some(driver);
+        self
+    }
+
     /// The build whose own decision is switched off: authentication and identity stay, the engine alone decides.
     #[must_use]
     pub fn engine_decides(mut self) -> Self {
         self.engine_decides = true;
         self
+    }
+}
+
+impl Settings {
+    /// The driver the test asks for, or the one of the run.
+    pub(crate) fn driver_in_use(&self) -> Driver {
+        self.driver.unwrap_or_else(Driver::of_run)
+    }
+}
+
+impl Driver {
+    /// What `OAUTH4OS_TEST_DRIVER` says.
+    fn of_run() -> Self {
+        match std::env::var("OAUTH4OS_TEST_DRIVER").as_deref() {
+            Ok("extended_proxy") => Self::ExtendedProxy,
+            Ok("jwt") | Err(_) => Self::Jwt,
+            Ok(other) => panic!("`{other}` is no driver: set OAUTH4OS_TEST_DRIVER to `jwt` or `extended_proxy`"),
+        }
     }
 }
 

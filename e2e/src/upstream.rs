@@ -214,7 +214,10 @@ impl Shared {
             if self.is_stopped.load(Ordering::SeqCst) {
                 break;
             }
-            if !received.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization")) {
+            let has_identity = |(name, _): &(String, String)| {
+                name.eq_ignore_ascii_case("authorization") || name.eq_ignore_ascii_case("x-proxy-user")
+            };
+            if !received.headers.iter().any(has_identity) {
                 if stream.write_all(&json_answer(200, "{}")).is_err() {
                     break;
                 }

@@ -1,78 +1,12 @@
 //! No header a client can send changes who the engine takes it for.
 
+#[path = "identity/names.rs"]
+mod names;
+
 use e2e::{Client, Gateway, Settings, Upstream, base64url_decode};
 use serde_json::{Value, json};
 
-/// What some server on the way may take for an identity, an origin or another request.
-const NAMES: &[&str] = &[
-    "x-proxy-user",
-    "x-proxy-roles",
-    "x-proxy-ext-o4s_read",
-    "x-proxy-ext-gw_read",
-    "x_proxy_user",
-    "x.proxy.user",
-    "X-PROXY_ROLES",
-    "x-proxy-user_",
-    "_x-proxy-user",
-    "securitytenant",
-    "security_tenant",
-    "SecurityTenant",
-    "security.tenant",
-    "opendistro_security_impersonate_as",
-    "opendistro-security-impersonate-as",
-    "opendistro.security.impersonate.as",
-    "_opendistro_security_user",
-    "_opendistro_security_user_header",
-    "_opendistro_security_origin",
-    "_opendistro_security_remote_address",
-    "_opendistro_security_dls_query",
-    "_opendistro_security_initial_action_class_header",
-    "opensearch_security_user",
-    "_opensearch_security_injected_roles",
-    "x-opendistro-security-user",
-    "x-forwarded-for",
-    "x_forwarded_for",
-    "x.forwarded.for",
-    "x-forwarded-host",
-    "x-forwarded-proto",
-    "x-forwarded-prefix",
-    "x-forwarded-user",
-    "x-forwarded-client-cert",
-    "forwarded",
-    "x-real-ip",
-    "x-client-ip",
-    "x-original-url",
-    "x-original-method",
-    "x-rewrite-url",
-    "x-http-method",
-    "x-http-method-override",
-    "x-method-override",
-    "x-remote-user",
-    "remote-user",
-    "remote_user",
-    "x-user",
-    "x-auth-user",
-    "x-authenticated-user",
-    "x_authenticated_user",
-    "x.authenticated.user",
-    "x-api-key",
-    "proxy-authorization",
-    "proxy-connection",
-    "cookie",
-    "cookie2",
-    "dpop",
-    "via",
-    "te",
-    "trailer",
-    "keep-alive",
-    "x-request-id",
-    "x-oauth4os-client",
-    "authorization_",
-    "authorization.",
-    "ssl-client-cert",
-    "x-ssl-client-dn",
-    "x-client-cert",
-];
+use self::names::NAMES;
 
 fn settings() -> Settings {
     Settings::new().client("reader", &["read:logs-*"]).client("writer", &["write:app-logs-*"])

@@ -424,7 +424,7 @@ fn what_cannot_be_enforced_is_refused_when_the_configuration_is_read() {
     let five: Vec<Value> =
         (0..5).map(|n| json!({"scope": format!("read:o-{n}"), "rows": tenant(&n.to_string())})).collect();
     let wide: Vec<Value> =
-        (0..3).map(|n| json!({"scope": format!("read:o-{n}"), "rows": tenant(&"y".repeat(2_000 + n))})).collect();
+        (0..4).map(|n| json!({"scope": format!("read:o-{n}"), "rows": tenant(&"y".repeat(2_000 + n))})).collect();
     for (scopes, grants, expected) in [
         (json!(["write:orders-*"]), json!([{"scope": "read:orders-*", "rows": tenant("a")}]), "write:orders-*"),
         (json!([]), json!([{"scope": "write:orders-*", "rows": tenant("a")}]), "only `read` and `search`"),

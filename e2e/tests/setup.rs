@@ -90,7 +90,11 @@ fn removed_is_without_a_trace_and_set_up_is_as_before() {
     let answer = reader.get("/logs-*/_search").send();
     drop(repair);
 
-    assert!(without.values().all(|part| !part.to_string().contains("oauth4os")), "something is left: {without:?}");
+    let is_left =
+        |part: &Value, at: &str| part.pointer(at).and_then(Value::as_object).is_some_and(|all| all.keys().any(is_ours));
+    for (part, at) in [("roles", ""), ("rolesmapping", ""), ("securityconfig", "/config/dynamic/authc")] {
+        assert!(!is_left(&without[part], at), "something is left: {without:?}");
+    }
     let mut expected = before.clone();
     for (part, at) in [("roles", ""), ("rolesmapping", ""), ("securityconfig", "/config/dynamic/authc")] {
         let members = expected
@@ -98,7 +102,7 @@ fn removed_is_without_a_trace_and_set_up_is_as_before() {
             .and_then(|part| part.pointer_mut(at))
             .and_then(Value::as_object_mut)
             .expect("members");
-        members.retain(|name, _| !name.starts_with("oauth4os"));
+        members.retain(|name, _| !is_ours(name));
     }
     assert_eq!(without, expected, "something of others is gone or changed");
     assert!(!checked.succeeded, "{checked:?}");
@@ -302,6 +306,12 @@ fn a_user_with_the_password_does_as_well_as_the_certificate() {
     for run in [checked, planned] {
         assert!(!run.stdout.contains(&password) && !run.stderr.contains(&password));
     }
+}
+
+/// Whether a role, mapping or auth domain of this name is this gateway's. One with another driver may stand beside it.
+fn is_ours(name: impl AsRef<str>) -> bool {
+    let name = name.as_ref();
+    name.starts_with("oauth4os") && name != "oauth4os-proxy" && !name.starts_with("oauth4os_proxy_")
 }
 
 fn set_up(gateway: &Gateway) {

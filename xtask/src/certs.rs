@@ -18,6 +18,9 @@ pub const NODE: &str = "engine";
 /// The common name of the administrator's client certificate.
 pub const ADMIN: &str = "engine-admin";
 
+/// The common name of the client certificate of a gateway.
+pub const GATEWAY: &str = "gateway";
+
 /// How long they are valid, and how long before the end they are made anew.
 const VALID: Duration = Duration::days(397);
 const RENEW_AFTER: Duration = Duration::days(300);
@@ -34,6 +37,10 @@ pub struct Certificates {
     pub admin: PathBuf,
     /// Its key.
     pub admin_key: PathBuf,
+    /// The client certificate of a gateway, which has no rights by itself.
+    pub gateway: PathBuf,
+    /// Its key.
+    pub gateway_key: PathBuf,
 }
 
 impl Certificates {
@@ -45,6 +52,8 @@ impl Certificates {
             node_key: folder.join("node-key.pem"),
             admin: folder.join("admin.pem"),
             admin_key: folder.join("admin-key.pem"),
+            gateway: folder.join("gateway.pem"),
+            gateway_key: folder.join("gateway-key.pem"),
         };
         if !certificates.fresh() {
             files::empty_folder(folder)?;
@@ -54,7 +63,8 @@ impl Certificates {
     }
 
     fn fresh(&self) -> bool {
-        let all = [&self.ca, &self.node, &self.node_key, &self.admin, &self.admin_key];
+        let all =
+            [&self.ca, &self.node, &self.node_key, &self.admin, &self.admin_key, &self.gateway, &self.gateway_key];
         all.iter().all(|path| path.exists())
             && self.ca.metadata().and_then(|found| found.modified()).is_ok_and(|made| {
                 let age = OffsetDateTime::now_utc() - OffsetDateTime::from(made);
@@ -72,7 +82,8 @@ impl Certificates {
         // Nodes are servers and clients of one another.
         let node = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
         leaf(&ca, NODE, node, vec![server, client.clone()], &self.node, &self.node_key)?;
-        leaf(&ca, ADMIN, Vec::new(), vec![client], &self.admin, &self.admin_key)?;
+        leaf(&ca, ADMIN, Vec::new(), vec![client.clone()], &self.admin, &self.admin_key)?;
+        leaf(&ca, GATEWAY, Vec::new(), vec![client], &self.gateway, &self.gateway_key)?;
         // The CA's key is thrown away: a new set is cheaper than a key that signs for every client on the machine.
         files::write(&self.ca, ca.pem().as_bytes(), 0o644)
     }

@@ -70,12 +70,25 @@ fn against(version: Version, keycloak: &keycloak::State) -> Result<()> {
         test.env("OAUTH4OS_KEYCLOAK_JSON", keycloak.dir.join(keycloak::STATE_FILE));
         // For the test in which the provider is down for a while.
         test.env("OAUTH4OS_XTASK", std::env::current_exe()?);
-        build::run(&mut test, &format!("a test against OpenSearch {number} failed"))
+        build::run(&mut test, &format!("a test against OpenSearch {number} failed"))?;
+        // What the engine enforces, once more with the gateway's word in place of a token.
+        let mut test = build::cargo();
+        test.args(["test", "--locked", "--package", "e2e"]);
+        for name in BY_EVERY_DRIVER {
+            test.args(["--test", name]);
+        }
+        test.env("OAUTH4OS_ENGINE_JSON", engine.dir.join(engine::STATE_FILE));
+        test.env("OAUTH4OS_TEST_BINARIES", folder());
+        test.env("OAUTH4OS_TEST_DRIVER", "extended_proxy");
+        build::run(&mut test, &format!("a test with `extended_proxy` against OpenSearch {number} failed"))
     });
     // The engine is ended whatever the tests say.
     engine::down(version, Some(dir))?;
     result
 }
+
+/// The tests of what the engine itself enforces, which have to hold however it learns who is asking.
+const BY_EVERY_DRIVER: [&str; 6] = ["aliases", "cedar", "own_identity", "rows", "scopes", "two_walls"];
 
 const KEYCLOAK_PORT: u16 = 19280;
 

@@ -1,9 +1,10 @@
 //! `oauth4os engine setup` and `oauth4os engine check`.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use oauth4os_config::{Config, Engine};
+use oauth4os_config::{Config, Driver, Engine, TrustedBy};
 use oauth4os_engine::check::{Check, Severity};
 use oauth4os_engine::setup;
 use oauth4os_engine::{AdminCredentials, EngineClient, Identities, Naming, SecurityConfig};
@@ -33,7 +34,7 @@ pub(crate) fn setup(config: &Config, action: &SetupAction, admin: &Admin) -> Res
             );
         };
         let plan = if action.remove {
-            setup::plan_removal(&engine, desired.naming()).await?
+            setup::plan_removal(&engine, &desired).await?
         } else {
             setup::plan(&engine, &desired).await?
         };
@@ -58,11 +59,17 @@ pub(crate) fn check(config: &Config, admin: &Admin) -> Result<ExitCode, Failure>
         let desired = security_config(config, &keys)?;
         let engine = EngineClient::plain(&config.upstream.engine)?;
         let admin = admin_client(&config.upstream.engine, admin)?;
-        let identities = identities(config, keys.active());
+        let identities = identities(config, || Arc::clone(keys.active()));
+        let proxy = config.upstream.engine.extended_proxy.clone().unwrap_or_default();
+        let stranger = (config.upstream.engine.driver == Driver::ExtendedProxy
+            && proxy.trusted_by == TrustedBy::Certificate)
+            .then(|| EngineClient::without_certificate(&config.upstream.engine))
+            .transpose()?;
         let policies = parts::policies(config)?;
         let clients = parts::client_scopes(config, &policies)?;
         let check = Check {
             engine: &engine,
+            stranger: stranger.as_ref(),
             admin: admin.as_ref(),
             identities: &identities,
             desired: &desired,
@@ -77,22 +84,35 @@ pub(crate) fn check(config: &Config, admin: &Admin) -> Result<ExitCode, Failure>
     })
 }
 
-/// Makes the identities the engine is handed.
-pub(crate) fn identities(config: &Config, key: &Arc<SigningKey>) -> Identities {
-    Identities::new(
-        Naming::default(),
-        config.issuer.clone(),
-        Arc::clone(key),
-        config.tokens.internal_lifetime.as_duration(),
-    )
+/// Makes the identities the engine is handed; `key` is asked for where one vouches for them.
+pub(crate) fn identities(config: &Config, key: impl FnOnce() -> Arc<SigningKey>) -> Identities {
+    let (naming, lifetime) = (naming(config.upstream.engine.driver), config.tokens.internal_lifetime.as_duration());
+    match config.upstream.engine.driver {
+        Driver::Jwt => Identities::jwt(naming, config.issuer.clone(), key(), lifetime),
+        Driver::ExtendedProxy => {
+            // One of them: to the engine a request comes from the gateway, whoever the client is. A configuration without
+            // any is refused when it is read.
+            let address = config.upstream.engine.gateway_addresses().first().copied();
+            Identities::extended_proxy(naming, address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)), lifetime)
+        }
+    }
+}
+
+fn naming(driver: Driver) -> Naming {
+    match driver {
+        Driver::Jwt => Naming::default(),
+        Driver::ExtendedProxy => Naming::default().for_extended_proxy(),
+    }
 }
 
 fn security_config(config: &Config, keys: &KeySet) -> Result<SecurityConfig, Failure> {
-    let public = keys.verifying().iter().map(AsRef::as_ref);
+    let naming = naming(config.upstream.engine.driver);
+    let desired = match config.upstream.engine.driver {
+        Driver::Jwt => SecurityConfig::new(naming, &config.issuer, keys.verifying().iter().map(AsRef::as_ref))?,
+        Driver::ExtendedProxy => SecurityConfig::extended_proxy(naming, config.upstream.engine.gateway_addresses())?,
+    };
     let tenants = config.upstream.dashboards.iter().flat_map(oauth4os_config::Dashboards::engine_tenants);
-    Ok(SecurityConfig::new(Naming::default(), &config.issuer, public)?
-        .with_field_sets(&config.field_sets)
-        .with_tenants(tenants))
+    Ok(desired.with_field_sets(&config.field_sets).with_tenants(tenants))
 }
 
 async fn internal_keys(config: &Config) -> Result<KeySet, Failure> {

@@ -53,8 +53,8 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             parts::client_scopes(&config, &policies)?;
             parts::check_providers(&config)?;
             tls::ServerTls::load(&config.tls, config.limits.http2_streams > 0)?;
-            tls::engine(config.upstream.engine.ca.as_deref())?;
-            config.upstream.dashboards.iter().try_for_each(|it| tls::engine(it.ca.as_deref()).map(drop))?;
+            tls::EngineTls::load(&config.upstream.engine)?;
+            config.upstream.dashboards.iter().try_for_each(|it| tls::dashboards(it).map(drop))?;
             println!("{}", summary(&config, &policies));
             Ok(ExitCode::SUCCESS)
         }

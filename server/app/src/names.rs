@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use oauth4os_config::{Engine, StrictAliases};
-use oauth4os_engine::CatalogReader;
 use oauth4os_engine::check::ClientScopes;
+use oauth4os_engine::{CatalogReader, EngineClient, guard};
 use oauth4os_policy::Catalog;
 use oauth4os_policy::engine::leading_out;
 use oauth4os_proxy::Names;
@@ -23,25 +23,32 @@ pub(crate) fn at_first(engine: &Engine) -> Arc<Names> {
         tracing::warn!(
             "nobody looks at aliases (`upstream.engine.strict_aliases: off`): whoever may add one can widen a token"
         );
-        return Arc::new(Names::unguarded());
+        if engine.client_certificate.is_none() {
+            return Arc::new(Names::unguarded());
+        }
     }
     Arc::new(Names::unknown())
 }
 
 /// Reads the names of `engine` once, then again and again. When this returns, they are known, if the engine answers.
+///
+/// Nothing is known, and so nothing is forwarded, before `guarded` (a client that shows the gateway's certificate) has
+/// shown that this certificate opens nothing by itself.
 pub(crate) fn watch(
     names: &Arc<Names>,
     engine: &Engine,
     reader: CatalogReader,
+    guarded: Option<EngineClient>,
     clients: Vec<ClientScopes>,
     clock: Arc<dyn Clock>,
     control: &Runtime,
 ) {
-    if engine.strict_aliases == StrictAliases::Off {
+    if engine.strict_aliases == StrictAliases::Off && guarded.is_none() {
         return;
     }
     let mut watch = Watch {
-        enforced: engine.strict_aliases == StrictAliases::Enforce,
+        strict: engine.strict_aliases,
+        guarded,
         reader,
         clients,
         clock,
@@ -62,8 +69,9 @@ pub(crate) fn watch(
 }
 
 struct Watch {
-    /// Otherwise the aliases are only named.
-    enforced: bool,
+    strict: StrictAliases,
+    /// Until it is shown that the gateway's certificate opens nothing by itself.
+    guarded: Option<EngineClient>,
     reader: CatalogReader,
     clients: Vec<ClientScopes>,
     clock: Arc<dyn Clock>,
@@ -78,6 +86,16 @@ struct Watch {
 impl Watch {
     async fn look(&mut self) {
         let look = self.names.begin();
+        if let Some(engine) = &self.guarded {
+            if let Err(error) = guard::is_no_administrator(engine).await {
+                self.say(error.to_string());
+                return self.names.give_up(&look);
+            }
+            self.guarded = None;
+        }
+        if self.strict == StrictAliases::Off {
+            return self.names.finish(&look, Some(Catalog::default()));
+        }
         match self.reader.read(self.clock.now()).await {
             Ok(catalog) => {
                 if self.last_problem.take().is_some() {
@@ -85,7 +103,7 @@ impl Watch {
                 }
                 self.last_good = Instant::now();
                 self.name(&catalog);
-                self.names.finish(&look, Some(if self.enforced { catalog } else { Catalog::default() }));
+                self.names.finish(&look, Some(if self.is_enforced() { catalog } else { Catalog::default() }));
             }
             Err(error) => {
                 self.say(error.to_string());
@@ -109,7 +127,7 @@ impl Watch {
                         client = client.client,
                         alias = leading.name,
                         index = &*leading.index.name,
-                        refused = self.enforced,
+                        refused = self.is_enforced(),
                         "an alias inside a client's scopes stands for an index the client is not meant to reach"
                     );
                 }
@@ -117,6 +135,11 @@ impl Watch {
             }
         }
         self.named = present;
+    }
+
+    /// Otherwise the aliases are only named.
+    fn is_enforced(&self) -> bool {
+        self.strict == StrictAliases::Enforce
     }
 
     fn say(&mut self, problem: String) {

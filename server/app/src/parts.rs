@@ -64,7 +64,8 @@ pub(crate) fn client_scopes(config: &Config, policies: &Policies) -> Result<Vec<
         let ruled = policies.for_principal(&configured_principal(client));
         if let Some(key) = any_key.as_ref().filter(|_| !grants.restrictions.is_empty()) {
             let grant = EngineGrant::of(&grants.scopes, &grants.restrictions, ruled.forbids(), Catalog::none());
-            let made = engine::identities(config, key).hand_over(&client.id, &grant, None, SystemClock.now());
+            let made =
+                engine::identities(config, || Arc::clone(key)).hand_over(&client.id, &grant, None, SystemClock.now());
             made.map_err(|source| PartsError::Identity { client: client.id.clone(), source })?;
         }
         Ok(ClientScopes { client: client.id.clone(), scopes: grants.scopes, forbids: ruled.forbids().clone() })

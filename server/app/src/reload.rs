@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use oauth4os_config::{Config, ConfigError};
+use oauth4os_engine::{ClientError, EngineClient, GuardError, guard};
 use oauth4os_federation::Providers;
 use oauth4os_oauth::{Authority, ClientDirectory, DirectoryError};
 use oauth4os_proxy::Gateway;
@@ -13,13 +14,16 @@ use oauth4os_tokens::clock::Clock;
 use oauth4os_tokens::id;
 
 use crate::parts::{self, PartsError};
-use crate::tls::{ServerTls, TlsError};
+use crate::tls::{EngineTls, ServerTls, TlsError};
 
 /// What runs, and what it was made from.
 pub(crate) struct Reloader {
     pub(crate) path: PathBuf,
     pub(crate) config: Config,
     pub(crate) server_tls: ServerTls,
+    pub(crate) engine_tls: EngineTls,
+    /// The control plane's way to the engine, all clones of it.
+    pub(crate) engine: EngineClient,
     pub(crate) authority: Arc<Authority>,
     pub(crate) providers: Arc<Providers>,
     pub(crate) metrics: Arc<Metrics>,
@@ -40,6 +44,10 @@ enum ReloadError {
     Tls(#[from] TlsError),
     #[error(transparent)]
     Clients(#[from] DirectoryError),
+    #[error("the certificate for the engine cannot be replaced: {0}")]
+    Guard(#[from] GuardError),
+    #[error(transparent)]
+    Engine(#[from] ClientError),
 }
 
 impl Reloader {
@@ -73,6 +81,14 @@ impl Reloader {
         let policies = parts::policies(&config)?;
         parts::client_scopes(&config, &policies)?;
         let server_tls = self.server_tls.reload(&config.tls)?;
+        let own_certificate = match self.engine_tls.read_again(&config.upstream.engine)? {
+            Some(certificate) => {
+                let engine = EngineClient::plain(&config.upstream.engine)?;
+                guard::is_no_administrator(&engine).await?;
+                Some((certificate, engine))
+            }
+            None => None,
+        };
         // The last step that can fail. No token is issued to a new client before the data plane knows it.
         let publish = |_: &ClientDirectory| {
             let providers = Arc::clone(&self.providers);
@@ -80,6 +96,10 @@ impl Reloader {
             gateway.replace_listener(parts::listener(&config, &server_tls));
         };
         self.authority.clients().reconfigure(&config.clients, publish).await?;
+        if let Some((certificate, engine)) = own_certificate {
+            self.engine_tls.show(certificate);
+            self.engine.go_on_as(&engine);
+        }
         self.config = config;
         self.server_tls = server_tls;
         Ok(())

@@ -22,7 +22,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::monitor::{self, EngineWatch};
 use crate::reload::Reloader;
-use crate::tls::ServerTls;
+use crate::tls::{EngineTls, ServerTls};
 use crate::{Failure, engine, first_admin, names, parts, state, tls};
 
 /// Threads of the control plane: enough that a slow disk or a slow login holds up nobody else.
@@ -86,9 +86,9 @@ fn start(
 ) -> Result<(Gateway, Reloader), Failure> {
     let policies = parts::policies(&config)?;
     let server_tls = ServerTls::load(&config.tls, config.limits.http2_streams > 0)?;
-    let engine_tls = tls::engine(config.upstream.engine.ca.as_deref())?;
+    let engine_tls = EngineTls::load(&config.upstream.engine)?;
     let dashboards = match &config.upstream.dashboards {
-        Some(dashboards) => Some((dashboards.clone(), tls::engine(dashboards.ca.as_deref())?)),
+        Some(dashboards) => Some((dashboards.clone(), tls::dashboards(dashboards)?)),
         None => None,
     };
     let metrics = Arc::new(Metrics::new());
@@ -136,13 +136,15 @@ fn start(
     })?;
 
     let engine_client = EngineClient::plain(&config.upstream.engine)?;
-    let identities = engine::identities(&config, internal_keys.active());
+    let identities = engine::identities(&config, || Arc::clone(internal_keys.active()));
     let reader = CatalogReader::new(engine_client.clone(), identities.clone());
     let scopes = parts::client_scopes(&config, &policies)?;
-    names::watch(&names, &config.upstream.engine, reader, scopes, Arc::clone(&clock), control);
+    let guarded = config.upstream.engine.client_certificate.is_some().then(|| engine_client.clone());
+    names::watch(&names, &config.upstream.engine, reader, guarded, scopes, Arc::clone(&clock), control);
     control.spawn(purge(Arc::clone(&store), Arc::clone(&clock)));
     let watch = Arc::clone(&engine_watch);
-    control.spawn(async move { watch.run(engine_client).await });
+    let watched = engine_client.clone();
+    control.spawn(async move { watch.run(watched).await });
     if let Some(address) = config.metrics.listen {
         control
             .block_on(monitor::listen(address, Arc::clone(&metrics), audit.clone(), engine_watch))
@@ -159,7 +161,7 @@ fn start(
         limits: config.limits.clone(),
         listener: parts::listener(&config, &server_tls),
         engine: config.upstream.engine.clone(),
-        engine_tls,
+        engine_tls: Arc::clone(&engine_tls.config),
         dashboards,
         identities,
         names,
@@ -179,7 +181,18 @@ fn start(
         audit: audit.clone(),
         clock: Arc::clone(&clock),
     })?;
-    let reloader = Reloader { path: path.to_owned(), config, server_tls, authority, providers, metrics, audit, clock };
+    let reloader = Reloader {
+        path: path.to_owned(),
+        config,
+        server_tls,
+        engine_tls,
+        engine: engine_client,
+        authority,
+        providers,
+        metrics,
+        audit,
+        clock,
+    };
     Ok((gateway, reloader))
 }
 

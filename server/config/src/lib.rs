@@ -14,6 +14,7 @@ mod claims;
 mod clients;
 mod dashboards;
 mod distinguished_name;
+mod driver;
 mod grants;
 mod identity;
 mod limits;
@@ -40,6 +41,7 @@ pub use claims::{ClaimPath, ClaimPaths, OneOrMany};
 pub use clients::{ClientConfig, ClientKind, RateLimit, TokenFormat};
 pub use dashboards::Dashboards;
 pub use distinguished_name::{DistinguishedName, NameAttribute};
+pub use driver::{Driver, ExtendedProxy, TrustedBy};
 pub use grants::{
     FieldSet, FieldSets, GrantConfig, GrantOrScope, Reference, RowBool, RowField, RowRange, RowValue, RowValues, Rows,
 };
@@ -50,11 +52,11 @@ pub use policies::Policies;
 pub use problem::{ConfigError, Problems};
 pub use providers::{OutsideKind, ProviderConfig, RESERVED_ID_PREFIX, ScopeMapping, SignatureAlgorithm, TokenType};
 pub use secret::{Secret, SecretHash};
-pub use server::{Audit, AuditFailure, Log, LogFormat, Metrics, Stdout, Tls};
+pub use server::{Audit, AuditFailure, KeyPair, Log, LogFormat, Metrics, Stdout, Tls};
 pub use state::State;
 pub use tokens::Tokens;
 pub use units::{ByteSize, Span};
-pub use upstream::{ConnectionPool, Driver, Engine, Origin, PartialAccess, StrictAliases, Upstream};
+pub use upstream::{ConnectionPool, Engine, Origin, PartialAccess, StrictAliases, Upstream};
 
 /// Everything the gateway needs to know to run, as written in `oauth4os.yaml`.
 ///
@@ -225,6 +227,10 @@ impl Config {
                 "must be `enforce` where grants have `rows` or `fields`: an engine before 3.0 lets go of them when an alias matches the scope",
             );
         }
+        let of_clients = self.clients.iter().map(|client| (format!("clients `{}`", client.id), &client.backend_roles));
+        let of_providers =
+            self.providers.iter().map(|provider| (format!("providers `{}`", provider.name), &provider.backend_roles));
+        driver::check_backend_roles(self.upstream.engine.driver, of_clients.chain(of_providers), problems);
         self.policies.check(problems);
         self.limits.check(problems);
         self.audit.check(problems);

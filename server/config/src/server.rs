@@ -9,7 +9,7 @@ use serde::Deserialize;
 use crate::certificates::ClientCertificates;
 use crate::problem::Problems;
 
-/// Certificate and key of the listener (PEM).
+/// What the listener shows (PEM), and whose certificates it takes.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Tls {
@@ -33,13 +33,39 @@ impl Tls {
     }
 
     pub(crate) fn check(&self, problems: &mut Problems) {
-        for (key, path) in [("tls.certificate", &self.certificate), ("tls.key", &self.key)] {
-            if !path.is_file() {
-                problems.add(key, format!("there is no file `{}`", path.display()));
-            }
-        }
+        check_pair("tls", &self.certificate, &self.key, problems);
         if let Some(of_clients) = &self.client_certificates {
             of_clients.check(problems);
+        }
+    }
+}
+
+/// A certificate and its key (PEM).
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeyPair {
+    /// The certificate chain, leaf first.
+    pub certificate: PathBuf,
+    /// The private key: PKCS#8, PKCS#1 or SEC1.
+    pub key: PathBuf,
+}
+
+impl KeyPair {
+    pub(crate) fn resolve(&mut self, base: &Path) {
+        self.certificate = base.join(&self.certificate);
+        self.key = base.join(&self.key);
+    }
+
+    /// `key` is where it stands in the configuration.
+    pub(crate) fn check(&self, key: &str, problems: &mut Problems) {
+        check_pair(key, &self.certificate, &self.key, problems);
+    }
+}
+
+fn check_pair(at: &str, certificate: &Path, key: &Path, problems: &mut Problems) {
+    for (name, path) in [("certificate", certificate), ("key", key)] {
+        if !path.is_file() {
+            problems.add(format!("{at}.{name}"), format!("there is no file `{}`", path.display()));
         }
     }
 }

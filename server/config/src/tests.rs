@@ -12,6 +12,8 @@ fn folder() -> tempfile::TempDir {
         "gateway-key.pem",
         "clients-ca.pem",
         "clients.crl",
+        "gateway-client.pem",
+        "gateway-client-key.pem",
         "engine-ca.pem",
         "dashboards-ca.pem",
         "idp-ca.pem",
@@ -149,6 +151,38 @@ fn an_engine_may_have_several_nodes() {
     let origins = config.upstream.engine.origins().unwrap();
     let hosts: Vec<(&str, u16)> = origins.iter().map(|origin| (origin.host.as_str(), origin.port)).collect();
     assert_eq!(hosts, [("node-1.example.com", 9200), ("2001:db8::2", 9201)]);
+}
+
+#[test]
+fn whose_word_the_engine_believes_is_said_in_full() {
+    let proxy = |more: &str| with("    driver: jwt\n", &format!("    driver: extended_proxy\n{more}"));
+    let config = proxy("    extended_proxy: {addresses: [192.0.2.10, \"2001:db8::10\"]}\n").unwrap();
+    assert_eq!(config.upstream.engine.extended_proxy.as_ref().unwrap().trusted_by, TrustedBy::Certificate);
+    assert_eq!(config.upstream.engine.gateway_addresses().len(), 2);
+    let pair = "    client_certificate: {certificate: gateway-client.pem, key: gateway-client-key.pem}\n";
+    let without = EXAMPLE.replacen(pair, "", 1).replacen(
+        "    driver: jwt\n",
+        "    driver: extended_proxy\n    extended_proxy: {addresses: [192.0.2.10], trusted_by: address}\n",
+        1,
+    );
+    parse(&without).unwrap();
+    let believing = without.replacen("trusted_by: address", "trusted_by: certificate", 1);
+    for (text, expected) in [
+        (parse(&believing), "have the engine require one"),
+        (proxy(""), "name the addresses"),
+        (proxy("    extended_proxy: {addresses: [127.0.0.1]}\n"), "the engine's own address"),
+        (with("    driver: jwt\n", "    driver: jwt\n    extended_proxy: {}\n"), "is for `driver: extended_proxy`"),
+        (with("url: https://opensearch.example.com:9200\n", "url: http://127.0.0.1:9200\n"), "over `https` only"),
+    ] {
+        let error = text.unwrap_err();
+        assert!(error.contains(expected), "{expected}: {error}");
+    }
+    let here = without.replacen("https://opensearch.example.com:9200", "http://localhost:9200", 1);
+    let here = parse(&here.replacen("addresses: [192.0.2.10], ", "", 1)).unwrap();
+    let own = here.upstream.engine.gateway_addresses();
+    assert!(own.len() == 2 && own.iter().all(std::net::IpAddr::is_loopback), "{own:?}");
+    let role = without.replacen("backend_roles: [analysts]", "backend_roles: [prüfer]", 1);
+    assert!(parse(&role).unwrap_err().contains("printable ASCII"));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What stands behind the gateway.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
@@ -8,7 +8,9 @@ use serde::Deserialize;
 
 use crate::claims::OneOrMany;
 use crate::dashboards::Dashboards;
+use crate::driver::{Driver, ExtendedProxy};
 use crate::problem::Problems;
+use crate::server::KeyPair;
 use crate::units::Span;
 
 /// The most nodes of one cluster.
@@ -38,9 +40,18 @@ pub struct Engine {
     #[serde(default)]
     pub ca: Option<PathBuf>,
 
+    /// Certificate and key (PEM) the gateway shows to the engine. Never one of the engine's administrators: such a
+    /// connection may do everything, whatever a request says.
+    #[serde(default)]
+    pub client_certificate: Option<KeyPair>,
+
     /// How the engine learns who is asking.
     #[serde(default)]
     pub driver: Driver,
+
+    /// What `driver: extended_proxy` needs.
+    #[serde(default)]
+    pub extended_proxy: Option<ExtendedProxy>,
 
     /// What to do about aliases that lead out of a scope: to the engine an alias whose own name matches a pattern grants
     /// all its members, so that whoever may add an alias could widen a token.
@@ -67,15 +78,6 @@ pub struct Engine {
     /// Connections that are kept open for the next request.
     #[serde(default)]
     pub connections: ConnectionPool,
-}
-
-/// How the engine learns who is asking.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Driver {
-    /// A short-lived RS256 token signed by the gateway; the engine needs one `jwt` auth domain (`oauth4os engine setup`).
-    #[default]
-    Jwt,
 }
 
 /// What to do about aliases that lead out of a scope.
@@ -139,11 +141,20 @@ impl Upstream {
         if let Some(ca) = self.dashboards.as_mut().and_then(|dashboards| dashboards.ca.as_mut()) {
             *ca = base.join(&*ca);
         }
+        if let Some(pair) = &mut self.engine.client_certificate {
+            pair.resolve(base);
+        }
     }
 
     pub(crate) fn check(&self, problems: &mut Problems) {
         if let Some(dashboards) = &self.dashboards {
             dashboards.check(problems);
+            if self.engine.driver != Driver::Jwt {
+                problems.add(
+                    "upstream.dashboards",
+                    "needs `driver: jwt`: Dashboards passes a token on to the engine by itself, and nothing else",
+                );
+            }
         }
         let engine = &self.engine;
         let urls = engine.url.values();
@@ -164,6 +175,16 @@ impl Upstream {
         {
             problems.add("upstream.engine.ca", format!("there is no file `{}`", ca.display()));
         }
+        if let Some(pair) = &engine.client_certificate {
+            pair.check("upstream.engine.client_certificate", problems);
+            if engine.origins().is_ok_and(|origins| origins.iter().any(|origin| !origin.tls)) {
+                problems.add(
+                    "upstream.engine.client_certificate",
+                    "is shown over `https` only, and an address begins with `http:`",
+                );
+            }
+        }
+        engine.check_driver(problems);
         if !(Span::seconds(1)..=Span::seconds(60)).contains(&engine.alias_refresh) {
             problems.add("upstream.engine.alias_refresh", "give a time from `1s` to `60s`");
         }
@@ -194,6 +215,34 @@ impl Engine {
     pub fn origins(&self) -> Result<Vec<Origin>, &'static str> {
         self.url.values().iter().map(|url| Origin::parse(url)).collect()
     }
+
+    /// The addresses the engine sees the gateway at: the configured ones, or this machine's own when the engine is on it.
+    #[must_use]
+    pub fn gateway_addresses(&self) -> Vec<IpAddr> {
+        let given = self.extended_proxy.as_ref().map(|proxy| proxy.addresses.as_slice()).unwrap_or_default();
+        if given.is_empty() && self.is_on_this_machine() {
+            return vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+        }
+        given.to_vec()
+    }
+
+    fn is_on_this_machine(&self) -> bool {
+        self.origins().is_ok_and(|origins| origins.iter().all(Origin::is_loopback))
+    }
+
+    fn check_driver(&self, problems: &mut Problems) {
+        match (self.driver, &self.extended_proxy) {
+            (Driver::ExtendedProxy, proxy) => {
+                let proxy = proxy.clone().unwrap_or_default();
+                proxy.check(self.client_certificate.is_some(), self.is_on_this_machine(), problems);
+            }
+            (_, Some(_)) => {
+                problems
+                    .add("upstream.engine.extended_proxy", "is for `driver: extended_proxy`; leave it out, or say so");
+            }
+            (_, None) => {}
+        }
+    }
 }
 
 impl Origin {
@@ -223,10 +272,14 @@ impl Origin {
         if host.is_empty() || port == 0 {
             return Err("name host and port");
         }
-        let is_loopback = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
-        if !tls && !is_loopback {
+        let origin = Self { tls, host: host.to_owned(), port, authority: authority.to_owned() };
+        if !tls && !origin.is_loopback() {
             return Err("use `https`: identities handed to the engine must not cross a network in clear");
         }
-        Ok(Self { tls, host: host.to_owned(), port, authority: authority.to_owned() })
+        Ok(origin)
+    }
+
+    fn is_loopback(&self) -> bool {
+        self.host == "localhost" || self.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
     }
 }

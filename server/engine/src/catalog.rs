@@ -60,7 +60,7 @@ impl CatalogReader {
     pub async fn read(&self, now: UnixTime) -> Result<Catalog, CatalogError> {
         let mut identity = self.identity.lock().await;
         let identity = self.current(&mut identity, now)?;
-        let answer = self.engine.send_as_identity(identity, Method::GET, PATH).await?;
+        let answer = self.engine.send_as(identity, Method::GET, PATH, None).await?;
         match answer.status.as_u16() {
             200 => {}
             401 | 403 => return Err(CatalogError::NotAllowed { reason: answer.reason() }),

@@ -5,6 +5,7 @@
 
 mod aliases;
 mod environment;
+mod forgeries;
 mod pattern;
 mod probe;
 mod report;
@@ -25,6 +26,9 @@ pub use report::{Item, Report, Severity};
 pub struct Check<'a> {
     /// Speaks to the engine without a credential of its own ([`EngineClient::plain`]).
     pub engine: &'a EngineClient,
+    /// The same without the gateway's certificate, where it has one without which the engine must not believe it
+    /// ([`EngineClient::without_certificate`]).
+    pub stranger: Option<&'a EngineClient>,
     /// Speaks to it as its administrator, if that is possible.
     pub admin: Option<&'a EngineClient>,
     /// As the gateway uses them.
@@ -59,7 +63,7 @@ impl Check<'_> {
         if probe::answers(self, &mut report).await {
             let accepted = probe::accepts_tokens(self, &mut report).await;
             if accepted {
-                probe::refuses_others(self, &mut report).await;
+                forgeries::refused(self, &mut report).await;
                 probe::enforces_patterns(self, &mut report).await;
             }
             environment::examine(self, &mut report).await;

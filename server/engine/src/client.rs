@@ -3,12 +3,13 @@
 use std::error::Error as _;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use oauth4os_config::Engine;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Certificate, Identity, Method, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
@@ -41,10 +42,10 @@ pub enum AdminCredentials {
     },
 }
 
-/// Speaks to one engine under one identity.
+/// Speaks to one engine under one identity. Clones are one and the same.
 #[derive(Clone)]
 pub struct EngineClient {
-    http: reqwest::Client,
+    http: Arc<RwLock<reqwest::Client>>,
     /// The nodes, in the order they are asked.
     urls: Box<[String]>,
     authorization: Option<HeaderValue>,
@@ -118,11 +119,19 @@ pub struct Answer {
 }
 
 impl EngineClient {
-    /// A client that shows only what each request brings along: for trying tokens.
+    /// A client that shows only what each request brings along, and the gateway's certificate if it has one.
+    ///
+    /// # Errors
+    /// When the URL, the CA or the certificate cannot be used.
+    pub fn plain(engine: &Engine) -> Result<Self, ClientError> {
+        Self::new(engine, own_certificate(engine)?, None)
+    }
+
+    /// The same without the gateway's certificate: as a stranger at the gateway's address.
     ///
     /// # Errors
     /// When the URL or the CA cannot be used.
-    pub fn plain(engine: &Engine) -> Result<Self, ClientError> {
+    pub fn without_certificate(engine: &Engine) -> Result<Self, ClientError> {
         Self::new(engine, None, None)
     }
 
@@ -134,14 +143,7 @@ impl EngineClient {
     pub fn admin(engine: &Engine, credentials: &AdminCredentials) -> Result<Self, ClientError> {
         match credentials {
             AdminCredentials::Certificate { certificate, key } => {
-                let mut pem = Zeroizing::new(read(key)?);
-                pem.push(b'\n');
-                pem.extend(read(certificate)?);
-                let identity = Identity::from_pem(&pem).map_err(|_| ClientError::File {
-                    path: certificate.clone(),
-                    problem: format!("and `{}` are not a certificate and its private key in PEM form", key.display()),
-                })?;
-                Self::new(engine, Some(identity), None)
+                Self::new(engine, Some(certificate_with_key(certificate, key)?), None)
             }
             AdminCredentials::Password { user, password } => {
                 if user.contains(':') || user.chars().chain(password.expose_secret().chars()).any(char::is_control) {
@@ -151,7 +153,7 @@ impl EngineClient {
                 let value = Zeroizing::new(format!("Basic {}", STANDARD.encode(pair.as_bytes())));
                 let mut value = HeaderValue::from_str(&value).map_err(|_| ClientError::Credentials)?;
                 value.set_sensitive(true);
-                Self::new(engine, None, Some(value))
+                Self::new(engine, own_certificate(engine)?, Some(value))
             }
         }
     }
@@ -187,7 +189,17 @@ impl EngineClient {
             builder = builder.identity(identity);
         }
         let http = builder.build().map_err(|error| ClientError::Prepare(deepest(&error)))?;
-        Ok(Self { http, urls: urls.into(), authorization })
+        Ok(Self { http: Arc::new(RwLock::new(http)), urls: urls.into(), authorization })
+    }
+
+    /// Makes connections as `other` does from here on, with all clones: the gateway's certificate was replaced.
+    pub fn go_on_as(&self, other: &Self) {
+        let http = other.connections();
+        *self.http.write().unwrap_or_else(PoisonError::into_inner) = http;
+    }
+
+    fn connections(&self) -> reqwest::Client {
+        self.http.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Sends a request under the client's own identity.
@@ -195,32 +207,19 @@ impl EngineClient {
     /// # Errors
     /// When no answer comes. Any status is an answer.
     pub async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Answer, ClientError> {
-        self.exchange(method, path, body, self.authorization.clone()).await
-    }
-
-    /// Sends a request with this `Authorization`.
-    pub(crate) async fn send_as(
-        &self,
-        authorization: &SecretString,
-        method: Method,
-        path: &str,
-        body: Option<&Value>,
-    ) -> Result<Answer, ClientError> {
-        let mut value = HeaderValue::from_str(authorization.expose_secret()).map_err(|_| ClientError::Credentials)?;
-        value.set_sensitive(true);
-        self.exchange(method, path, body, Some(value)).await
+        let own = self.authorization.clone().map(|value| (AUTHORIZATION, value));
+        self.exchange(method, path, body, own.into_iter().collect()).await
     }
 
     /// Sends a request under an identity of the gateway.
-    pub(crate) async fn send_as_identity(
+    pub(crate) async fn send_as(
         &self,
         identity: &HandedIdentity,
         method: Method,
         path: &str,
+        body: Option<&Value>,
     ) -> Result<Answer, ClientError> {
-        let mut value = HeaderValue::from_str(identity.authorization()).map_err(|_| ClientError::Credentials)?;
-        value.set_sensitive(true);
-        self.exchange(method, path, None, Some(value)).await
+        self.exchange(method, path, body, header_fields(identity)?).await
     }
 
     async fn exchange(
@@ -228,10 +227,10 @@ impl EngineClient {
         method: Method,
         path: &str,
         body: Option<&Value>,
-        authorization: Option<HeaderValue>,
+        identity: HeaderMap,
     ) -> Result<Answer, ClientError> {
         let name = format!("{method} {path}");
-        let (url, mut response) = self.first_answer(&method, path, body, authorization).await?;
+        let (url, mut response) = self.first_answer(&method, path, body, &identity).await?;
         let mut bytes = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| failure(url, &error))? {
             if bytes.len() + chunk.len() > MAX_ANSWER_BYTES {
@@ -252,14 +251,12 @@ impl EngineClient {
         method: &Method,
         path: &str,
         body: Option<&Value>,
-        authorization: Option<HeaderValue>,
+        identity: &HeaderMap,
     ) -> Result<(&str, reqwest::Response), ClientError> {
         let mut last = ClientError::Prepare("there is no node to ask".to_owned());
+        let http = self.connections();
         for url in self.urls.iter() {
-            let mut request = self.http.request(method.clone(), format!("{url}{path}"));
-            if let Some(value) = &authorization {
-                request = request.header(AUTHORIZATION, value.clone());
-            }
+            let mut request = http.request(method.clone(), format!("{url}{path}")).headers(identity.clone());
             if let Some(body) = body {
                 request = request.header(CONTENT_TYPE, "application/json").body(body.to_string());
             }
@@ -309,6 +306,33 @@ impl Answer {
         let text = found.or_else(|| self.status.canonical_reason()).unwrap_or("no reason given");
         text.chars().take(300).map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
     }
+}
+
+/// The gateway's own certificate, as the engine is shown it.
+fn own_certificate(engine: &Engine) -> Result<Option<Identity>, ClientError> {
+    engine.client_certificate.as_ref().map(|pair| certificate_with_key(&pair.certificate, &pair.key)).transpose()
+}
+
+fn certificate_with_key(certificate: &Path, key: &Path) -> Result<Identity, ClientError> {
+    let mut pem = Zeroizing::new(read(key)?);
+    pem.push(b'\n');
+    pem.extend(read(certificate)?);
+    Identity::from_pem(&pem).map_err(|_| ClientError::File {
+        path: certificate.to_owned(),
+        problem: format!("and `{}` are not a certificate and its private key in PEM form", key.display()),
+    })
+}
+
+/// The fields of an identity, none of which is shown anywhere.
+fn header_fields(identity: &HandedIdentity) -> Result<HeaderMap, ClientError> {
+    let field = |line: &str| {
+        let (name, value) = line.split_once(": ")?;
+        let mut value = HeaderValue::from_str(value).ok()?;
+        value.set_sensitive(true);
+        Some((HeaderName::from_bytes(name.as_bytes()).ok()?, value))
+    };
+    let lines = identity.fields().lines();
+    lines.map(|line| field(line).ok_or(ClientError::Credentials)).collect()
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, ClientError> {

@@ -1,45 +1,62 @@
-//! The driver `jwt`: turns a grant into the token the engine trusts.
+//! Turns a grant into what the engine is handed with each of its requests: header fields, ready to be sent.
 //!
-//! Signing takes most of a millisecond, so the caller keeps a [`HandedIdentity`] with its grant and asks for a new one
-//! from [`HandedIdentity::renew_at`] on. Whatever goes wrong here is an error, and without an identity no request is
-//! forwarded: there is none to fall back to.
+//! What they are depends on the driver ([`jwt`], [`extended_proxy`]); whom and what they say does not ([`Told`]). Making
+//! them may take most of a millisecond, so the caller keeps a [`HandedIdentity`] with its grant and asks for a new one from
+//! [`HandedIdentity::renew_at`] on. Whatever goes wrong here is an error, and without an identity no request is forwarded:
+//! there is none to fall back to.
+
+pub(crate) mod extended_proxy;
+pub(crate) mod jwt;
+mod told;
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use oauth4os_config::RESERVED_ROLE_PREFIX;
 use oauth4os_policy::EngineGrant;
 use oauth4os_tokens::clock::UnixTime;
-use oauth4os_tokens::id::{self, NoRandomness};
-use oauth4os_tokens::internal::{self, InternalClaims, MintError};
+use oauth4os_tokens::id::NoRandomness;
+use oauth4os_tokens::internal::MintError;
 use oauth4os_tokens::keys::SigningKey;
 use secrecy::{ExposeSecret, SecretString};
 
+pub use self::extended_proxy::FieldError;
+use self::jwt::JwtError;
+pub(crate) use self::told::Told;
 use crate::security_config::Naming;
 
-/// The longest `Authorization` value handed to the engine, in bytes: all headers of a request together may have 16 KiB
-/// there (`http.max_header_size`), and front ends before it often take 8 KiB for one.
-pub const MAX_AUTHORIZATION_BYTES: usize = 7 * 1024;
+/// The most bytes of header fields the engine is handed: all of a request together may have 16 KiB there
+/// (`http.max_header_size`), and front ends before it often take 8 KiB.
+pub const MAX_IDENTITY_BYTES: usize = 7 * 1024;
 
 /// The longest name of a client or user, in bytes.
 pub const MAX_SUBJECT_BYTES: usize = 128;
 
-/// Makes the tokens of grants.
+/// Makes the identities of grants.
 #[derive(Clone, Debug)]
 pub struct Identities {
     naming: Naming,
-    issuer: String,
-    key: Arc<SigningKey>,
+    driver: Driver,
     lifetime: Duration,
+}
+
+/// What vouches for an identity.
+#[derive(Clone, Debug)]
+pub(crate) enum Driver {
+    /// A signature.
+    Jwt { issuer: String, key: Arc<SigningKey> },
+    /// Where it comes from: the engine believes the gateway's address, which is this one.
+    ExtendedProxy { address: IpAddr },
 }
 
 /// What is sent to the engine for one grant, and until when.
 pub struct HandedIdentity {
-    authorization: SecretString,
+    fields: SecretString,
     /// From here on a new one should be made; it goes on to be valid until [`Self::expires_at`].
     pub renew_at: UnixTime,
-    /// From here on the engine refuses it.
+    /// From here on it must not be sent.
     pub expires_at: UnixTime,
 }
 
@@ -57,9 +74,9 @@ pub enum IdentityError {
     /// The credential the identity stands for has ended.
     #[error("the credential has expired")]
     Expired,
-    /// Longer than [`MAX_AUTHORIZATION_BYTES`].
+    /// Longer than [`MAX_IDENTITY_BYTES`].
     #[error(
-        "the scopes and row filters are too many for one token: what the engine must be told has {bytes} bytes and may have {MAX_AUTHORIZATION_BYTES}; ask for fewer scopes, wider patterns or shorter filters"
+        "the scopes and row filters are too many for one token: what the engine must be told has {bytes} bytes and may have {MAX_IDENTITY_BYTES}; ask for fewer scopes, wider patterns or shorter filters"
     )]
     TooLarge {
         /// Its size.
@@ -71,13 +88,24 @@ pub enum IdentityError {
     /// The token was not signed.
     #[error(transparent)]
     Mint(#[from] MintError),
+    /// Something that cannot stand in a header field.
+    #[error(transparent)]
+    Field(#[from] FieldError),
 }
 
 impl Identities {
-    /// `issuer` and `naming` as in the engine's auth domain; `key` an RS256 key the domain knows; `lifetime` of each token.
+    /// Identities that a signature vouches for. `issuer` and `naming` as in the engine's auth domain; `key` an RS256 key the
+    /// domain knows; `lifetime` of each token.
     #[must_use]
-    pub const fn new(naming: Naming, issuer: String, key: Arc<SigningKey>, lifetime: Duration) -> Self {
-        Self { naming, issuer, key, lifetime }
+    pub const fn jwt(naming: Naming, issuer: String, key: Arc<SigningKey>, lifetime: Duration) -> Self {
+        Self { naming, driver: Driver::Jwt { issuer, key }, lifetime }
+    }
+
+    /// Identities that the engine believes because of where they come from: `address` is one of those of the gateway, and
+    /// `lifetime` says how long one is used before it is made anew.
+    #[must_use]
+    pub const fn extended_proxy(naming: Naming, address: IpAddr, lifetime: Duration) -> Self {
+        Self { naming, driver: Driver::ExtendedProxy { address }, lifetime }
     }
 
     /// The identity of `subject` (a client or user id) with the rights of `grant`. It does not outlive the credential
@@ -92,22 +120,17 @@ impl Identities {
         credential_ends: Option<UnixTime>,
         now: UnixTime,
     ) -> Result<HandedIdentity, IdentityError> {
-        let claims = self.claims(subject, grant, credential_ends, now)?;
-        let authorization = self.sign(&claims)?;
-        let expires_at = claims.exp.whole_second();
-        let full = (now + self.lifetime).whole_second();
-        // One that ends with its credential cannot be renewed; of the others the last fifth is for renewing.
-        let renew_at = if expires_at < full { expires_at } else { now + expires_at.since(now).mul_f64(0.8) };
-        Ok(HandedIdentity { authorization, renew_at, expires_at })
+        let told = self.told(subject, grant)?;
+        let full = now + self.lifetime;
+        let end = credential_ends.map_or(full, |end| end.min(full)).whole_second();
+        if end <= now.whole_second() {
+            return Err(IdentityError::Expired);
+        }
+        self.hand(&told, now, end)
     }
 
-    pub(crate) fn claims(
-        &self,
-        subject: &str,
-        grant: &EngineGrant,
-        credential_ends: Option<UnixTime>,
-        now: UnixTime,
-    ) -> Result<InternalClaims, IdentityError> {
+    /// What the engine is told of a grant.
+    pub(crate) fn told(&self, subject: &str, grant: &EngineGrant) -> Result<Told, IdentityError> {
         if !is_plain_name(subject) {
             return Err(IdentityError::Subject(
                 subject.chars().take(MAX_SUBJECT_BYTES).flat_map(char::escape_default).collect(),
@@ -117,21 +140,27 @@ impl Identities {
         if roles.is_empty() {
             return Err(IdentityError::NoRight);
         }
-        let full = now + self.lifetime;
-        let exp = credential_ends.map_or(full, |end| end.min(full)).whole_second();
-        if exp <= now.whole_second() {
-            return Err(IdentityError::Expired);
-        }
-        Ok(InternalClaims {
-            iss: self.issuer.clone(),
-            sub: self.naming.user(subject),
-            aud: self.naming.audience.clone(),
-            roles,
-            attributes: grant.claims.iter().cloned().collect(),
-            iat: now,
-            exp,
-            jti: id::random_id("int_")?,
-        })
+        Ok(Told { user: self.naming.user(subject), roles, attributes: grant.claims.iter().cloned().collect() })
+    }
+
+    /// The identity that says this, from `now` until `end`.
+    pub(crate) fn hand(&self, told: &Told, now: UnixTime, end: UnixTime) -> Result<HandedIdentity, IdentityError> {
+        let fields = match &self.driver {
+            Driver::Jwt { issuer, key } => {
+                let claims = jwt::claims(issuer, &self.naming.audience, told, now, end)?;
+                jwt::field(key, &claims)?
+            }
+            Driver::ExtendedProxy { address } => extended_proxy::fields(told, *address)?,
+        };
+        let full = (now + self.lifetime).whole_second();
+        // One that ends with its credential cannot be renewed; of the others the last fifth is for renewing.
+        let renew_at = if end < full { end } else { now + end.since(now).mul_f64(0.8) };
+        HandedIdentity::new(fields, renew_at, end)
+    }
+
+    /// One that is good for one request, for a check.
+    pub(crate) fn hand_once(&self, told: &Told, now: UnixTime) -> Result<HandedIdentity, IdentityError> {
+        self.hand(told, now, (now + self.lifetime).whole_second())
     }
 
     fn roles(&self, grant: &EngineGrant) -> Vec<String> {
@@ -143,29 +172,28 @@ impl Identities {
         scoped.chain(grant.backend_roles.iter().filter(is_foreign).cloned()).collect()
     }
 
-    pub(crate) fn sign(&self, claims: &InternalClaims) -> Result<SecretString, IdentityError> {
-        authorization(&self.key, claims)
-    }
-
     pub(crate) const fn naming(&self) -> &Naming {
         &self.naming
     }
-}
 
-/// The value of the `Authorization` header for a token of these claims.
-pub(crate) fn authorization(key: &SigningKey, claims: &InternalClaims) -> Result<SecretString, IdentityError> {
-    let authorization = format!("Bearer {}", internal::mint(key, claims)?);
-    if authorization.len() > MAX_AUTHORIZATION_BYTES {
-        return Err(IdentityError::TooLarge { bytes: authorization.len() });
+    pub(crate) const fn driver(&self) -> &Driver {
+        &self.driver
     }
-    Ok(authorization.into())
 }
 
 impl HandedIdentity {
-    /// The value of the `Authorization` header: `Bearer ` and the token. Never log it.
+    /// Of whole header fields, each with its line end.
+    pub(crate) fn new(fields: String, renew_at: UnixTime, expires_at: UnixTime) -> Result<Self, IdentityError> {
+        if fields.len() > MAX_IDENTITY_BYTES {
+            return Err(IdentityError::TooLarge { bytes: fields.len() });
+        }
+        Ok(Self { fields: fields.into(), renew_at, expires_at })
+    }
+
+    /// Header fields as they are sent, each with its line end. Never log them.
     #[must_use]
-    pub fn authorization(&self) -> &str {
-        self.authorization.expose_secret()
+    pub fn fields(&self) -> &str {
+        self.fields.expose_secret()
     }
 
     /// Whether a new one should be made.
@@ -187,6 +215,15 @@ impl fmt::Debug for HandedIdentity {
             .field("renew_at", &self.renew_at)
             .field("expires_at", &self.expires_at)
             .finish_non_exhaustive()
+    }
+}
+
+impl From<JwtError> for IdentityError {
+    fn from(error: JwtError) -> Self {
+        match error {
+            JwtError::NoRandomness(error) => error.into(),
+            JwtError::Mint(error) => error.into(),
+        }
     }
 }
 

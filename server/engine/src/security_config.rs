@@ -1,18 +1,23 @@
 //! What the engine's security configuration must say: one auth domain, the static roles, one mapping for each.
 //!
 //! Roles are granted by backend role only, and only by names with the gateway's prefix. Each index role has one
-//! pattern, the claim of its verb; a token without the claim leaves `${attr.jwt.…}` unresolved, which matches nothing.
+//! pattern, the attribute of its verb; an identity without it leaves `${attr.jwt.…}` unresolved, which matches nothing.
+//! A domain of each driver can stand beside the other, with roles of its own: what is an attribute to the one is none to the
+//! other.
 //! For reading under a restriction there are four slots for row filters, which are claims too, and the field sets of the
 //! configuration, which are not: the plugin substitutes nothing in a list of fields.
 
 mod roles;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use oauth4os_config::FieldSets;
 use oauth4os_policy::{EngineRole, RestrictedRole};
 use oauth4os_tokens::keys::{Algorithm, PublicKey};
 use serde_json::{Value, json};
+
+use crate::identity::extended_proxy;
 
 /// How far the engine's clock may be from the gateway's, in seconds. Tokens are renewed long before they end, so this
 /// only says how long an ended one is still taken.
@@ -66,6 +71,13 @@ impl Naming {
         })
     }
 
+    /// The names of the same gateway with the driver `extended_proxy`: auth domain `oauth4os-proxy`, roles
+    /// `oauth4os_proxy_read`. The users are the same.
+    #[must_use]
+    pub fn for_extended_proxy(self) -> Self {
+        Self { domain: format!("{}-proxy", self.domain), role_prefix: format!("{}proxy_", self.role_prefix), ..self }
+    }
+
     /// The name of a role, of its backend role and of its mapping.
     #[must_use]
     pub fn role(&self, role: EngineRole) -> String {
@@ -104,10 +116,18 @@ impl Naming {
 #[derive(Clone, Debug)]
 pub struct SecurityConfig {
     naming: Naming,
-    issuer: String,
-    keys: Vec<String>,
+    trust: Trust,
     field_sets: FieldSets,
     tenants: Vec<String>,
+}
+
+/// What the engine believes an identity by.
+#[derive(Clone, Debug)]
+pub(crate) enum Trust {
+    /// A signature by one of these keys (PEM), and this issuer.
+    Jwt { issuer: String, keys: Vec<String> },
+    /// That it comes from one of these addresses.
+    ExtendedProxy { addresses: Vec<IpAddr> },
 }
 
 /// The desired state cannot be made.
@@ -119,6 +139,9 @@ pub enum ConfigurationError {
     /// A key that is not for RS256.
     #[error("the key `{0}` is not for RS256, which internal tokens are signed with")]
     Key(String),
+    /// No address of the gateway.
+    #[error("there is no address of the gateway's, so the engine could believe nobody")]
+    NoAddress,
     /// A gateway's name that cannot be one.
     #[error("`{0}` cannot be the gateway's name in the engine: use up to 64 of `a-z`, `0-9`, `-`")]
     Name(String),
@@ -144,13 +167,23 @@ impl SecurityConfig {
         if pems.is_empty() {
             return Err(ConfigurationError::NoKey);
         }
-        Ok(Self {
-            naming,
-            issuer: issuer.to_owned(),
-            keys: pems,
-            field_sets: FieldSets::default(),
-            tenants: vec![GLOBAL_TENANT.to_owned()],
-        })
+        let trust = Trust::Jwt { issuer: issuer.to_owned(), keys: pems };
+        Ok(Self::trusting(naming, trust))
+    }
+
+    /// The state for a gateway whose word is believed, from these addresses.
+    ///
+    /// # Errors
+    /// [`ConfigurationError`].
+    pub fn extended_proxy(naming: Naming, addresses: Vec<IpAddr>) -> Result<Self, ConfigurationError> {
+        if addresses.is_empty() {
+            return Err(ConfigurationError::NoAddress);
+        }
+        Ok(Self::trusting(naming, Trust::ExtendedProxy { addresses }))
+    }
+
+    fn trusting(naming: Naming, trust: Trust) -> Self {
+        Self { naming, trust, field_sets: FieldSets::default(), tenants: vec![GLOBAL_TENANT.to_owned()] }
     }
 
     /// Lets what Dashboards does for a token use these tenants, as the engine names them; without any, the one that all
@@ -177,9 +210,23 @@ impl SecurityConfig {
         &self.naming
     }
 
-    /// The public keys, PEM.
-    pub(crate) fn keys(&self) -> &[String] {
-        &self.keys
+    /// What the engine believes an identity by.
+    pub(crate) const fn trust(&self) -> &Trust {
+        &self.trust
+    }
+
+    /// The setting `http.xff`, as in `config.dynamic`, where the domain depends on it: whose `X-Forwarded-For` the engine
+    /// believes, and with it whose `X-Proxy-User`.
+    #[must_use]
+    pub fn xff(&self) -> Option<Value> {
+        match &self.trust {
+            Trust::Jwt { .. } => None,
+            Trust::ExtendedProxy { addresses } => Some(json!({
+                "enabled": true,
+                "internalProxies": one_of(addresses),
+                "remoteIpHeader": "X-Forwarded-For",
+            })),
+        }
     }
 
     /// The auth domain, as in `config.dynamic.authc`.
@@ -188,39 +235,53 @@ impl SecurityConfig {
     /// a second one without a word.
     #[must_use]
     pub fn domain(&self, order: i64) -> Value {
-        let keys = match self.keys.as_slice() {
+        let (description, authenticator) = match &self.trust {
+            Trust::Jwt { issuer, keys } => ("Tokens of the oauth4os gateway", self.jwt_authenticator(issuer, keys)),
+            Trust::ExtendedProxy { .. } => ("The word of the oauth4os gateway", proxy_authenticator()),
+        };
+        json!({
+            "description": description,
+            "http_enabled": true,
+            "order": order,
+            "http_authenticator": authenticator,
+            // What an identity may do stands in it.
+            "authentication_backend": {"type": "noop", "config": {}},
+        })
+    }
+
+    fn jwt_authenticator(&self, issuer: &str, keys: &[String]) -> Value {
+        let keys = match keys {
             [key] => json!(key),
             keys => json!(keys),
         };
         json!({
-            "description": "Tokens of the oauth4os gateway",
-            "http_enabled": true,
-            "order": order,
-            "http_authenticator": {
-                "type": "jwt",
-                "challenge": false,
-                "config": {
-                    "signing_key": keys,
-                    "jwt_header": "Authorization",
-                    "subject_key": "sub",
-                    "roles_key": "roles",
-                    "required_audience": self.naming.audience,
-                    "required_issuer": self.issuer,
-                    "jwt_clock_skew_tolerance_seconds": CLOCK_SKEW_SECONDS,
-                },
+            "type": "jwt",
+            "challenge": false,
+            "config": {
+                "signing_key": keys,
+                "jwt_header": "Authorization",
+                "subject_key": "sub",
+                "roles_key": "roles",
+                "required_audience": self.naming.audience,
+                "required_issuer": issuer,
+                "jwt_clock_skew_tolerance_seconds": CLOCK_SKEW_SECONDS,
             },
-            // What a token may do stands in the token.
-            "authentication_backend": {"type": "noop", "config": {}},
         })
     }
 
     /// The roles, by name.
     #[must_use]
     pub fn roles(&self) -> BTreeMap<String, Value> {
-        let plain = EngineRole::ALL.into_iter().map(|role| (self.naming.role(role), roles::body(role, &self.tenants)));
+        let attributes = match &self.trust {
+            Trust::Jwt { .. } => "attr.jwt",
+            Trust::ExtendedProxy { .. } => "attr.proxy",
+        };
+        let plain = EngineRole::ALL
+            .into_iter()
+            .map(|role| (self.naming.role(role), roles::body(role, attributes, &self.tenants)));
         let restricted = RestrictedRole::all(self.field_sets.keys()).into_iter().map(|role| {
             let fields = role.fields.as_ref().and_then(|name| self.field_sets.get(name));
-            (self.naming.restricted_role(&role), roles::restricted(&role, fields))
+            (self.naming.restricted_role(&role), roles::restricted(&role, fields, attributes))
         });
         plain.chain(restricted).collect()
     }
@@ -231,6 +292,25 @@ impl SecurityConfig {
         let mapping = |name: String| (name.clone(), json!({"description": roles::OWNER, "backend_roles": [name]}));
         self.roles().into_keys().map(mapping).collect()
     }
+}
+
+fn proxy_authenticator() -> Value {
+    json!({
+        "type": "extended-proxy",
+        "challenge": false,
+        "config": {
+            "user_header": extended_proxy::USER,
+            "roles_header": extended_proxy::ROLES,
+            "roles_separator": ",",
+            "attr_header_prefix": extended_proxy::ATTRIBUTE_PREFIX,
+        },
+    })
+}
+
+/// The addresses as the Java regular expression that the plugin compares with the whole address of a peer.
+fn one_of(addresses: &[IpAddr]) -> String {
+    let escaped = addresses.iter().map(|address| extended_proxy::as_java_writes(*address).replace('.', r"\."));
+    escaped.collect::<Vec<_>>().join("|")
 }
 
 #[cfg(test)]

@@ -3,6 +3,9 @@
 //! A [`Plan`] is the difference between what is there and what must be there; it can be shown and applied. Applying
 //! touches the gateway's own auth domain, roles and mappings, by their names, and nothing else: the domain is written
 //! as a patch of its own path, so whatever else changes meanwhile stays. A second plan after applying is empty.
+//!
+//! With the driver `extended_proxy` there is one thing more, `http.xff`, of which a cluster has one for all: it is taken
+//! into use where nobody else uses it.
 
 mod compare;
 mod domains;
@@ -14,7 +17,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::client::{Answer, ClientError, EngineClient};
-use crate::security_config::{Naming, SecurityConfig};
+use crate::security_config::SecurityConfig;
 
 pub(crate) use domains::order;
 pub use instructions::instructions;
@@ -44,6 +47,8 @@ pub struct Change {
 pub enum Object {
     /// The auth domain of this name.
     Domain(String),
+    /// The setting `http.xff`: whose word on the client's address is believed.
+    ForwardedFor,
     /// The mapping of the role of this name.
     Mapping(String),
     /// The role of this name.
@@ -66,6 +71,11 @@ pub enum SetupError {
         "the cluster does not let the auth domain be written over its REST API ({0}); set `plugins.security.unsupported.restapi.allow_securityconfig_modification: true` in opensearch.yml of every node and try again, or follow `oauth4os engine setup --print`, which uses securityadmin.sh"
     )]
     DomainRefused(ClientError),
+    /// The engine believes others already.
+    #[error(
+        "the engine believes the `X-Forwarded-For` of other proxies already (`http.xff.internalProxies: {0}`), and has one list for all: whatever comes from there could name any user of the gateway, so nothing was changed; take `http.xff` out of use first, or use `driver: jwt`"
+    )]
+    OtherProxies(String),
     /// The engine answers in a form it should not.
     #[error(
         "the engine's answer to `GET {API}/{0}` is not the security plugin's: is the security plugin installed and at least version 2.17"
@@ -81,17 +91,21 @@ pub enum SetupError {
 /// What must change so that the cluster is as `desired`.
 ///
 /// # Errors
-/// When the cluster's configuration cannot be read.
+/// When the cluster's configuration cannot be read, or what must be there would harm others or be harmed by them.
 pub async fn plan(admin: &EngineClient, desired: &SecurityConfig) -> Result<Plan, SetupError> {
-    Ok(Live::read(admin).await?.plan(desired))
+    let live = Live::read(admin).await?;
+    match live.other_proxies(desired) {
+        Some(others) => Err(SetupError::OtherProxies(others)),
+        None => Ok(live.plan(desired)),
+    }
 }
 
 /// What must change so that nothing of the gateway is left.
 ///
 /// # Errors
 /// When the cluster's configuration cannot be read.
-pub async fn plan_removal(admin: &EngineClient, naming: &Naming) -> Result<Plan, SetupError> {
-    Ok(Live::read(admin).await?.plan_removal(naming))
+pub async fn plan_removal(admin: &EngineClient, desired: &SecurityConfig) -> Result<Plan, SetupError> {
+    Ok(Live::read(admin).await?.plan_removal(desired))
 }
 
 /// Makes the changes. The auth domain gets another order number than the plan's if that is taken by now.
@@ -147,6 +161,7 @@ impl fmt::Display for Object {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Domain(name) => write!(f, "auth domain `{name}`"),
+            Self::ForwardedFor => f.write_str("setting `http.xff`"),
             Self::Mapping(name) => write!(f, "mapping of the role `{name}`"),
             Self::Role(name) => write!(f, "role `{name}`"),
         }
@@ -160,7 +175,7 @@ impl Change {
     async fn apply(&self, admin: &EngineClient) -> Result<(), SetupError> {
         for _ in 0..ATTEMPTS {
             let answer = match &self.object {
-                Object::Domain(name) => self.patch_domain(admin, name).await?,
+                Object::Domain(_) | Object::ForwardedFor => self.patch(admin).await?,
                 Object::Mapping(name) => self.put_or_delete(admin, "rolesmapping", name).await?,
                 Object::Role(name) => self.put_or_delete(admin, "roles", name).await?,
             };
@@ -170,7 +185,7 @@ impl Change {
                 status if status.is_success() || status == StatusCode::CONFLICT => {}
                 StatusCode::NOT_FOUND if self.to.is_none() => return Ok(()),
                 StatusCode::UNAUTHORIZED => return Err(SetupError::NotAdmin(answer.refused())),
-                _ if matches!(self.object, Object::Domain(_)) => {
+                _ if matches!(self.object, Object::Domain(_) | Object::ForwardedFor) => {
                     return Err(SetupError::DomainRefused(answer.refused()));
                 }
                 StatusCode::FORBIDDEN => return Err(SetupError::NotAdmin(answer.refused())),
@@ -188,9 +203,14 @@ impl Change {
         }
     }
 
-    async fn patch_domain(&self, admin: &EngineClient, name: &str) -> Result<Answer, SetupError> {
-        let live = authc(&dynamic(admin).await?);
-        let patch = json!([domain_step(&live, name, self.to.clone())]);
+    /// Writes a part of the configuration that has no path of its own.
+    async fn patch(&self, admin: &EngineClient) -> Result<Answer, SetupError> {
+        let live = dynamic(admin).await?;
+        let step = match &self.object {
+            Object::Domain(name) => domain_step(&authc(&live), name, self.to.clone()),
+            _ => forwarded_for_step(&live, self.to.clone()),
+        };
+        let patch = json!([step]);
         Ok(admin.send(Method::PATCH, &format!("{API}/securityconfig"), Some(&patch)).await?)
     }
 
@@ -221,6 +241,21 @@ fn domain_step(live: &Value, name: &str, to: Option<Value>) -> Value {
     }
 }
 
+/// The same for `http.xff`. It is never taken away: the engine has one always.
+fn forwarded_for_step(live: &Value, to: Option<Value>) -> Value {
+    let to = to.unwrap_or_else(out_of_use);
+    if live.get("http").is_some_and(Value::is_object) {
+        json!({"op": "add", "path": "/config/dynamic/http/xff", "value": to})
+    } else {
+        json!({"op": "add", "path": "/config/dynamic/http", "value": {"xff": to}})
+    }
+}
+
+/// `http.xff` that nobody uses.
+fn out_of_use() -> Value {
+    json!({"enabled": false})
+}
+
 /// What is there.
 #[derive(Clone, Debug)]
 pub(crate) struct Live {
@@ -239,6 +274,19 @@ impl Live {
         })
     }
 
+    /// Whom the engine believes beside the gateway, when that was not the gateway's doing: its domain is not there yet.
+    fn other_proxies(&self, desired: &SecurityConfig) -> Option<String> {
+        let ours = desired.xff()?;
+        let is_set_up = authc(&self.dynamic).get(&desired.naming().domain).is_some();
+        let xff = self.dynamic.pointer("/http/xff")?;
+        let is_in_use = xff.get("enabled").and_then(Value::as_bool).unwrap_or(false);
+        if is_set_up || !is_in_use || compare::forwarded_for(xff) == compare::forwarded_for(&ours) {
+            return None;
+        }
+        let others = xff.get("internalProxies").and_then(Value::as_str).filter(|text| !text.is_empty());
+        Some(others.unwrap_or("every private address").to_owned())
+    }
+
     /// The difference to `desired`. Roles come first, since a mapping needs its role; the domain comes last, so that no
     /// token is taken before everything it relies on is in place.
     pub(crate) fn plan(&self, desired: &SecurityConfig) -> Plan {
@@ -250,6 +298,10 @@ impl Live {
             changes.extend(difference(self.mappings.get(&name), to, Object::Mapping(name), compare::mapping));
         }
         changes.extend(self.left_over(desired));
+        if let Some(to) = desired.xff() {
+            let from = self.dynamic.pointer("/http/xff");
+            changes.extend(difference(from, to, Object::ForwardedFor, compare::forwarded_for));
+        }
         let name = desired.naming().domain.clone();
         let live = authc(&self.dynamic);
         let to = desired.domain(domains::free_order(&live, &name));
@@ -278,14 +330,20 @@ impl Live {
             .collect()
     }
 
-    /// Everything of the gateway, in the opposite order: first no token is taken any more.
-    pub(crate) fn plan_removal(&self, naming: &Naming) -> Plan {
+    /// Everything of the gateway, in the opposite order: first no token is taken any more. `http.xff` goes out of use when it
+    /// is as the gateway left it.
+    pub(crate) fn plan_removal(&self, desired: &SecurityConfig) -> Plan {
+        let naming = desired.naming();
         let live = authc(&self.dynamic);
         let domain = live.get(&naming.domain);
         let mut changes: Vec<Change> = domain
             .map(|from| removal(Object::Domain(naming.domain.clone()), compare::domain(from)))
             .into_iter()
             .collect();
+        let xff = self.dynamic.pointer("/http/xff").map(compare::forwarded_for);
+        if let Some(from) = xff.filter(|xff| desired.xff().is_some_and(|ours| compare::forwarded_for(&ours) == *xff)) {
+            changes.push(Change { object: Object::ForwardedFor, from: Some(from), to: Some(out_of_use()) });
+        }
         changes.extend(self.removals(&|name| naming.is_own(name)));
         Plan { changes }
     }

@@ -190,6 +190,7 @@ fn dashboards_need_their_own_scopes() {
         targets: &types,
         hidden: false,
         catalog: Catalog::none(),
+        may_narrow: false,
     };
     let classes = [
         (Class::DashboardsRead, Action::Get),

@@ -321,9 +321,8 @@ impl<S: ByteStream> Forward<'_, '_, S> {
                 out.extend_from_slice(b"osd-xsrf: true\r\n");
             }
         }
-        out.extend_from_slice(b"authorization: ");
-        out.extend_from_slice(self.identity.authorization().as_bytes());
-        out.extend_from_slice(b"\r\n\r\n");
+        out.extend_from_slice(self.identity.fields().as_bytes());
+        out.extend_from_slice(b"\r\n");
     }
 
     /// Names another node in a head that was written for one.

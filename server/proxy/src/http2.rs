@@ -153,8 +153,16 @@ async fn answer(
     };
     let stream = stream::Stream::new(respond, body, &request, head);
     let deadline = Deadline::new(worker.shared.limits.head_timeout.as_duration());
-    let mut connection =
-        Connection { worker, stream, certificate, peer, client: peer, input: Buffer::empty(), deadline, is_stream: true };
+    let mut connection = Connection {
+        worker,
+        stream,
+        certificate,
+        peer,
+        client: peer,
+        input: Buffer::empty(),
+        deadline,
+        is_stream: true,
+    };
     // Whether the connection could go on is nobody's question: a stream carries one request.
     let _ = match refusal {
         None => next_request(&mut connection).await,

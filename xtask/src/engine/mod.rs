@@ -92,6 +92,10 @@ pub struct State {
     pub admin_cert: PathBuf,
     /// Its key, PKCS#8 PEM.
     pub admin_key: PathBuf,
+    /// The client certificate of a gateway, PEM: it opens nothing by itself.
+    pub gateway_cert: PathBuf,
+    /// Its key, PKCS#8 PEM.
+    pub gateway_key: PathBuf,
     /// The folder it lives in.
     pub dir: PathBuf,
 }

@@ -104,6 +104,8 @@ pub(super) fn wait(version: Version, dir: &Path, started: &Started, mut child: O
         http_port: started.http_port,
         admin_cert: dir.join("certs/admin.pem"),
         admin_key: dir.join("certs/admin-key.pem"),
+        gateway_cert: dir.join("certs/gateway.pem"),
+        gateway_key: dir.join("certs/gateway-key.pem"),
         dir: dir.to_owned(),
     };
     let doing = if child.is_some() { "starting" } else { "waiting for" };

@@ -8,7 +8,7 @@ use super::Check;
 use super::pattern::{Reach, matches, matches_some};
 use super::probe::escape;
 use super::report::Report;
-use crate::security_config::SecurityConfig;
+use crate::security_config::{SecurityConfig, Trust};
 use crate::setup::{Live, order};
 
 /// Looks at the security configuration.
@@ -113,10 +113,14 @@ pub(super) fn mappings(mappings: &Value, desired: &SecurityConfig, report: &mut 
     claimable.sort();
     claimable.dedup();
     if !claimable.is_empty() {
+        let whoever = match desired.trust() {
+            Trust::Jwt { .. } => "whoever has the gateway's key for internal tokens",
+            Trust::ExtendedProxy { .. } => "whoever is taken for the gateway",
+        };
         report.ok(
             "key",
             format!(
-                "whoever has the gateway's key for internal tokens can claim every backend role, and with them the roles {}: the gateway never does",
+                "{whoever} can claim every backend role, and with them the roles {}: the gateway never does",
                 claimable.iter().map(|role| format!("`{role}`")).collect::<Vec<_>>().join(", ")
             ),
         );
@@ -175,6 +179,20 @@ pub(super) fn settings(
             } else {
                 report.warning("auth domains", sentence);
             }
+        }
+    }
+    for (name, domain) in enabled.iter().filter(|(name, _)| *name != own) {
+        let kind = domain.pointer("/http_authenticator/type").and_then(Value::as_str).unwrap_or_default();
+        if matches!(kind, "proxy" | "extended-proxy") && is_on("/http/xff/enabled") {
+            let addresses = dynamic.pointer("/http/xff/internalProxies").and_then(Value::as_str).unwrap_or_default();
+            report.warning(
+                "auth domains",
+                format!(
+                    "the auth domain `{}` believes whoever sends from `{}` about the user's name, also one of the gateway's: keep others from sending from there",
+                    escape(name),
+                    escape(addresses)
+                ),
+            );
         }
     }
     let authz = dynamic.get("authz").and_then(Value::as_object).into_iter().flatten();

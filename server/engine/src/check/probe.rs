@@ -1,27 +1,20 @@
 //! What the engine does with tokens, tried out.
 
-use std::time::Duration;
-
-use aws_lc_rs::hmac;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use oauth4os_policy::EngineRole;
 use oauth4os_tokens::id;
-use oauth4os_tokens::internal::InternalClaims;
-use oauth4os_tokens::keys::{Algorithm, KeyError, SigningKey};
 use reqwest::{Method, StatusCode};
-use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use super::report::Report;
 use super::{Check, grant};
 use crate::client::{Answer, ClientError};
-use crate::identity::{IdentityError, authorization};
+use crate::identity::{HandedIdentity, IdentityError, Told};
+use crate::security_config::Trust;
 
-/// The client the tokens of a check are for.
+/// The client the identities of a check are for.
 const SUBJECT: &str = "engine-check";
 
-const AUTHINFO: &str = "/_plugins/_security/authinfo";
+pub(super) const AUTHINFO: &str = "/_plugins/_security/authinfo";
 
 /// Whether the engine is there at all.
 pub(super) async fn answers(check: &Check<'_>, report: &mut Report) -> bool {
@@ -38,7 +31,7 @@ pub(super) async fn answers(check: &Check<'_>, report: &mut Report) -> bool {
     }
 }
 
-/// Whether the auth domain takes a token as it should.
+/// Whether the auth domain takes an identity as it should.
 pub(super) async fn accepts_tokens(check: &Check<'_>, report: &mut Report) -> bool {
     match try_token(check, report).await {
         Ok(accepted) => accepted,
@@ -54,47 +47,55 @@ async fn try_token(check: &Check<'_>, report: &mut Report) -> Result<bool, Probe
     let role = naming.role(EngineRole::Read);
     // Nobody has this role; only a cluster that takes backend roles as roles shows it.
     let unmapped = format!("{}check_unmapped", naming.role_prefix);
-    let mut claims = claims(check, &format!("read:{}-check-none", naming.domain))?;
-    claims.roles.push(unmapped.clone());
-    let token = check.identities.sign(&claims)?;
-    let answer = check.engine.send_as(&token, Method::GET, AUTHINFO, None).await?;
+    let mut told = told(check, &format!("read:{}-check-none", naming.domain))?;
+    told.roles.push(unmapped.clone());
+    let identity = check.identities.hand_once(&told, check.clock.now())?;
+    let (subject, what, otherwise) = match check.desired.trust() {
+        Trust::Jwt { .. } => ("token", "token", "compare the clocks of both machines"),
+        Trust::ExtendedProxy { .. } => (
+            "identity",
+            "word",
+            "the engine sees the gateway at another address than those of `upstream.engine.extended_proxy.addresses`",
+        ),
+    };
+    let answer = check.engine.send_as(&identity, Method::GET, AUTHINFO, None).await?;
     if answer.status != StatusCode::OK {
         report.failure(
-            "token",
+            subject,
             format!(
-                "the engine does not take the gateway's token (status {}): run `oauth4os engine setup --apply`; if that has nothing to change, compare the clocks of both machines",
+                "the engine does not take the gateway's {what} (status {}): run `oauth4os engine setup --apply`; if that has nothing to change, {otherwise}",
                 answer.status.as_u16()
             ),
         );
         return Ok(false);
     }
     let name = answer.body.get("user_name").and_then(Value::as_str).unwrap_or_default();
-    if name != claims.sub {
+    if name != told.user {
         report.failure(
-            "token",
-            format!("the engine takes the gateway's token for the user `{}`, not `{}`: anonymous access or another auth domain comes before `{}`", escape(name), claims.sub, naming.domain),
+            subject,
+            format!("the engine takes the gateway's {what} for the user `{}`, not `{}`: an administrator's certificate, anonymous access or another auth domain comes before `{}`", escape(name), told.user, naming.domain),
         );
         return Ok(false);
     }
     let roles = strings(answer.body.get("roles"));
     if !roles.contains(&role.as_str()) {
         report.failure(
-            "token",
-            format!("the engine knows the token but gives it no role `{role}`: run `oauth4os engine setup --apply`"),
+            subject,
+            format!("the engine knows the gateway's {what} but gives it no role `{role}`: run `oauth4os engine setup --apply`"),
         );
         return Ok(false);
     }
     report.ok(
-        "token",
+        subject,
         format!(
-            "the auth domain `{}` takes the gateway's token as user `{}` with role `{role}`",
-            naming.domain, claims.sub
+            "the auth domain `{}` takes the gateway's {what} as user `{}` with role `{role}`",
+            naming.domain, told.user
         ),
     );
     if roles.contains(&unmapped.as_str()) {
         report.warning(
             "backend roles",
-            "the cluster takes backend roles as roles (`plugins.security.roles_mapping_resolution` is BACKENDROLES_ONLY or BOTH): the gateway's key could claim any role by its name; guard it as you guard the administrator's password, or set MAPPING_ONLY",
+            "the cluster takes backend roles as roles (`plugins.security.roles_mapping_resolution` is BACKENDROLES_ONLY or BOTH): whoever is taken for the gateway could claim any role by its name; guard its key or certificate as you guard the administrator's password, or set MAPPING_ONLY",
         );
     }
     for extra in roles.into_iter().filter(|found| *found != role && *found != unmapped) {
@@ -110,71 +111,18 @@ async fn try_token(check: &Check<'_>, report: &mut Report) -> Result<bool, Probe
             );
         }
     }
-    version(check, &token, report).await?;
+    version(check, &identity, report).await?;
     Ok(true)
 }
 
-async fn version(check: &Check<'_>, token: &SecretString, report: &mut Report) -> Result<(), ProbeError> {
-    let answer = check.engine.send_as(token, Method::GET, "/", None).await?.success()?;
+async fn version(check: &Check<'_>, identity: &HandedIdentity, report: &mut Report) -> Result<(), ProbeError> {
+    let answer = check.engine.send_as(identity, Method::GET, "/", None).await?.success()?;
     let text = |at: &str| answer.body.pointer(at).and_then(Value::as_str).unwrap_or("unknown").to_owned();
     report.ok(
         "engine",
         format!("OpenSearch {} of the cluster `{}`", escape(&text("/version/number")), escape(&text("/cluster_name"))),
     );
     Ok(())
-}
-
-/// Whether tokens that must be refused are refused.
-pub(super) async fn refuses_others(check: &Check<'_>, report: &mut Report) {
-    let forgeries = match forgeries(check) {
-        Ok(forgeries) => forgeries,
-        Err(error) => return report.failure("forged tokens", error.to_string()),
-    };
-    let mut refused = Vec::new();
-    for (what, token) in forgeries {
-        match check.engine.send_as(&token, Method::GET, AUTHINFO, None).await {
-            Ok(answer) if answer.status == StatusCode::UNAUTHORIZED => refused.push(what),
-            Ok(answer) => report
-                .failure("forged tokens", format!("a token {what} is answered {}, not 401", answer.status.as_u16())),
-            Err(error) => report.failure("forged tokens", format!("a token {what} could not be tried: {error}")),
-        }
-    }
-    if !refused.is_empty() {
-        report.ok("forged tokens", format!("401 for a token {}", refused.join(", ")));
-    }
-}
-
-fn forgeries(check: &Check<'_>) -> Result<Vec<(&'static str, SecretString)>, ProbeError> {
-    let stranger = SigningKey::generate(Algorithm::Rs256)?;
-    let good = claims(check, "read:*")?;
-    let signed = |claims: &InternalClaims| check.identities.sign(claims);
-    let old = check.clock.now() - Duration::from_secs(3_600);
-    let public = check.desired.keys().first().map(String::as_str).unwrap_or_default();
-    Ok(vec![
-        ("for another audience", signed(&InternalClaims { aud: format!("not-{}", good.aud), ..good.clone() })?),
-        ("of another issuer", signed(&InternalClaims { iss: format!("{}/other", good.iss), ..good.clone() })?),
-        ("that has expired", signed(&InternalClaims { iat: old, exp: old + Duration::from_secs(60), ..good.clone() })?),
-        ("signed with another key", authorization(&stranger, &good)?),
-        ("without a signature", unsigned(&good, "none", |_| Vec::new())),
-        // A verifier that lets the token choose takes the public key for a shared secret.
-        (
-            "signed by HS256 with the public key",
-            unsigned(&good, "HS256", |message| {
-                hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, public.as_bytes()), message).as_ref().to_vec()
-            }),
-        ),
-    ])
-}
-
-fn unsigned(claims: &InternalClaims, algorithm: &str, sign: impl Fn(&[u8]) -> Vec<u8>) -> SecretString {
-    let header = json!({"alg": algorithm, "typ": "JWT"}).to_string();
-    let body = json!({
-        "iss": claims.iss, "sub": claims.sub, "aud": claims.aud, "roles": claims.roles,
-        "iat": claims.iat.as_secs(), "exp": claims.exp.as_secs(), "jti": claims.jti,
-    });
-    let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(body.to_string()));
-    let signature = URL_SAFE_NO_PAD.encode(sign(message.as_bytes()));
-    format!("Bearer {message}.{signature}").into()
 }
 
 /// Whether a token gets exactly its patterns.
@@ -311,12 +259,13 @@ fn found(answer: &Answer) -> Vec<&str> {
     found
 }
 
-fn claims(check: &Check<'_>, scopes: &str) -> Result<InternalClaims, IdentityError> {
-    check.identities.claims(SUBJECT, &grant(scopes), None, check.clock.now())
+/// What the engine is told of a token with these scopes.
+pub(super) fn told(check: &Check<'_>, scopes: &str) -> Result<Told, IdentityError> {
+    check.identities.told(SUBJECT, &grant(scopes))
 }
 
-fn token(check: &Check<'_>, scopes: &str) -> Result<SecretString, IdentityError> {
-    check.identities.sign(&claims(check, scopes)?)
+fn token(check: &Check<'_>, scopes: &str) -> Result<HandedIdentity, IdentityError> {
+    check.identities.hand_once(&told(check, scopes)?, check.clock.now())
 }
 
 fn strings(value: Option<&Value>) -> Vec<&str> {
@@ -337,6 +286,4 @@ enum ProbeError {
     Client(#[from] ClientError),
     #[error("no token could be made for the check: {0}")]
     Identity(#[from] IdentityError),
-    #[error(transparent)]
-    Key(#[from] KeyError),
 }

@@ -94,6 +94,15 @@ fn settings_that_change_what_a_token_gets_are_found() {
     assert!(shared.len() == 1 && shared[0].starts_with("failure"), "{shared:?}");
     let others = of(json!({"authc": {"a": {}, "b": {"order": 0}, "off": {"order": 0, "http_enabled": false}}}), None);
     assert!(others.len() == 1 && others[0].starts_with("warning"), "{others:?}");
+    let believing = json!({
+        "http": {"xff": {"enabled": true, "internalProxies": "10\\..*"}},
+        "authc": {"elsewhere": {"order": 3, "http_authenticator": {"type": "extended-proxy"}}, "oauth4os": {"order": 0, "http_authenticator": {"type": "proxy"}}},
+    });
+    let found = of(believing.clone(), None);
+    assert!(found.len() == 1 && found[0].contains("`elsewhere` believes whoever sends from `10\\..*`"), "{found:?}");
+    let mut dormant = believing;
+    dormant["http"]["xff"]["enabled"] = json!(false);
+    assert!(of(dormant, None).is_empty());
     let lookup = json!({"authz": {"ldap": {"http_enabled": true}}});
     assert_eq!(of(lookup.clone(), Some("60")).len(), 1);
     assert!(of(lookup, Some("0")).is_empty());

@@ -13,7 +13,7 @@ static KEY: LazyLock<Arc<SigningKey>> = LazyLock::new(|| Arc::new(SigningKey::ge
 const NOW: UnixTime = UnixTime::from_secs(1_795_305_600);
 
 fn identities() -> Identities {
-    Identities::new(
+    Identities::jwt(
         Naming::default(),
         "https://gateway.example.com".to_owned(),
         Arc::clone(&KEY),
@@ -31,7 +31,7 @@ fn grant(scopes: &str) -> EngineGrant {
 }
 
 fn parts(identity: &HandedIdentity) -> (Value, Value) {
-    let token = identity.authorization().strip_prefix("Bearer ").unwrap();
+    let token = identity.fields().strip_prefix("authorization: Bearer ").unwrap().strip_suffix("\r\n").unwrap();
     let parts: Vec<&str> = token.split('.').collect();
     let [header, claims, signature] = parts.as_slice() else { panic!("three parts") };
     let message = format!("{header}.{claims}");
@@ -110,7 +110,7 @@ fn too_many_scopes_for_one_token() {
     let mut wide = grant(&scopes(40));
     wide.claims[0].1.push_str(&"x".repeat(2_000));
     let error = identities().hand_over("agent-7", &wide, None, NOW).unwrap_err();
-    assert!(matches!(error, IdentityError::TooLarge { bytes } if bytes > MAX_AUTHORIZATION_BYTES), "{error}");
+    assert!(matches!(error, IdentityError::TooLarge { bytes } if bytes > MAX_IDENTITY_BYTES), "{error}");
     assert!(error.to_string().starts_with("the scopes and row filters are too many for one token"));
 }
 
@@ -124,8 +124,39 @@ fn claims_that_would_be_substituted_are_never_signed() {
 #[test]
 fn another_key_than_rs256_is_refused() {
     let key = Arc::new(SigningKey::generate(Algorithm::Es256).unwrap());
-    let identities = Identities { key, ..identities() };
+    let identities =
+        Identities::jwt(Naming::default(), "https://gateway.example.com".to_owned(), key, Duration::from_secs(600));
     assert!(matches!(identities.hand_over("agent-7", &grant("read:logs-*"), None, NOW), Err(IdentityError::Mint(_))));
+}
+
+#[test]
+fn by_another_driver_the_same_is_said_in_other_fields() {
+    let lifetime = Duration::from_secs(600);
+    let naming = Naming::default().for_extended_proxy();
+    let proxy = Identities::extended_proxy(naming, "192.0.2.10".parse().unwrap(), lifetime);
+    let grant = grant("read:logs-* monitor:cluster");
+    let identity = proxy.hand_over("agent-7", &grant, None, NOW).unwrap();
+    assert_eq!(
+        identity.fields(),
+        format!(
+            "x-forwarded-for: 192.0.2.10\r\nx-proxy-user: oauth4os:agent-7\r\n\
+             x-proxy-roles: oauth4os_proxy_cluster_monitor,oauth4os_proxy_read\r\nx-proxy-ext-o4s_read: {}\r\n",
+            grant.claims[0].1
+        )
+    );
+    assert_eq!((identity.renew_at, identity.expires_at), (NOW + Duration::from_secs(480), NOW + lifetime));
+    // What the cluster would read as one of the gateway's own roles is nobody's to bring along, of either driver.
+    let own = ["analysts", "oauth4os_proxy_admin", "oauth4os_admin"].map(str::to_owned);
+    let identity = proxy.hand_over("ada", &EngineGrant::own(&own), None, NOW).unwrap();
+    assert!(identity.fields().ends_with("\r\nx-proxy-roles: analysts\r\n"), "{}", identity.fields());
+    for (claim, value) in [("o4s_read", "/${attr.proxy.o4s_write}/"), ("o4s_read", "/ä/"), ("O4S", "/a/")] {
+        let mut hostile = grant.clone();
+        hostile.claims[0] = (claim.to_owned(), value.to_owned());
+        assert!(matches!(proxy.hand_over("ada", &hostile, None, NOW), Err(IdentityError::Field(_))));
+    }
+    let mut wide = grant;
+    wide.claims[0].1.push_str(&"x".repeat(MAX_IDENTITY_BYTES));
+    assert!(matches!(proxy.hand_over("ada", &wide, None, NOW), Err(IdentityError::TooLarge { .. })));
 }
 
 #[test]

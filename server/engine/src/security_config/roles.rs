@@ -174,8 +174,9 @@ fn dashboards(writes: bool, tenants: &[String]) -> Value {
     })
 }
 
-/// The role as the REST API takes it; those for Dashboards may use these tenants.
-pub(super) fn body(role: EngineRole, tenants: &[String]) -> Value {
+/// The role as the REST API takes it. `attributes` is the family of attributes its pattern comes from; those for Dashboards
+/// may use these tenants.
+pub(super) fn body(role: EngineRole, attributes: &str, tenants: &[String]) -> Value {
     let (cluster, index): (&[&[&str]], &[&[&str]]) = match role {
         EngineRole::Search => (&[MAIN, SEARCH_OUTER], &[SEARCH]),
         EngineRole::Read => (&[MAIN, SEARCH_OUTER, GET_OUTER], &[SEARCH, GET, METADATA]),
@@ -192,7 +193,7 @@ pub(super) fn body(role: EngineRole, tenants: &[String]) -> Value {
     };
     let pattern = match role {
         EngineRole::Catalog => Some("*".to_owned()),
-        _ => role.claim().map(|claim| format!("${{attr.jwt.{claim}}}")),
+        _ => role.claim().map(|claim| format!("${{{attributes}.{claim}}}")),
     };
     let indices = pattern.map(|pattern| json!({"index_patterns": [pattern], "allowed_actions": sorted(index)}));
     json!({
@@ -204,13 +205,13 @@ pub(super) fn body(role: EngineRole, tenants: &[String]) -> Value {
 }
 
 /// A role for reading under a restriction, as the REST API takes it.
-pub(super) fn restricted(role: &RestrictedRole, fields: Option<&FieldSet>) -> Value {
+pub(super) fn restricted(role: &RestrictedRole, fields: Option<&FieldSet>, attributes: &str) -> Value {
     // An empty filter and an empty list of fields are none to the plugin.
-    let filter = role.filter_claim().map(|claim| format!("${{attr.jwt.{claim}}}"));
+    let filter = role.filter_claim().map(|claim| format!("${{{attributes}.{claim}}}"));
     let fields = fields.map(field_list).unwrap_or_default();
     let permission = |claims: [String; 2], actions: &[&[&str]]| {
         json!({
-            "index_patterns": claims.map(|claim| format!("${{attr.jwt.{claim}}}")),
+            "index_patterns": claims.map(|claim| format!("${{{attributes}.{claim}}}")),
             "allowed_actions": sorted(actions),
             "dls": filter,
             "fls": fields,

@@ -8,6 +8,11 @@ fn config() -> SecurityConfig {
     SecurityConfig::new(Naming::default(), "https://gateway.example.com", [key.public().as_ref()]).unwrap()
 }
 
+fn keys(config: &SecurityConfig) -> &[String] {
+    let Trust::Jwt { keys, .. } = config.trust() else { panic!("no keys") };
+    keys
+}
+
 fn actions(role: &Value) -> Vec<&str> {
     let lists = [role.pointer("/cluster_permissions"), role.pointer("/index_permissions/0/allowed_actions")];
     lists
@@ -146,7 +151,7 @@ fn the_domain_holds_tokens_to_issuer_audience_and_key() {
     let settings = &domain["http_authenticator"]["config"];
     assert_eq!(settings["required_issuer"], "https://gateway.example.com");
     assert_eq!(settings["required_audience"], "opensearch");
-    assert_eq!(settings["signing_key"], json!(config.keys()[0]));
+    assert_eq!(settings["signing_key"], json!(keys(&config)[0]));
     assert_eq!(domain["authentication_backend"]["type"], "noop");
 }
 
@@ -172,4 +177,24 @@ fn a_second_gateway_has_names_of_its_own() {
     for name in ["", "a b", "Staging", "a/b", "a*", "a~1b", "a_b", "${x}", &"a".repeat(65)] {
         assert!(Naming::of(name).is_err(), "{name}");
     }
+}
+
+#[test]
+fn with_another_driver_the_roles_are_the_same_under_other_names_and_attributes() {
+    let naming = Naming::default().for_extended_proxy();
+    let proxy = SecurityConfig::extended_proxy(naming.clone(), vec!["192.0.2.10".parse().unwrap()]).unwrap();
+    let (of_jwt, of_proxy) = (config().roles(), proxy.roles());
+    assert_eq!(of_jwt.len(), of_proxy.len());
+    for (name, role) in of_jwt {
+        let other = name.replace("oauth4os_", "oauth4os_proxy_");
+        assert_eq!(of_proxy[&other].to_string(), role.to_string().replace("attr.jwt.", "attr.proxy."), "{name}");
+        assert!(naming.is_own(&other) && !naming.is_own(&name), "{name}");
+        assert!(Naming::default().is_own(&name) && !Naming::default().is_own(&other), "{other}");
+        assert!(other.starts_with(oauth4os_config::RESERVED_ROLE_PREFIX));
+    }
+    assert_eq!(naming.user("agent"), Naming::default().user("agent"));
+    let authenticator = &proxy.domain(3)["http_authenticator"];
+    assert_eq!((&authenticator["type"], &authenticator["challenge"]), (&json!("extended-proxy"), &json!(false)));
+    assert_eq!(SecurityConfig::extended_proxy(naming, Vec::new()).unwrap_err(), ConfigurationError::NoAddress);
+    assert_eq!((config().xff(), proxy.xff().unwrap()["internalProxies"].as_str()), (None, Some(r"192\.0\.2\.10")));
 }

@@ -22,6 +22,11 @@ pub(super) fn domain(domain: &Value) -> Value {
     normal(domain, &["transport_enabled"])
 }
 
+/// The setting `http.xff`.
+pub(super) fn forwarded_for(xff: &Value) -> Value {
+    normal(xff, &[])
+}
+
 fn normal(value: &Value, filled_in: &[&str]) -> Value {
     let Value::Object(fields) = value else { return value.clone() };
     let kept = fields.iter().filter(|(name, _)| !filled_in.contains(&name.as_str()));

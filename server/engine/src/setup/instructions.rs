@@ -4,7 +4,19 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use crate::security_config::SecurityConfig;
+use crate::security_config::{SecurityConfig, Trust};
+
+/// What no security configuration can hold, with the driver `extended_proxy`.
+const WHO_IS_BELIEVED: &str = "\
+    #\n\
+    # The engine believes whoever sends from an address of `http.xff.internalProxies`: that list must name the gateway's\n\
+    # addresses and no others. So that nobody else who sends from there is believed, let in nobody without a\n\
+    # certificate, in opensearch.yml of every node (after a restart it holds for every client of the HTTP port, Dashboards\n\
+    # too):\n\
+    #   plugins.security.ssl.http.clientauth_mode: REQUIRE\n\
+    #   plugins.security.ssl.http.pemtrustedcas_filepath: an authority that signs for such clients alone\n\
+    # and give the gateway a certificate of that authority (`upstream.engine.client_certificate`), which must not be one of\n\
+    # `plugins.security.authcz.admin_dn`. `oauth4os engine check` proves both.\n";
 
 /// The security configuration as YAML fragments, and what to do with them.
 #[must_use]
@@ -33,7 +45,14 @@ pub fn instructions(desired: &SecurityConfig) -> String {
     );
     let roles: Map<String, Value> = desired.roles().into_iter().collect();
     let mappings: Map<String, Value> = desired.mappings().into_iter().collect();
-    let config = json!({"config": {"dynamic": {"authc": {naming.domain.as_str(): desired.domain(0)}}}});
+    let mut dynamic = json!({"authc": {naming.domain.as_str(): desired.domain(0)}});
+    if let (Some(xff), Some(fields)) = (desired.xff(), dynamic.as_object_mut()) {
+        fields.insert("http".to_owned(), json!({"xff": xff}));
+    }
+    let config = json!({"config": {"dynamic": dynamic}});
+    if matches!(desired.trust(), Trust::ExtendedProxy { .. }) {
+        text.push_str(WHO_IS_BELIEVED);
+    }
     for (file, value) in
         [("roles.yml", Value::Object(roles)), ("roles_mapping.yml", Value::Object(mappings)), ("config.yml", config)]
     {

@@ -1,6 +1,7 @@
 use oauth4os_tokens::keys::{Algorithm, SigningKey};
 
 use super::*;
+use crate::security_config::Naming;
 
 fn desired() -> SecurityConfig {
     let key = SigningKey::generate(Algorithm::Rs256).unwrap();
@@ -22,6 +23,10 @@ fn after(mut live: Live, plan: &Plan) -> Live {
             Object::Domain(name) => (live.dynamic.pointer_mut("/authc").unwrap(), name),
             Object::Mapping(name) => (&mut live.mappings, name),
             Object::Role(name) => (&mut live.roles, name),
+            Object::ForwardedFor => {
+                live.dynamic["http"]["xff"] = change.to.clone().unwrap();
+                continue;
+            }
         };
         let documents = documents.as_object_mut().unwrap();
         let Some(mut document) = change.to.clone() else {
@@ -68,12 +73,12 @@ fn what_was_applied_needs_no_second_time() {
     assert!(live.plan(&desired).is_empty(), "{}", live.plan(&desired));
     assert_eq!(live.dynamic["authc"]["basic"], basic(10));
 
-    let removal = live.plan_removal(desired.naming());
+    let removal = live.plan_removal(&desired);
     assert!(matches!(removal.changes()[0].object, Object::Domain(_)), "first no token is taken any more");
     let live = after(live, &removal);
     assert_eq!(live.dynamic, json!({"authc": {"basic": basic(10)}}));
     assert_eq!((live.roles.clone(), live.mappings.clone()), (json!({}), json!({})));
-    assert!(live.plan_removal(desired.naming()).is_empty());
+    assert!(live.plan_removal(&desired).is_empty());
 }
 
 #[test]
@@ -209,6 +214,95 @@ fn roles_of_a_field_set_that_is_gone_go_too() {
     assert!(live.plan(&without).is_empty());
     // Whoever removes the gateway need not know which sets there were.
     without = desired();
-    let removal = after(live.clone(), &live.plan(&with)).plan_removal(without.naming());
+    let removal = after(live.clone(), &live.plan(&with)).plan_removal(&without);
     assert_eq!(removal.changes().len(), with.roles().len() * 2 + 1);
+}
+
+fn believed(addresses: &[&str]) -> SecurityConfig {
+    let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
+    SecurityConfig::extended_proxy(Naming::default().for_extended_proxy(), addresses).unwrap()
+}
+
+#[test]
+fn whom_the_engine_believes_is_set_up_beside_the_domain_and_goes_out_of_use() {
+    let (desired, other) = (believed(&["192.0.2.10", "::1"]), desired());
+    let mut live = empty(json!({"basic": basic(10)}));
+    live.dynamic["http"] =
+        json!({"anonymous_auth_enabled": false, "xff": {"enabled": false, "internalProxies": "10\\.0\\.0\\.1"}});
+    assert_eq!(live.other_proxies(&desired), None);
+    let plan = live.plan(&desired);
+    let [.., xff, domain] = plan.changes() else { panic!("{plan}") };
+    assert_eq!(xff.object, Object::ForwardedFor);
+    assert_eq!(domain.object, Object::Domain("oauth4os-proxy".to_owned()));
+    assert!(plan.to_string().contains("~ setting `http.xff`\n    + enabled: true\n    - enabled: false\n"), "{plan}");
+    let live = after(live, &plan);
+    assert_eq!(live.dynamic["http"]["xff"]["internalProxies"], r"192\.0\.2\.10|0:0:0:0:0:0:0:1");
+    assert_eq!(live.dynamic["http"]["anonymous_auth_enabled"], false);
+    assert!(live.plan(&desired).is_empty());
+
+    // The other driver's domain and roles stand beside them, and neither takes anything of the other's away.
+    let both = after(live.clone(), &live.plan(&other));
+    assert!(both.plan(&other).is_empty() && both.plan(&desired).is_empty());
+    assert_ne!(both.dynamic["authc"]["oauth4os"]["order"], both.dynamic["authc"]["oauth4os-proxy"]["order"]);
+    let rest = after(both.clone(), &both.plan_removal(&other));
+    assert!(rest.plan(&desired).is_empty(), "{}", rest.plan(&desired));
+
+    let gone = after(both.clone(), &both.plan_removal(&desired));
+    assert!(gone.plan(&other).is_empty(), "{}", gone.plan(&other));
+    assert_eq!(gone.dynamic["http"], json!({"anonymous_auth_enabled": false, "xff": {"enabled": false}}));
+    assert!(gone.plan_removal(&desired).is_empty());
+}
+
+#[test]
+fn proxies_of_others_are_left_alone_and_named() {
+    let desired = believed(&["192.0.2.10"]);
+    let mut live = empty(json!({"basic": basic(10)}));
+    for (others, named) in [
+        (json!({"enabled": true, "internalProxies": "10\\..*"}), Some("10\\..*")),
+        (json!({"enabled": true}), Some("every private address")),
+        (json!({"enabled": true, "internalProxies": "192\\.0\\.2\\.10", "remoteIpHeader": "X-Forwarded-For"}), None),
+        (json!({"enabled": false, "internalProxies": ".*"}), None),
+    ] {
+        live.dynamic["http"] = json!({"xff": others});
+        assert_eq!(live.other_proxies(&desired).as_deref(), named, "{others}");
+        assert_eq!(live.other_proxies(&super::tests::desired()), None);
+        let removal = live.plan_removal(&desired);
+        assert_eq!(removal.is_empty(), named.is_some() || others["enabled"] == false, "{others}: {removal}");
+    }
+    // Once the gateway is set up, what somebody adds is put right like everything else.
+    live.dynamic["http"] = json!({"xff": {"enabled": false}});
+    let mut live = after(live.clone(), &live.plan(&desired));
+    live.dynamic["http"]["xff"]["internalProxies"] = json!(".*");
+    assert_eq!(live.other_proxies(&desired), None);
+    let plan = live.plan(&desired);
+    assert!(plan.changes().len() == 1 && plan.to_string().contains("- internalProxies: \".*\""), "{plan}");
+}
+
+#[test]
+fn the_setting_is_written_alone() {
+    let step = |live: Value, to: Option<Value>| forwarded_for_step(&live, to);
+    let to = json!({"enabled": true});
+    assert_eq!(
+        step(json!({"http": {"xff": {}}}), Some(to.clone())),
+        json!({"op": "add", "path": "/config/dynamic/http/xff", "value": to})
+    );
+    assert_eq!(
+        step(json!({}), Some(to.clone())),
+        json!({"op": "add", "path": "/config/dynamic/http", "value": {"xff": to}})
+    );
+    assert_eq!(step(json!({"http": {}}), None)["value"], json!({"enabled": false}));
+}
+
+#[test]
+fn instructions_say_what_makes_the_gateways_word_safe() {
+    let desired = believed(&["192.0.2.10"]);
+    let text = instructions(&desired);
+    for word in ["clientauth_mode: REQUIRE", "admin_dn", "client_certificate", "${attr.proxy.o4s_read}"] {
+        assert!(text.contains(word), "{word}");
+    }
+    let yaml = text.split("# ---- config.yml\n").nth(1).unwrap();
+    let config: Value = serde_saphyr::from_str(yaml).unwrap();
+    assert_eq!(config["config"]["dynamic"]["http"]["xff"], desired.xff().unwrap());
+    assert_eq!(config["config"]["dynamic"]["authc"]["oauth4os-proxy"], desired.domain(0));
+    assert!(!instructions(&super::tests::desired()).contains("REQUIRE"));
 }

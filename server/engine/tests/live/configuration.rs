@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use oauth4os_config::{PartialAccess, StrictAliases};
-use oauth4os_engine::check::{Check, ClientScopes, Report, Severity};
+use oauth4os_engine::check::{Check, ClientScopes, Item, Report, Severity};
 use oauth4os_engine::setup::{self, Object};
 use oauth4os_engine::{AdminCredentials, EngineClient, SecurityConfig};
 use oauth4os_policy::scope::Clusters;
@@ -52,12 +52,12 @@ async fn setup_is_idempotent_keeps_others_and_leaves_no_trace() {
             }
         }
 
-        let removal = setup::plan_removal(&gateway.admin, &gateway.naming).await.unwrap();
+        let removal = setup::plan_removal(&gateway.admin, &gateway.desired).await.unwrap();
         assert_eq!(removal.changes().len(), 29, "{removal}");
         assert_eq!(removal.changes()[0].object, Object::Domain("oauth4os-test-setup".to_owned()));
         setup::apply(&gateway.admin, &removal).await.unwrap();
         assert_eq!(lasting(&domains(&gateway).await), before);
-        assert!(setup::plan_removal(&gateway.admin, &gateway.naming).await.unwrap().is_empty());
+        assert!(setup::plan_removal(&gateway.admin, &gateway.desired).await.unwrap().is_empty());
         // What is gone already is no failure.
         setup::apply(&gateway.admin, &removal).await.unwrap();
     })
@@ -105,7 +105,7 @@ async fn keys_rotate_with_an_overlap() {
         assert!(setup::plan(&gateway.admin, &desired).await.unwrap().is_empty());
         let token = gateway.token("read:none");
         assert_eq!(gateway.call(&token, "GET", "/", "").await.0, 200);
-        let identities = oauth4os_engine::Identities::new(
+        let identities = oauth4os_engine::Identities::jwt(
             gateway.naming.clone(),
             ISSUER.to_owned(),
             Arc::new(next),
@@ -128,6 +128,7 @@ async fn check(gateway: &Gateway, admin: bool, scopes: &[&str]) -> Report {
         .collect();
     let check = Check {
         engine: &gateway.plain,
+        stranger: None,
         admin: admin.then_some(&gateway.admin),
         identities: &gateway.identities,
         desired: &gateway.desired,
@@ -148,8 +149,10 @@ async fn check_proves_a_good_cluster() {
 
         gateway.set_up().await;
         let report = check(&gateway, true, &["read:T-*"]).await;
-        assert!(report.items.iter().all(|item| item.severity == Severity::Ok), "{report}");
-        println!("{report}");
+        // Another gateway may be set up on the same engine with the other driver, and that is worth a warning.
+        let is_fine =
+            |item: &Item| item.severity == Severity::Ok || item.sentence.contains("`oauth4os-proxy` believes");
+        assert!(report.items.iter().all(is_fine), "{report}");
         let report = check(&gateway, false, &[]).await;
         assert_eq!(report.worst(), Severity::NotChecked, "{report}");
 
@@ -181,7 +184,8 @@ async fn check_finds_what_would_widen_a_token() {
         let sentences = |severity| -> Vec<String> {
             report.items.iter().filter(|item| item.severity == severity).map(|item| item.sentence.clone()).collect()
         };
-        let warnings = sentences(Severity::Warning);
+        let mut warnings = sentences(Severity::Warning);
+        warnings.retain(|sentence| !sentence.contains("`oauth4os-proxy` believes"));
         assert_eq!(warnings.len(), 3, "{report}");
         assert!(warnings[0].contains("`users: oauth4os-test-wide:*`"), "{report}");
         assert!(warnings[1].contains("`backend_roles: *-wide_read`"), "{report}");

@@ -60,7 +60,7 @@ impl Gateway {
             .build()
             .unwrap();
         Self {
-            identities: Identities::new(naming.clone(), ISSUER.to_owned(), Arc::clone(&key), Duration::from_secs(600)),
+            identities: Identities::jwt(naming.clone(), ISSUER.to_owned(), Arc::clone(&key), Duration::from_secs(600)),
             admin: EngineClient::admin(&engine, &credentials).unwrap(),
             plain: EngineClient::plain(&engine).unwrap(),
             state,
@@ -79,14 +79,15 @@ impl Gateway {
 
     pub async fn take_away(&self) {
         let _alone = CONFIGURING.lock().await;
-        setup::apply(&self.admin, &setup::plan_removal(&self.admin, &self.naming).await.unwrap()).await.unwrap();
+        setup::apply(&self.admin, &setup::plan_removal(&self.admin, &self.desired).await.unwrap()).await.unwrap();
     }
 
     /// The `Authorization` of a token with these scopes.
     pub fn token(&self, scopes: &str) -> String {
         let scopes = ScopeSet::parse(scopes, &Clusters::default()).unwrap();
         let grant = EngineGrant::of(&scopes, &Restrictions::default(), &Forbids::new(), Catalog::none());
-        self.identities.hand_over("tester", &grant, None, SystemClock.now()).unwrap().authorization().to_owned()
+        let identity = self.identities.hand_over("tester", &grant, None, SystemClock.now()).unwrap();
+        identity.fields().trim_end().strip_prefix("authorization: ").unwrap().to_owned()
     }
 
     /// Status and body, sent with this `Authorization`. A body that begins a line of its own is NDJSON.

@@ -98,9 +98,13 @@ impl EngineRole {
             Self::Write => Actions::WRITE,
             Self::Monitor => STATE,
             Self::Manage => MANAGEMENT.and(STATE),
-            Self::Admin | Self::Catalog | Self::ClusterAdmin | Self::ClusterManage | Self::ClusterMonitor => {
-                Actions::ALL
-            }
+            Self::Admin
+            | Self::Catalog
+            | Self::ClusterAdmin
+            | Self::ClusterManage
+            | Self::ClusterMonitor
+            | Self::DashboardsRead
+            | Self::DashboardsWrite => Actions::ALL,
         }
     }
 
