@@ -69,7 +69,8 @@ fn restricted_roles_read_under_their_filter_and_fields_and_do_nothing_else() {
         assert_eq!(permissions.len(), 2, "{name}");
         let suffix = name.strip_prefix("oauth4os_").unwrap();
         for (permission, verb) in permissions.iter().zip(["read", "search"]) {
-            assert_eq!(permission["index_patterns"], json!([format!("${{attr.jwt.o4s_{verb}_{suffix}}}")]));
+            let claims = [format!("o4s_{verb}_{suffix}"), format!("o4s_{verb}_streams_{suffix}")];
+            assert_eq!(permission["index_patterns"], json!(claims.map(|claim| format!("${{attr.jwt.{claim}}}"))));
             let filter = suffix
                 .strip_prefix("rows_")
                 .map(|rest| format!("${{attr.jwt.o4s_filter_{}}}", rest.chars().next().unwrap()));
