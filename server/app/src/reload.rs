@@ -55,11 +55,11 @@ impl Reloader {
     /// of it is in the log, in the metrics and in the audit record.
     pub(crate) async fn reload(&mut self, gateway: &Gateway) {
         let result = self.apply(gateway).await;
-        self.metrics.config_reloaded(match &result {
+        let outcome = match &result {
             Ok(()) => Reload::Applied,
             Err(ReloadError::NeedsRestart(_)) => Reload::NeedsRestart,
             Err(_) => Reload::Invalid,
-        });
+        };
         let refusal = result.err().map(|error| error.to_string());
         match &refusal {
             None => tracing::info!(clients = self.config.clients.len(), "the configuration was reloaded"),
@@ -73,6 +73,8 @@ impl Reloader {
         let mut event = Event::new(self.clock.now(), "config.reloaded", &request_id, decision);
         event.reason = refusal.as_deref();
         self.audit.record(&event);
+        // Last: who sees it counted finds the rest.
+        self.metrics.config_reloaded(outcome);
     }
 
     async fn apply(&mut self, gateway: &Gateway) -> Result<(), ReloadError> {
