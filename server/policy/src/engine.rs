@@ -107,13 +107,15 @@ impl EngineGrant {
 /// may be matched by the pattern that is for indices. A request that names an alias is granted by what is behind it; the
 /// plugin from 3.0 on wants a data stream to be granted by its own name.
 fn restricted_patterns(catalog: &Catalog, rights: Rights<'_>) -> [Option<String>; 2] {
-    let own_names = catalog.own_names_alone(rights);
+    let mut own_names = catalog.own_names_alone(rights);
+    let mut names: Vec<&str> = catalog.widening(rights).iter().map(|widening| widening.name).collect();
+    // One of whose indices is not meant, because it is forbidden or under another restriction, is not granted by its name.
+    own_names.streams.retain(|stream| !names.contains(stream));
     let literal = |names: &[&str]| -> Vec<Glob> { names.iter().map(|name| Glob::new(name)).collect() };
     let (missing, streams) = (literal(&own_names.missing), literal(&own_names.streams));
     let in_full = |include| Branch { include, exclusions: &[] };
     let granted: Vec<Branch<'_>> = rights.granted.iter().copied().chain(missing.iter().map(in_full)).collect();
     let streams: Vec<Branch<'_>> = streams.iter().map(in_full).collect();
-    let mut names: Vec<&str> = catalog.widening(rights).iter().map(|widening| widening.name).collect();
     names.extend(own_names.others);
     names.sort_unstable();
     names.dedup();

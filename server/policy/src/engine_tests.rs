@@ -150,6 +150,15 @@ fn a_restriction_goes_by_own_names_alone() {
     let grant = EngineGrant::of(&grants.scopes, &grants.restrictions, &Forbids::new(), &catalog);
     assert_eq!(grant.claim("o4s_read_rows_1"), Some("/(?!(?:orders-all|orders-sneaky|orders-stream)$)(?:orders-.*)/"));
     assert_eq!(grant.claim("o4s_read_streams_rows_1"), Some("/(?:orders-stream)/"));
+
+    // A data stream of which a part is forbidden.
+    let forbids = Forbids::from([Glob::with_dots(".ds-orders-stream-000001")]);
+    let catalog = Catalog::new([
+        index(".ds-orders-stream-000001", Some("orders-stream"), &[]),
+        index(".ds-orders-stream-000002", Some("orders-stream"), &[]),
+    ]);
+    let grant = EngineGrant::of(&grants.scopes, &grants.restrictions, &forbids, &catalog);
+    assert_eq!(grant.claim("o4s_read_streams_rows_1"), Some("/(?!)/"));
     assert_eq!(grant.claim("o4s_search_rows_1"), Some("/(?!)/"));
 }
 
