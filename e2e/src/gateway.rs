@@ -244,13 +244,23 @@ impl Gateway {
     /// When `/proc` does not say.
     #[must_use]
     pub fn resident_kib(&self) -> (u64, u64) {
+        (self.memory("VmRSS:"), self.memory("VmHWM:"))
+    }
+
+    /// Memory that the gateway has taken for itself, without the pages of its own file, in KiB.
+    ///
+    /// # Panics
+    /// When `/proc` does not say.
+    #[must_use]
+    pub fn taken_kib(&self) -> u64 {
+        self.memory("RssAnon:")
+    }
+
+    fn memory(&self, name: &str) -> u64 {
         let status =
             fs::read_to_string(format!("/proc/{}/status", self.process().pid())).expect("the process is there");
-        let field = |name: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("a line");
-            line.trim().trim_end_matches(" kB").parse().expect("a number")
-        };
-        (field("VmRSS:"), field("VmHWM:"))
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("a line");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
     }
 
     /// Forgets the peak of memory.

@@ -359,6 +359,20 @@ fn an_alias_or_a_data_stream_inside_the_scope_takes_nothing_from_the_filter() {
     for name in [&index, &other, &alias] {
         holds(name);
     }
+    // By wildcard, over indices, alias and data stream at once: not while one of the names leads outside.
+    let everything = format!("/{ALIASED}-beside*/_search?size=100");
+    for client in [&rows, &fields] {
+        client.get(&everything).expect(403);
+        client.get(&format!("/{ALIASED}-beside*,-{alias}-out/_search?size=100")).expect(403);
+    }
+    admin.delete(&format!("/logs-app-2026.11.20/_alias/{alias}-out")).expect(200);
+    let answer = until("the alias that led outside to be forgotten", Duration::from_secs(20), || {
+        let answer = rows.get(&everything).send();
+        (answer.status == 200).then_some(answer)
+    });
+    assert_eq!(total(&answer), 11, "{}", answer.text());
+    let answer = fields.get(&everything).expect(200);
+    assert!(total(&answer) == 46 && !answer.text().contains(EMAIL), "{}", answer.text());
     let streamed = rows.get(&format!("/{stream}/_search")).expect(200);
     assert_eq!(total(&streamed), 1, "{}", streamed.text());
     let streamed = fields.get(&format!("/{stream}/_search")).expect(200);
