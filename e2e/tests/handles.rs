@@ -1,6 +1,6 @@
-//! Scroll and point-in-time ids: whoever else holds one sees nothing by it that he could not see without it.
+//! Scroll and point-in-time ids: they are of use to those who opened them, and to nobody else.
 
-use e2e::{Client, ClientSettings, Gateway, Settings};
+use e2e::{Answer, Client, ClientSettings, Gateway, Settings};
 use serde_json::{Value, json};
 
 const INDEX: &str = "logs-app-2026.11.20";
@@ -64,9 +64,49 @@ fn a_point_in_time_shows_nobody_more_than_he_may_see() {
     let errors = json!({"query": {"term": {"level": "ERROR"}}});
     let errors = opener.post(&format!("/{INDEX}/_count")).json(&errors).expect(200).json()["count"].clone();
     assert!(errors.as_u64() > Some(0) && errors != all, "{errors} of {all}");
+    // To a gateway that was started since, it is not known whose it is.
+    let gateway = self::gateway();
     assert_eq!(search_pit(&gateway.with("errors-only"), &id), (200, errors));
     let elsewhere = gateway.with("elsewhere");
     assert_eq!(search_pit(&elsewhere, &id).0, 403);
     elsewhere.delete("/_search/point_in_time").json(&json!({"pit_id": [id]})).expect(403);
-    assert_eq!(search_pit(&opener, &id), (200, all));
+    assert_eq!(search_pit(&gateway.with("opener"), &id), (200, all));
+}
+
+#[test]
+fn a_point_in_time_is_searched_and_ended_by_its_opener_alone() {
+    let gateway = gateway();
+    let opener = gateway.with("opener");
+    let of_another = |answer: &Answer| answer.text().contains("the point in time was opened by another client");
+    for (field, value) in [("x-any", "1"), ("accept-encoding", "gzip"), ("accept", "application/yaml")] {
+        let opened =
+            opener.post(&format!("/{INDEX}/_search/point_in_time?keep_alive=1m")).header(field, value).expect(200);
+        let id = opened.json()["pit_id"].as_str().expect("a point in time").to_owned();
+        let own = open_pit(&gateway.with("other"));
+        for stranger in ["other", "errors-only", "elsewhere"] {
+            let stranger = gateway.with(stranger);
+            let body = json!({"size": 0, "pit": {"id": id}});
+            assert!(of_another(&stranger.post("/_search").json(&body).expect(403)));
+            let lines = format!("{{}}\n{}\n{{}}\n{body}\n", json!({"size": 0, "pit": {"id": own}}));
+            stranger.post("/_msearch").body("application/x-ndjson", lines).expect(403);
+            for ids in [json!([id]), json!(id), json!([own, id])] {
+                stranger.delete("/_search/point_in_time").json(&json!({"pit_id": ids})).expect(403);
+            }
+        }
+        assert_eq!(search_pit(&opener, &id).0, 200);
+        assert_eq!(search_pit(&gateway.with("other"), &own).0, 200);
+        opener.delete("/_search/point_in_time").json(&json!({"pit_id": [id]})).expect(200);
+        assert_eq!(search_pit(&opener, &id).0, 404);
+    }
+}
+
+#[test]
+fn a_point_in_time_whose_id_cannot_be_read_is_not_handed_out() {
+    let gateway = gateway();
+    let opener = gateway.with("opener");
+    let target = format!("/{INDEX}/_search/point_in_time?keep_alive=1s");
+    let refused = opener.post(&format!("{target}&format=yaml")).expect(400);
+    assert!(refused.text().contains("leave out `format`"), "{}", refused.text());
+    let without = opener.post(&format!("{target}&filter_path=_shards")).expect(200);
+    assert!(without.json()["_shards"].is_object(), "{}", without.text());
 }

@@ -129,7 +129,7 @@ impl Exchange {
             };
             self.operation = Some(Rc::clone(&operation));
             let may_repeat = is_repeatable(operation.class);
-            (Gate::new(self, &session, operation, head, &worker.shared.limits)?, may_repeat)
+            (Gate::new(self, &session, operation, head, &worker.shared)?, may_repeat)
         };
         let Some(_in_flight) = worker.shared.take_flight() else {
             worker.shared.metrics.requests_shed.inc();

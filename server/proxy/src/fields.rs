@@ -108,6 +108,11 @@ pub(crate) fn opaque_id<'a>(fields: &[Field<'a>], connection: &ConnectionOptions
     std::str::from_utf8(value).ok()
 }
 
+/// Whether a field asks for the answer in another form than plain JSON; not sent where the gateway has to read the answer.
+pub(crate) fn is_about_representation(name: &str) -> bool {
+    name.eq_ignore_ascii_case("accept") || name.eq_ignore_ascii_case("accept-encoding")
+}
+
 /// Whether an answer's field stays behind: it belongs to one connection, speaks of the engine's own authentication, or
 /// would be taken for the gateway's.
 pub(crate) fn is_removed_from_response(name: &str) -> bool {

@@ -13,10 +13,11 @@ use crate::body::RequestBody;
 use crate::buffers::{Buffer, poll_read_into};
 use crate::connection::{ByteStream, Connection, Next};
 use crate::dashboards::Call;
-use crate::fields::{ConnectionOptions, is_removed_from_request, opaque_id};
+use crate::fields::{ConnectionOptions, is_about_representation, is_removed_from_request, opaque_id};
 use crate::gate::Gate;
 use crate::names;
 use crate::nodes::{Nodes, Place, Tried};
+use crate::points_in_time::Opening;
 use crate::pool::{EngineConnection, Sent};
 use crate::record::{Exchange, Stop};
 use crate::refusal::Refusal;
@@ -250,7 +251,13 @@ impl<S: ByteStream> Forward<'_, '_, S> {
             self.connection.worker.shared.names.refresh().await;
         }
         let Self { exchange, connection, head, dashboards, .. } = self;
-        relay::Relay { exchange, connection, engine, place, head, dashboards, upload }.run().await
+        let opening = match &exchange.session {
+            Some(session) if Opening::is_by(exchange.operation.as_deref()) => {
+                Some(Opening::new(&connection.worker.shared.points_in_time, &session.client.engine_name))
+            }
+            _ => None,
+        };
+        relay::Relay { exchange, connection, engine, place, head, dashboards, upload, opening }.run().await
     }
 
     /// Waits for more of the body, or for the engine to answer before the end of it.
@@ -290,8 +297,10 @@ impl<S: ByteStream> Forward<'_, '_, S> {
             out.extend_from_slice(piece.as_bytes());
         }
         let options = ConnectionOptions::of(head.fields);
+        let reads_answer = Opening::is_by(self.exchange.operation.as_deref());
         for field in head.fields {
-            if !is_removed_from_request(field.name, &options) {
+            let is_for_answer = reads_answer && is_about_representation(field.name);
+            if !is_for_answer && !is_removed_from_request(field.name, &options) {
                 out.extend_from_slice(field.name.as_bytes());
                 out.extend_from_slice(b": ");
                 out.extend_from_slice(field.value);

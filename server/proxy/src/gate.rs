@@ -1,18 +1,19 @@
 //! What a request's body must pass before it is forwarded.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
-use oauth4os_classify::{
-    BodyError, BulkScanner, Class, ContentCoding, GzipReader, Inspection, MsearchScanner, Operation, Targets,
-    check_content, gunzip, past_restriction,
-};
-use oauth4os_config::Limits;
-
+use crate::points_in_time::PointsInTime;
 use crate::record::{Exchange, Stop};
 use crate::refusal::Refusal;
 use crate::session::{Decided, Session};
 use crate::wire::Framing;
 use crate::wire::request::RequestHead;
+use crate::worker::Shared;
+use oauth4os_classify::{
+    BodyError, BulkScanner, Class, ContentCoding, GzipReader, Inspection, MsearchScanner, Operation, Targets,
+    check_content, gunzip, past_restriction,
+};
 
 /// Stands between a body and the engine. A gate that has refused lets nothing more through: a request is forwarded as a
 /// whole or not at all, since the engine does nothing before it has received the last byte.
@@ -36,6 +37,7 @@ pub(crate) type MaxPlain = u64;
 pub(crate) struct Judge {
     session: Rc<Session>,
     operation: Rc<Operation>,
+    points_in_time: Arc<PointsInTime>,
     /// The last item and its decision: mostly the next item is for the same index.
     last: Option<(Class, oauth4os_classify::Action, Targets, Rc<Decided>)>,
 }
@@ -47,9 +49,10 @@ impl Gate {
         session: &Rc<Session>,
         operation: Rc<Operation>,
         head: &RequestHead<'_>,
-        limits: &Limits,
+        shared: &Shared,
     ) -> Result<Self, Refusal> {
         use oauth4os_classify::Body;
+        let limits = &shared.limits;
         let has_body = !matches!(head.framing, Framing::None | Framing::Length(0));
         if session.hidden.rows && operation.past_rows {
             exchange.note(&Decided::past_restriction("one of the parameters of the URL"))?;
@@ -60,7 +63,12 @@ impl Gate {
             return Ok(Self::Open);
         }
         let coding = check_content(text(head.content_type)?, text(head.content_encoding)?).map_err(refuse_body)?;
-        let judge = Judge { session: Rc::clone(session), operation: Rc::clone(&operation), last: None };
+        let judge = Judge {
+            session: Rc::clone(session),
+            operation: Rc::clone(&operation),
+            points_in_time: Arc::clone(&shared.points_in_time),
+            last: None,
+        };
         let plain = match &operation.body {
             Body::Bulk { default_index, pipeline, returns_source } => {
                 Self::Bulk { judge, scanner: BulkScanner::new(default_index.as_deref(), *pipeline, *returns_source) }
@@ -166,6 +174,7 @@ impl Judge {
         let hidden = operation.hidden || hidden;
         let decided = self.session.decide_targets(operation.name, operation.class, operation.action, &targets, hidden);
         exchange.note(&decided)?;
+        self.handles(body)?;
         self.lookups(exchange, body)
     }
 
@@ -193,12 +202,18 @@ impl Judge {
             let decided =
                 self.session.decide_targets(operation.name, operation.class, operation.action, &Targets::Handle, false);
             exchange.note(&decided)?;
+            self.handles(body)?;
         } else if operation.targets != Targets::Body {
             exchange.note(&self.session.decide(&operation))?;
         } else if body.targets.is_empty() {
             return Err(Refusal::unreadable("the body names nothing to do").into());
         }
         self.lookups(exchange, body)
+    }
+
+    fn handles(&self, body: &Inspection) -> Result<(), Refusal> {
+        let principal = &self.session.client.engine_name;
+        body.pits.iter().try_for_each(|id| self.points_in_time.check(id, principal))
     }
 
     fn lookups(&mut self, exchange: &mut Exchange, body: &Inspection) -> Result<(), Stop> {

@@ -136,6 +136,7 @@ impl Gateway {
             strangers: Strangers::default(),
             identities: Identities::new(setup.identities),
             names: setup.names,
+            points_in_time: Arc::default(),
             control: setup.control,
             metrics: setup.metrics,
             audit: setup.audit,

@@ -31,6 +31,7 @@ mod names;
 mod nodes;
 mod opaque;
 mod own;
+mod points_in_time;
 mod pool;
 mod record;
 mod refusal;

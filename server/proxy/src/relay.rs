@@ -12,6 +12,7 @@ use crate::connection::{ByteStream, Connection, Next};
 use crate::dashboards::{Call, Dashboards, Location};
 use crate::fields::{ConnectionOptions, is_removed_from_response, opaque_id};
 use crate::nodes::Place;
+use crate::points_in_time::Opening;
 use crate::pool::{EngineConnection, MAX_HEAD, Sent};
 use crate::record::{Exchange, Stop};
 use crate::refusal::{CLIENT_RATE, Refusal};
@@ -34,6 +35,8 @@ pub(crate) struct Relay<'r, 'h, S> {
     /// When the answer is that of Dashboards.
     pub(crate) dashboards: Option<&'r Call<'r>>,
     pub(crate) upload: Upload,
+    /// When the answer tells the id of a point in time.
+    pub(crate) opening: Option<Opening>,
 }
 
 /// Whether the engine has got the whole request.
@@ -184,8 +187,13 @@ impl<S: ByteStream> Relay<'_, '_, S> {
     async fn pass_body(&mut self, outline: &Outline, mut out: Buffer) -> Result<(), Stop> {
         let mut left = AnswerBody::new(outline.framing);
         let is_chunked = outline.to_client == Framing::Chunked;
+        let mut opening = self.opening.take().filter(|_| matches!(self.exchange.status, Some(200..=299)));
+        let mut read = Ok(());
         loop {
             let passed = left.take(&mut self.engine.input, self.engine.ended, |bytes| {
+                if let Some(opening) = &mut opening {
+                    read = read.and_then(|()| opening.take(bytes));
+                }
                 if is_chunked {
                     chunked::encode(bytes, &mut out);
                 } else {
@@ -200,10 +208,19 @@ impl<S: ByteStream> Relay<'_, '_, S> {
                     return Err(Stop::Gone);
                 }
             }
+            if left.is_done()
+                && let Some(opening) = opening.take()
+            {
+                read = read.and_then(|()| opening.finish());
+            }
+            if let Err(unreadable) = read {
+                return Err(Refusal::unreadable(unreadable.to_string()).into());
+            }
             if left.is_done() && is_chunked {
                 out.extend_from_slice(chunked::END);
             }
-            if !out.is_empty() {
+            // Whoever opens a point in time learns nothing of its id before it is known to be his.
+            if !out.is_empty() && opening.is_none() {
                 self.connection.send(&out).await?;
                 out.clear();
             }

@@ -23,6 +23,7 @@ use crate::identity::Identities;
 use crate::names::Names;
 use crate::nodes::{Health, Nodes};
 use crate::opaque::OpaqueTokens;
+use crate::points_in_time::PointsInTime;
 use crate::revocation::Revocations;
 use crate::session::Session;
 use crate::snapshot::Snapshot;
@@ -44,6 +45,7 @@ pub(crate) struct Shared {
     pub(crate) strangers: Strangers,
     pub(crate) identities: Identities,
     pub(crate) names: Arc<Names>,
+    pub(crate) points_in_time: Arc<PointsInTime>,
     pub(crate) control: ControlPlane,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) audit: Audit,
