@@ -59,7 +59,7 @@ impl Gateway {
             tls::write_private(&folder.path().join(name), content.as_bytes());
         }
         let program = program(settings.engine_decides);
-        if settings.upstream.is_none() {
+        if settings.reaches_the_engine() {
             copy_folder(shared_state(settings.driver_in_use()), &folder.path().join("state"));
         }
         let (port, metrics_port) = (Port::reserve(), Port::reserve());
@@ -403,29 +403,11 @@ fn launch(program: &Path, folder: &Path, environment: &[(String, String)]) -> Pr
 }
 
 fn configuration(settings: &Settings, folder: &Path, port: u16, metrics_port: u16) -> Value {
-    let mut engine = settings.engine_options.clone();
-    if settings.driver_in_use() == Driver::ExtendedProxy {
-        engine.entry("driver").or_insert_with(|| json!("extended_proxy"));
-        // Nothing keeps the tests themselves from sending from the gateway's address.
-        engine.entry("extended_proxy").or_insert_with(|| json!({"trusted_by": "address"}));
-    }
-    match &settings.upstream {
-        Some(url) => {
-            // A double knows no aliases, unless the test is about them.
-            engine.entry("strict_aliases").or_insert_with(|| json!("off"));
-            engine.entry("url").or_insert_with(|| json!(url));
-        }
-        None => {
-            engine.entry("ca").or_insert_with(|| json!(Engine::get().ca));
-            engine.entry("url").or_insert_with(|| json!(Engine::get().url));
-        }
-    }
     let mut config = json!({
         "listen": format!("127.0.0.1:{port}"),
         "issuer": ISSUER,
         "tls": {"certificate": "gateway.pem", "key": "gateway-key.pem"},
         "state": {"directory": "state"},
-        "upstream": {"engine": engine},
         "clients": settings.clients.iter().map(ClientSettings::to_json).collect::<Vec<_>>(),
         "providers": settings.providers,
         "limits": settings.limits,
@@ -437,8 +419,21 @@ fn configuration(settings: &Settings, folder: &Path, port: u16, metrics_port: u1
         "field_sets": {"slim": {"exclude": ["email", "card.*"]}, "bare": {"include": ["tenant"]}},
         "workers": 2,
     });
-    if let Some(dashboards) = &settings.dashboards {
-        config["upstream"]["dashboards"] = dashboards.clone();
+    if settings.clusters.is_empty() {
+        config["upstream"] = json!({"engine": engine(settings, settings.upstream.as_deref())});
+        if let Some(dashboards) = &settings.dashboards {
+            config["upstream"]["dashboards"] = dashboards.clone();
+        }
+    } else {
+        config["clusters"] = settings
+            .clusters
+            .iter()
+            .map(|cluster| {
+                let mut entry = cluster.fields.clone();
+                entry["upstream"] = json!({"engine": engine(settings, cluster.url.as_deref())});
+                entry
+            })
+            .collect();
     }
     for (key, value) in &settings.top {
         config[key] = value.clone();
@@ -448,6 +443,28 @@ fn configuration(settings: &Settings, folder: &Path, port: u16, metrics_port: u1
         config["policies"] = json!({"files": ["policies.cedar"]});
     }
     config
+}
+
+/// The engine at this address, or the real one.
+fn engine(settings: &Settings, url: Option<&str>) -> Value {
+    let mut engine = settings.engine_options.clone();
+    if settings.driver_in_use() == Driver::ExtendedProxy {
+        engine.entry("driver").or_insert_with(|| json!("extended_proxy"));
+        // Nothing keeps the tests themselves from sending from the gateway's address.
+        engine.entry("extended_proxy").or_insert_with(|| json!({"trusted_by": "address"}));
+    }
+    match url {
+        Some(url) => {
+            // A double knows no aliases, unless the test is about them.
+            engine.entry("strict_aliases").or_insert_with(|| json!("off"));
+            engine.entry("url").or_insert_with(|| json!(url));
+        }
+        None => {
+            engine.entry("ca").or_insert_with(|| json!(Engine::get().ca));
+            engine.entry("url").or_insert_with(|| json!(Engine::get().url));
+        }
+    }
+    Value::Object(engine)
 }
 
 /// The state of the gateway that the engine is set up for: every test's gateway starts with a copy of it, and so signs

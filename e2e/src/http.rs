@@ -37,6 +37,8 @@ pub struct Request<'c> {
     client: &'c Client,
     method: String,
     target: String,
+    /// When it is another than the one that is connected to.
+    host: Option<String>,
     headers: Vec<(String, String)>,
     body: Option<Vec<u8>>,
 }
@@ -163,7 +165,7 @@ impl Client {
         if let Some(authorization) = &self.authorization {
             headers.push(("Authorization".to_owned(), authorization.clone()));
         }
-        Request { client: self, method: method.to_owned(), target: target.to_owned(), headers, body: None }
+        Request { client: self, method: method.to_owned(), target: target.to_owned(), host: None, headers, body: None }
     }
 
     pub fn get(&self, target: &str) -> Request<'_> {
@@ -184,6 +186,12 @@ impl Client {
 }
 
 impl Request<'_> {
+    /// Another host than the one that is connected to.
+    pub fn host(mut self, host: &str) -> Self {
+        self.host = Some(host.to_owned());
+        self
+    }
+
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
@@ -217,8 +225,8 @@ impl Request<'_> {
     /// The bytes of the request.
     #[must_use]
     pub fn bytes(&self) -> Vec<u8> {
-        let mut head =
-            format!("{} {} HTTP/1.1\r\nHost: localhost:{}\r\n", self.method, self.target, self.client.address.port());
+        let host = self.host.clone().unwrap_or_else(|| format!("localhost:{}", self.client.address.port()));
+        let mut head = format!("{} {} HTTP/1.1\r\nHost: {host}\r\n", self.method, self.target);
         for (name, value) in &self.headers {
             let _ = write!(head, "{name}: {value}\r\n");
         }

@@ -10,6 +10,7 @@ pub struct Settings {
     pub(crate) providers: Vec<Value>,
     pub(crate) policies: Option<String>,
     pub(crate) upstream: Option<String>,
+    pub(crate) clusters: Vec<ClusterSettings>,
     pub(crate) engine_options: Map<String, Value>,
     pub(crate) dashboards: Option<Value>,
     pub(crate) limits: Map<String, Value>,
@@ -27,6 +28,15 @@ pub struct Settings {
 pub enum Driver {
     Jwt,
     ExtendedProxy,
+}
+
+/// One of several clusters.
+#[derive(Clone)]
+pub(crate) struct ClusterSettings {
+    /// What stands beside its `upstream`.
+    pub(crate) fields: Value,
+    /// Another engine than the real one.
+    pub(crate) url: Option<String>,
 }
 
 /// A client of the gateway. Its secret is made at random when the gateway starts.
@@ -126,6 +136,20 @@ impl Settings {
         self.upstream(&urls[0]).engine_option("url", json!(urls))
     }
 
+    /// The real engine as one of several clusters: name and which requests are meant for it.
+    #[must_use]
+    pub fn cluster(mut self, fields: Value) -> Self {
+        self.clusters.push(ClusterSettings { fields, url: None });
+        self
+    }
+
+    /// Another engine as one of several clusters.
+    #[must_use]
+    pub fn cluster_at(mut self, fields: Value, url: &str) -> Self {
+        self.clusters.push(ClusterSettings { fields, url: Some(url.to_owned()) });
+        self
+    }
+
     /// Sets a key of `upstream.engine`.
     #[must_use]
     pub fn engine_option(mut self, key: &str, value: Value) -> Self {
@@ -197,6 +221,14 @@ impl Settings {
 }
 
 impl Settings {
+    /// Whether the real engine is behind the gateway.
+    pub(crate) fn reaches_the_engine(&self) -> bool {
+        match self.clusters.as_slice() {
+            [] => self.upstream.is_none(),
+            clusters => clusters.iter().any(|cluster| cluster.url.is_none()),
+        }
+    }
+
     /// The driver the test asks for, or the one of the run.
     pub(crate) fn driver_in_use(&self) -> Driver {
         self.driver.unwrap_or_else(Driver::of_run)

@@ -33,6 +33,9 @@ pub(crate) enum Command {
     Engine {
         #[arg(long, value_name = "FILE", default_value = "oauth4os.yaml", env = "OAUTH4OS_CONFIG", global = true, help = CONFIG_HELP)]
         config: PathBuf,
+        /// Which of the `clusters` of the configuration; needed when there are several
+        #[arg(long, value_name = "NAME", global = true)]
+        cluster: Option<String>,
         #[command(subcommand)]
         command: EngineCommand,
     },

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use oauth4os_config::{Config, Driver, Engine, TrustedBy};
+use oauth4os_config::{Cluster, Config, Driver, Engine, TrustedBy};
 use oauth4os_engine::check::{Check, Severity};
 use oauth4os_engine::setup;
 use oauth4os_engine::{AdminCredentials, EngineClient, Identities, Naming, SecurityConfig};
@@ -20,15 +20,20 @@ use crate::{parts, state};
 const PASSWORD: &str = "OAUTH4OS_ENGINE_PASSWORD";
 
 /// Shows, makes or takes away what the engine's security configuration needs.
-pub(crate) fn setup(config: &Config, action: &SetupAction, admin: &Admin) -> Result<ExitCode, Failure> {
+pub(crate) fn setup(
+    config: &Config,
+    cluster: &Cluster,
+    action: &SetupAction,
+    admin: &Admin,
+) -> Result<ExitCode, Failure> {
     in_runtime(async {
         let keys = internal_keys(config).await?;
-        let desired = security_config(config, &keys)?;
+        let desired = security_config(config, cluster, &keys)?;
         if action.print {
             print!("{}", setup::instructions(&desired));
             return Ok(ExitCode::SUCCESS);
         }
-        let Some(engine) = admin_client(&config.upstream.engine, admin)? else {
+        let Some(engine) = admin_client(&cluster.upstream.engine, admin)? else {
             return Err(
                 "give `--admin-cert` and `--admin-key`, or `--admin-user`; `--print` shows what to do without".into()
             );
@@ -53,20 +58,20 @@ pub(crate) fn setup(config: &Config, action: &SetupAction, admin: &Admin) -> Res
 }
 
 /// Proves that the engine enforces what tokens say.
-pub(crate) fn check(config: &Config, admin: &Admin) -> Result<ExitCode, Failure> {
+pub(crate) fn check(config: &Config, cluster: &Cluster, admin: &Admin) -> Result<ExitCode, Failure> {
     in_runtime(async {
         let keys = internal_keys(config).await?;
-        let desired = security_config(config, &keys)?;
-        let engine = EngineClient::plain(&config.upstream.engine)?;
-        let admin = admin_client(&config.upstream.engine, admin)?;
-        let identities = identities(config, || Arc::clone(keys.active()));
-        let proxy = config.upstream.engine.extended_proxy.clone().unwrap_or_default();
-        let stranger = (config.upstream.engine.driver == Driver::ExtendedProxy
-            && proxy.trusted_by == TrustedBy::Certificate)
-            .then(|| EngineClient::without_certificate(&config.upstream.engine))
+        let desired = security_config(config, cluster, &keys)?;
+        let settings = &cluster.upstream.engine;
+        let engine = EngineClient::plain(settings)?;
+        let admin = admin_client(settings, admin)?;
+        let identities = identities(config, cluster, || Arc::clone(keys.active()));
+        let proxy = settings.extended_proxy.clone().unwrap_or_default();
+        let stranger = (settings.driver == Driver::ExtendedProxy && proxy.trusted_by == TrustedBy::Certificate)
+            .then(|| EngineClient::without_certificate(settings))
             .transpose()?;
         let policies = parts::policies(config)?;
-        let clients = parts::client_scopes(config, &policies)?;
+        let clients = parts::client_scopes(config, cluster, &policies)?;
         let check = Check {
             engine: &engine,
             stranger: stranger.as_ref(),
@@ -74,8 +79,8 @@ pub(crate) fn check(config: &Config, admin: &Admin) -> Result<ExitCode, Failure>
             identities: &identities,
             desired: &desired,
             clients: &clients,
-            strict_aliases: config.upstream.engine.strict_aliases,
-            partial_access: config.upstream.engine.partial_access,
+            strict_aliases: settings.strict_aliases,
+            partial_access: settings.partial_access,
             clock: &SystemClock,
         };
         let report = check.run().await;
@@ -84,34 +89,59 @@ pub(crate) fn check(config: &Config, admin: &Admin) -> Result<ExitCode, Failure>
     })
 }
 
+/// The cluster of this name, or the only one.
+pub(crate) fn chosen<'c>(config: &'c Config, name: Option<&str>) -> Result<&'c Cluster, Failure> {
+    let clusters = config.clusters();
+    match (name, clusters) {
+        (None, [only]) => return Ok(only),
+        (Some(name), _) => {
+            if let Some(cluster) = clusters.iter().find(|cluster| cluster.name.as_deref() == Some(name)) {
+                return Ok(cluster);
+            }
+        }
+        (None, _) => {}
+    }
+    let names: Vec<&str> = clusters.iter().filter_map(|cluster| cluster.name.as_deref()).collect();
+    Err(if names.is_empty() {
+        "there is one cluster and it has no name; leave out `--cluster`".into()
+    } else {
+        format!("say which cluster by `--cluster`: {}", names.join(", ")).into()
+    })
+}
+
 /// Makes the identities the engine is handed; `key` is asked for where one vouches for them.
-pub(crate) fn identities(config: &Config, key: impl FnOnce() -> Arc<SigningKey>) -> Identities {
-    let (naming, lifetime) = (naming(config.upstream.engine.driver), config.tokens.internal_lifetime.as_duration());
-    match config.upstream.engine.driver {
+pub(crate) fn identities(config: &Config, cluster: &Cluster, key: impl FnOnce() -> Arc<SigningKey>) -> Identities {
+    let (engine, naming) = (&cluster.upstream.engine, naming(cluster));
+    let lifetime = config.tokens.internal_lifetime.as_duration();
+    match engine.driver {
         Driver::Jwt => Identities::jwt(naming, config.issuer.clone(), key(), lifetime),
         Driver::ExtendedProxy => {
             // One of them: to the engine a request comes from the gateway, whoever the client is. A configuration without
             // any is refused when it is read.
-            let address = config.upstream.engine.gateway_addresses().first().copied();
+            let address = engine.gateway_addresses().first().copied();
             Identities::extended_proxy(naming, address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)), lifetime)
         }
     }
 }
 
-fn naming(driver: Driver) -> Naming {
-    match driver {
-        Driver::Jwt => Naming::default(),
-        Driver::ExtendedProxy => Naming::default().for_extended_proxy(),
+fn naming(cluster: &Cluster) -> Naming {
+    let naming = match &cluster.name {
+        Some(name) => Naming::default().of_cluster(name),
+        None => Naming::default(),
+    };
+    match cluster.upstream.engine.driver {
+        Driver::Jwt => naming,
+        Driver::ExtendedProxy => naming.for_extended_proxy(),
     }
 }
 
-fn security_config(config: &Config, keys: &KeySet) -> Result<SecurityConfig, Failure> {
-    let naming = naming(config.upstream.engine.driver);
-    let desired = match config.upstream.engine.driver {
+fn security_config(config: &Config, cluster: &Cluster, keys: &KeySet) -> Result<SecurityConfig, Failure> {
+    let naming = naming(cluster);
+    let desired = match cluster.upstream.engine.driver {
         Driver::Jwt => SecurityConfig::new(naming, &config.issuer, keys.verifying().iter().map(AsRef::as_ref))?,
-        Driver::ExtendedProxy => SecurityConfig::extended_proxy(naming, config.upstream.engine.gateway_addresses())?,
+        Driver::ExtendedProxy => SecurityConfig::extended_proxy(naming, cluster.upstream.engine.gateway_addresses())?,
     };
-    let tenants = config.upstream.dashboards.iter().flat_map(oauth4os_config::Dashboards::engine_tenants);
+    let tenants = cluster.upstream.dashboards.iter().flat_map(oauth4os_config::Dashboards::engine_tenants);
     Ok(desired.with_field_sets(&config.field_sets).with_tenants(tenants))
 }
 

@@ -1,6 +1,7 @@
 //! The oauth4os gateway: arguments, configuration, life and death of the process.
 
 mod arguments;
+mod cluster;
 mod engine;
 mod first_admin;
 mod monitor;
@@ -15,7 +16,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
-use oauth4os_config::{Config, LogFormat};
+use oauth4os_config::{Cluster, Config, LogFormat};
 use oauth4os_policy::Policies;
 use oauth4os_telemetry::log;
 
@@ -50,20 +51,23 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         Command::CheckConfig { config } => {
             let config = load(config)?;
             let policies = parts::policies(&config)?;
-            parts::client_scopes(&config, &policies)?;
             parts::check_providers(&config)?;
             tls::ServerTls::load(&config.tls, config.limits.http2_streams > 0)?;
-            tls::EngineTls::load(&config.upstream.engine)?;
-            config.upstream.dashboards.iter().try_for_each(|it| tls::dashboards(it).map(drop))?;
+            cluster::client_scopes(&config, &policies)?;
+            for cluster in config.clusters() {
+                tls::EngineTls::load(&cluster.upstream.engine)?;
+                cluster.upstream.dashboards.iter().try_for_each(|it| tls::dashboards(it).map(drop))?;
+            }
             println!("{}", summary(&config, &policies));
             Ok(ExitCode::SUCCESS)
         }
-        Command::Engine { config, command } => {
+        Command::Engine { config, cluster, command } => {
             let config = load(config)?;
+            let cluster = engine::chosen(&config, cluster.as_deref())?;
             log::start("warn", false)?;
             match command {
-                EngineCommand::Setup { action, admin } => engine::setup(&config, action, admin),
-                EngineCommand::Check { admin } => engine::check(&config, admin),
+                EngineCommand::Setup { action, admin } => engine::setup(&config, cluster, action, admin),
+                EngineCommand::Check { admin } => engine::check(&config, cluster, admin),
             }
         }
     }
@@ -80,11 +84,20 @@ fn summary(config: &Config, policies: &Policies) -> String {
         "no Cedar policies, so scopes alone decide".to_owned()
     };
     format!(
-        "the configuration is valid: {} on {}, engine {}, {} clients, {} providers, {decided_by}",
+        "the configuration is valid: {} on {}, {}, {} clients, {} providers, {decided_by}",
         config.issuer,
         config.listen,
-        config.upstream.engine.url.values().join(", "),
+        engines(config),
         config.clients.len(),
         config.providers.len(),
     )
+}
+
+/// Where the clusters are.
+fn engines(config: &Config) -> String {
+    let one = |cluster: &Cluster| {
+        let urls = cluster.upstream.engine.url.values().join(", ");
+        cluster.name.as_ref().map_or_else(|| format!("engine {urls}"), |name| format!("cluster {name} at {urls}"))
+    };
+    config.clusters().iter().map(one).collect::<Vec<_>>().join(", ")
 }

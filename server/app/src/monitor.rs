@@ -19,38 +19,68 @@ use oauth4os_telemetry::metrics::Metrics;
 /// How often the engine is looked at.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// What was last seen of the engine.
+/// What was last seen of the engines.
 #[derive(Debug)]
 pub(crate) struct EngineWatch {
-    problem: RwLock<Option<String>>,
-    names: Arc<Names>,
+    engines: Vec<Watched>,
     audit: Audit,
 }
 
+#[derive(Debug)]
+struct Watched {
+    /// The cluster's name, where there are several.
+    cluster: Option<String>,
+    problem: RwLock<Option<&'static str>>,
+    names: Arc<Names>,
+}
+
 impl EngineWatch {
-    pub(crate) fn new(names: Arc<Names>, audit: Audit) -> Self {
-        Self { problem: RwLock::new(Some("the engine has not been looked at yet".to_owned())), names, audit }
+    /// Of each cluster: what it is called, and what is known of its names.
+    pub(crate) fn new(clusters: impl Iterator<Item = (Option<String>, Arc<Names>)>, audit: Audit) -> Self {
+        let problem = || RwLock::new(Some("the engine has not been looked at yet"));
+        let engines = clusters.map(|(cluster, names)| Watched { cluster, problem: problem(), names }).collect();
+        Self { engines, audit }
     }
 
-    /// Looks at the engine again and again.
-    pub(crate) async fn run(&self, engine: EngineClient) {
+    /// Looks at the engine of one of the clusters again and again.
+    pub(crate) async fn run(&self, number: usize, engine: EngineClient) {
+        if let Some(watched) = self.engines.get(number) {
+            watched.run(engine).await;
+        }
+    }
+}
+
+impl Watched {
+    async fn run(&self, engine: EngineClient) {
         loop {
             let problem = engine.send(Method::GET, "/", None).await.err().map(|error| {
-                tracing::debug!(%error, "the engine gives no answer");
-                "the engine gives no answer".to_owned()
+                tracing::debug!(cluster = self.cluster, %error, "the engine gives no answer");
+                "the engine gives no answer"
             });
             *self.problem.write().unwrap_or_else(PoisonError::into_inner) = problem;
             tokio::time::sleep(INTERVAL).await;
         }
     }
+
+    fn problems(&self) -> Vec<String> {
+        let unknown =
+            (!self.names.are_known()).then_some("the names of the engine's indices and aliases are not known");
+        let problem = *self.problem.read().unwrap_or_else(PoisonError::into_inner);
+        let of_cluster = |problem: &str| match &self.cluster {
+            Some(name) => format!("cluster `{name}`: {problem}"),
+            None => problem.to_owned(),
+        };
+        problem.into_iter().chain(unknown).map(of_cluster).collect()
+    }
 }
 
 impl Readiness for EngineWatch {
     fn problems(&self) -> Vec<String> {
-        let mut problems: Vec<String> =
-            self.problem.read().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect();
-        if !self.names.are_known() {
-            problems.push("the names of the engine's indices and aliases are not known".to_owned());
+        // A gateway that serves one cluster is worth asking, whatever has become of another.
+        let of_engines: Vec<Vec<String>> = self.engines.iter().map(Watched::problems).collect();
+        let mut problems = Vec::new();
+        if of_engines.iter().all(|problems| !problems.is_empty()) {
+            problems = of_engines.concat();
         }
         if self.audit.must_refuse() {
             problems.push("audit events cannot be written".to_owned());

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use oauth4os_config::{Engine, StrictAliases};
+use oauth4os_config::{Cluster, StrictAliases};
 use oauth4os_engine::check::ClientScopes;
 use oauth4os_engine::{CatalogReader, EngineClient, guard};
 use oauth4os_policy::Catalog;
@@ -12,15 +12,18 @@ use oauth4os_policy::engine::leading_out;
 use oauth4os_proxy::Names;
 use oauth4os_tokens::clock::Clock;
 use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
 
 /// For how long what was read goes on to count while the engine does not say anything new. One that says nothing for so
 /// long serves nobody.
 const GOOD_FOR: Duration = Duration::from_secs(60);
 
 /// What is known at first: nothing, or, where nobody looks, that all is well.
-pub(crate) fn at_first(engine: &Engine) -> Arc<Names> {
+pub(crate) fn at_first(cluster: &Cluster) -> Arc<Names> {
+    let engine = &cluster.upstream.engine;
     if engine.strict_aliases == StrictAliases::Off {
         tracing::warn!(
+            cluster = cluster.name,
             "nobody looks at aliases (`upstream.engine.strict_aliases: off`): whoever may add one can widen a token"
         );
         if engine.client_certificate.is_none() {
@@ -30,23 +33,27 @@ pub(crate) fn at_first(engine: &Engine) -> Arc<Names> {
     Arc::new(Names::unknown())
 }
 
-/// Reads the names of `engine` once, then again and again. When this returns, they are known, if the engine answers.
+/// Reads the names of a cluster once, then again and again. What is returned ends when they are known, or the engine gives
+/// no answer.
 ///
 /// Nothing is known, and so nothing is forwarded, before `guarded` (a client that shows the gateway's certificate) has
 /// shown that this certificate opens nothing by itself.
 pub(crate) fn watch(
     names: &Arc<Names>,
-    engine: &Engine,
+    cluster: &Cluster,
     reader: CatalogReader,
     guarded: Option<EngineClient>,
     clients: Vec<ClientScopes>,
     clock: Arc<dyn Clock>,
     control: &Runtime,
-) {
+) -> oneshot::Receiver<()> {
+    let engine = &cluster.upstream.engine;
+    let (looked, first) = oneshot::channel();
     if engine.strict_aliases == StrictAliases::Off && guarded.is_none() {
-        return;
+        return first;
     }
     let mut watch = Watch {
+        cluster: cluster.name.clone(),
         strict: engine.strict_aliases,
         guarded,
         reader,
@@ -57,9 +64,11 @@ pub(crate) fn watch(
         last_problem: None,
         named: HashSet::new(),
     };
-    control.block_on(watch.look());
     let every = engine.alias_refresh.as_duration();
     control.spawn(async move {
+        watch.look().await;
+        // Nobody has to wait for it.
+        let _ = looked.send(());
         loop {
             // A look that is asked for takes the place of the regular one.
             let _ = tokio::time::timeout(every, watch.names.wanted()).await;
@@ -69,6 +78,7 @@ pub(crate) fn watch(
 }
 
 struct Watch {
+    cluster: Option<String>,
     strict: StrictAliases,
     /// Until it is shown that the gateway's certificate opens nothing by itself.
     guarded: Option<EngineClient>,
@@ -99,7 +109,10 @@ impl Watch {
         match self.reader.read(self.clock.now()).await {
             Ok(catalog) => {
                 if self.last_problem.take().is_some() {
-                    tracing::info!("the names of the engine's indices and aliases are known again");
+                    tracing::info!(
+                        cluster = self.cluster,
+                        "the names of the engine's indices and aliases are known again"
+                    );
                 }
                 self.last_good = Instant::now();
                 self.name(&catalog);
@@ -124,6 +137,7 @@ impl Watch {
                 let key = (client.client.clone(), leading.name.to_owned());
                 if !self.named.contains(&key) {
                     tracing::warn!(
+                        cluster = self.cluster,
                         client = client.client,
                         alias = leading.name,
                         index = &*leading.index.name,
@@ -144,7 +158,11 @@ impl Watch {
 
     fn say(&mut self, problem: String) {
         if self.last_problem.as_ref() != Some(&problem) {
-            tracing::warn!(problem, "the names of the engine's indices and aliases cannot be read");
+            tracing::warn!(
+                cluster = self.cluster,
+                problem,
+                "the names of the engine's indices and aliases cannot be read"
+            );
             self.last_problem = Some(problem);
         }
     }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use oauth4os_config::{ClientConfig, Config, RateLimit};
+use oauth4os_config::{ClientConfig, Cluster, Config, RateLimit};
 use oauth4os_engine::IdentityError;
 use oauth4os_engine::check::ClientScopes;
 use oauth4os_federation::{ProviderError, Providers};
@@ -51,21 +51,36 @@ pub(crate) fn policies(config: &Config) -> Result<Policies, PartsError> {
     Ok(Policies::load(&files)?)
 }
 
-/// What each configured client may ask for, and what its policies forbid whatever the action.
+/// The names of the clusters, for scopes.
+pub(crate) fn cluster_names(config: &Config) -> Clusters {
+    config.clusters().iter().filter_map(|cluster| cluster.name.clone()).collect()
+}
+
+/// What each configured client may ask for in a cluster, and what its policies forbid whatever the action.
 ///
 /// Row filters travel in a header: a client whose filters do not fit there is refused here, not at its first request.
-pub(crate) fn client_scopes(config: &Config, policies: &Policies) -> Result<Vec<ClientScopes>, PartsError> {
+pub(crate) fn client_scopes(
+    config: &Config,
+    cluster: &Cluster,
+    policies: &Policies,
+) -> Result<Vec<ClientScopes>, PartsError> {
+    let clusters = cluster_names(config);
     let has_grants = config.clients.iter().any(|client| !client.grants.is_empty());
     // Any key of this kind signs as long a token.
     let any_key = has_grants.then(|| SigningKey::generate(Algorithm::Rs256)).transpose()?.map(Arc::new);
     let of = |client: &ClientConfig| {
-        let grants = configured_grants(client, &Clusters::default())
+        let grants = configured_grants(client, &clusters)
             .map_err(|source| PartsError::Grants { client: client.id.clone(), source: Box::new(source) })?;
+        let grants = cluster.name.as_ref().map_or_else(|| grants.clone(), |name| grants.for_cluster(name));
         let ruled = policies.for_principal(&configured_principal(client));
         if let Some(key) = any_key.as_ref().filter(|_| !grants.restrictions.is_empty()) {
             let grant = EngineGrant::of(&grants.scopes, &grants.restrictions, ruled.forbids(), Catalog::none());
-            let made =
-                engine::identities(config, || Arc::clone(key)).hand_over(&client.id, &grant, None, SystemClock.now());
+            let made = engine::identities(config, cluster, || Arc::clone(key)).hand_over(
+                &client.id,
+                &grant,
+                None,
+                SystemClock.now(),
+            );
             made.map_err(|source| PartsError::Identity { client: client.id.clone(), source })?;
         }
         Ok(ClientScopes { client: client.id.clone(), scopes: grants.scopes, forbids: ruled.forbids().clone() })
@@ -76,7 +91,7 @@ pub(crate) fn client_scopes(config: &Config, policies: &Policies) -> Result<Vec<
 /// Makes sure that the providers can be used, as far as that can be said without asking them.
 pub(crate) fn check_providers(config: &Config) -> Result<(), ProviderError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    Providers::new(&config.providers, &Clusters::default(), &clock, &Arc::new(Metrics::new())).map(drop)
+    Providers::new(&config.providers, &cluster_names(config), &clock, &Arc::new(Metrics::new())).map(drop)
 }
 
 /// What connections meet first.
@@ -113,7 +128,7 @@ pub(crate) fn snapshot(
             limit,
         }
     });
-    Snapshot::new(authority.verifier(), clients, policies, &config.limits, config.upstream.engine.partial_access)
+    Snapshot::new(authority.verifier(), clients, policies, &config.limits)
         .with_providers(providers)
         .with_basic(Arc::new(Bridge::new(Arc::clone(authority))))
 }

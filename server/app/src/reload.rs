@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use oauth4os_config::{Config, ConfigError};
-use oauth4os_engine::{ClientError, EngineClient, GuardError, guard};
 use oauth4os_federation::Providers;
 use oauth4os_oauth::{Authority, ClientDirectory, DirectoryError};
 use oauth4os_proxy::Gateway;
@@ -13,17 +12,17 @@ use oauth4os_telemetry::metrics::{Metrics, Reload};
 use oauth4os_tokens::clock::Clock;
 use oauth4os_tokens::id;
 
+use crate::cluster::{self, ReplaceError, Running};
 use crate::parts::{self, PartsError};
-use crate::tls::{EngineTls, ServerTls, TlsError};
+use crate::tls::{ServerTls, TlsError};
 
 /// What runs, and what it was made from.
 pub(crate) struct Reloader {
     pub(crate) path: PathBuf,
     pub(crate) config: Config,
     pub(crate) server_tls: ServerTls,
-    pub(crate) engine_tls: EngineTls,
-    /// The control plane's way to the engine, all clones of it.
-    pub(crate) engine: EngineClient,
+    /// In the order of the configuration.
+    pub(crate) clusters: Vec<Running>,
     pub(crate) authority: Arc<Authority>,
     pub(crate) providers: Arc<Providers>,
     pub(crate) metrics: Arc<Metrics>,
@@ -44,10 +43,8 @@ enum ReloadError {
     Tls(#[from] TlsError),
     #[error(transparent)]
     Clients(#[from] DirectoryError),
-    #[error("the certificate for the engine cannot be replaced: {0}")]
-    Guard(#[from] GuardError),
     #[error(transparent)]
-    Engine(#[from] ClientError),
+    Certificate(#[from] ReplaceError),
 }
 
 impl Reloader {
@@ -81,16 +78,14 @@ impl Reloader {
         let config = Config::load(&self.path).map_err(ReloadError::Config)?;
         self.config.check_reload(&config).map_err(ReloadError::NeedsRestart)?;
         let policies = parts::policies(&config)?;
-        parts::client_scopes(&config, &policies)?;
+        cluster::client_scopes(&config, &policies)?;
         let server_tls = self.server_tls.reload(&config.tls)?;
-        let own_certificate = match self.engine_tls.read_again(&config.upstream.engine)? {
-            Some(certificate) => {
-                let engine = EngineClient::plain(&config.upstream.engine)?;
-                guard::is_no_administrator(&engine).await?;
-                Some((certificate, engine))
+        let mut new_certificates = Vec::new();
+        for (running, cluster) in self.clusters.iter().zip(config.clusters()) {
+            if let Some(certificate) = running.read_again(cluster).await? {
+                new_certificates.push((running, certificate));
             }
-            None => None,
-        };
+        }
         // The last step that can fail. No token is issued to a new client before the data plane knows it.
         let publish = |_: &ClientDirectory| {
             let providers = Arc::clone(&self.providers);
@@ -98,9 +93,8 @@ impl Reloader {
             gateway.replace_listener(parts::listener(&config, &server_tls));
         };
         self.authority.clients().reconfigure(&config.clients, publish).await?;
-        if let Some((certificate, engine)) = own_certificate {
-            self.engine_tls.show(certificate);
-            self.engine.go_on_as(&engine);
+        for (running, certificate) in new_certificates {
+            running.show(certificate);
         }
         self.config = config;
         self.server_tls = server_tls;

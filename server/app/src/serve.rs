@@ -5,13 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use oauth4os_config::{Audit as AuditConfig, AuditFailure, Config};
-use oauth4os_engine::{CatalogReader, EngineClient};
 use oauth4os_federation::Providers;
 use oauth4os_oauth::{
     Authority, ClientAddress, ClientDirectory, FirstAdmin, OpaqueSink, Parts, RequestId, RevocationSink, Settings,
     ensure_first_admin, is_own_path, router,
 };
-use oauth4os_policy::Clusters;
 use oauth4os_proxy::{ControlPlane, Gateway, OpaqueToken, OpaqueTokens, Revocations, Setup};
 use oauth4os_store::{IssuedToken, KeyUse, RevokedToken, SecretHash, Store, signing_keys};
 use oauth4os_telemetry::audit::{Audit, AuditWriter};
@@ -20,10 +18,11 @@ use oauth4os_tokens::clock::{Clock, SystemClock};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::cluster::Running;
 use crate::monitor::{self, EngineWatch};
 use crate::reload::Reloader;
-use crate::tls::{EngineTls, ServerTls};
-use crate::{Failure, engine, first_admin, names, parts, state, tls};
+use crate::tls::ServerTls;
+use crate::{Failure, cluster, first_admin, parts, state};
 
 /// Threads of the control plane: enough that a slow disk or a slow login holds up nobody else.
 const CONTROL_THREADS: usize = 2;
@@ -86,14 +85,11 @@ fn start(
 ) -> Result<(Gateway, Reloader), Failure> {
     let policies = parts::policies(&config)?;
     let server_tls = ServerTls::load(&config.tls, config.limits.http2_streams > 0)?;
-    let engine_tls = EngineTls::load(&config.upstream.engine)?;
-    let dashboards = match &config.upstream.dashboards {
-        Some(dashboards) => Some((dashboards.clone(), tls::dashboards(dashboards)?)),
-        None => None,
-    };
+    let clusters = config.clusters().iter().map(Running::new).collect::<Result<Vec<_>, _>>()?;
+    let cluster_names = parts::cluster_names(&config);
     let metrics = Arc::new(Metrics::new());
-    let names = names::at_first(&config.upstream.engine);
-    let engine_watch = Arc::new(EngineWatch::new(Arc::clone(&names), audit.clone()));
+    let watched = clusters.iter().map(|cluster| (cluster.name.clone(), Arc::clone(&cluster.names)));
+    let engine_watch = Arc::new(EngineWatch::new(watched, audit.clone()));
     let revocations = Arc::new(Revocations::default());
     let opaque = Arc::new(OpaqueTokens::default());
 
@@ -105,7 +101,7 @@ fn start(
         }
         let now = clock.now();
         let internal_keys = signing_keys(store.as_ref(), KeyUse::Internal, now).await?;
-        let clients = ClientDirectory::load(&config.clients, Clusters::default(), Arc::clone(&store), Arc::clone(&clock)).await?;
+        let clients = ClientDirectory::load(&config.clients, cluster_names.clone(), Arc::clone(&store), Arc::clone(&clock)).await?;
         // Before the first request: a token that was revoked stays revoked over a restart.
         revocations.revoke(revoked(&store.revoked_tokens().await?), now);
         let sink = Arc::new(Sink { revocations: Arc::clone(&revocations), opaque: Arc::clone(&opaque), clock: Arc::clone(&clock) });
@@ -120,7 +116,7 @@ fn start(
                 issuer: config.issuer.clone(),
                 audience: config.audience().to_owned(),
                 token_lifetime: config.tokens.lifetime.as_duration(),
-                clusters: Clusters::default(),
+                clusters: cluster_names.clone(),
             },
             keys: signing_keys(store.as_ref(), KeyUse::Access, now).await?,
             store: Arc::clone(&store),
@@ -135,23 +131,31 @@ fn start(
         Ok::<_, Failure>((Arc::new(authority), internal_keys))
     })?;
 
-    let engine_client = EngineClient::plain(&config.upstream.engine)?;
-    let identities = engine::identities(&config, || Arc::clone(internal_keys.active()));
-    let reader = CatalogReader::new(engine_client.clone(), identities.clone());
-    let scopes = parts::client_scopes(&config, &policies)?;
-    let guarded = config.upstream.engine.client_certificate.is_some().then(|| engine_client.clone());
-    names::watch(&names, &config.upstream.engine, reader, guarded, scopes, Arc::clone(&clock), control);
+    let scopes = cluster::client_scopes(&config, &policies)?;
+    let (mut setups, mut looks) = (Vec::new(), Vec::new());
+    for ((running, cluster), scopes) in clusters.iter().zip(config.clusters()).zip(scopes) {
+        let setup = running.setup(&config, cluster, internal_keys.active())?;
+        looks.push(running.watch_names(cluster, &setup, scopes, Arc::clone(&clock), control));
+        setups.push(setup);
+    }
+    // One that gives no answer holds nobody up who does not need it.
+    control.block_on(async {
+        for look in looks {
+            let _ = look.await;
+        }
+    });
     control.spawn(purge(Arc::clone(&store), Arc::clone(&clock)));
-    let watch = Arc::clone(&engine_watch);
-    let watched = engine_client.clone();
-    control.spawn(async move { watch.run(watched).await });
+    for (number, cluster) in clusters.iter().enumerate() {
+        let (watch, engine) = (Arc::clone(&engine_watch), cluster.engine.clone());
+        control.spawn(async move { watch.run(number, engine).await });
+    }
     if let Some(address) = config.metrics.listen {
         control
             .block_on(monitor::listen(address, Arc::clone(&metrics), audit.clone(), engine_watch))
             .map_err(|error| format!("cannot listen on `{address}` for metrics: {error}; change `metrics.listen`"))?;
     }
 
-    let providers = Arc::new(Providers::new(&config.providers, &Clusters::default(), &clock, &metrics)?);
+    let providers = Arc::new(Providers::new(&config.providers, &cluster_names, &clock, &metrics)?);
     control.block_on(providers.start(PROVIDERS_PATIENCE));
     let snapshot = parts::snapshot(&config, &authority, Arc::clone(&providers), &policies);
     let gateway = Gateway::start(Setup {
@@ -160,11 +164,7 @@ fn start(
         issuer: config.issuer.clone(),
         limits: config.limits.clone(),
         listener: parts::listener(&config, &server_tls),
-        engine: config.upstream.engine.clone(),
-        engine_tls: Arc::clone(&engine_tls.config),
-        dashboards,
-        identities,
-        names,
+        clusters: setups,
         snapshot,
         revocations,
         opaque,
@@ -181,18 +181,8 @@ fn start(
         audit: audit.clone(),
         clock: Arc::clone(&clock),
     })?;
-    let reloader = Reloader {
-        path: path.to_owned(),
-        config,
-        server_tls,
-        engine_tls,
-        engine: engine_client,
-        authority,
-        providers,
-        metrics,
-        audit,
-        clock,
-    };
+    let reloader =
+        Reloader { path: path.to_owned(), config, server_tls, clusters, authority, providers, metrics, audit, clock };
     Ok((gateway, reloader))
 }
 

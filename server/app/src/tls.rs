@@ -11,7 +11,7 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::server::VerifierBuilderError;
 
 pub(crate) use self::listener::ServerTls;
-pub(crate) use self::upstream::{EngineTls, dashboards};
+pub(crate) use self::upstream::{EngineTls, OwnCertificate, dashboards};
 
 /// HTTP/1.1 by its name in TLS.
 const HTTP_1: &[u8] = b"http/1.1";

@@ -120,7 +120,7 @@ impl Dashboards {
 }
 
 /// Segments that everybody reads in one way.
-fn is_prefix(prefix: &str) -> bool {
+pub(crate) fn is_prefix(prefix: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
     let own = ["/oauth", "/_oauth4os", "/healthz", "/readyz"];
     prefix
@@ -129,7 +129,7 @@ fn is_prefix(prefix: &str) -> bool {
         && !own.iter().any(|own| prefix == *own || prefix.starts_with(&format!("{own}/")))
 }
 
-fn is_host(host: &str) -> bool {
+pub(crate) fn is_host(host: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.' | b'_');
     !host.is_empty() && host.bytes().all(is_plain)
 }

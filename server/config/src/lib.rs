@@ -12,6 +12,7 @@ mod addresses;
 mod certificates;
 mod claims;
 mod clients;
+mod clusters;
 mod dashboards;
 mod distinguished_name;
 mod driver;
@@ -39,6 +40,7 @@ pub use addresses::{AddressRefusal, AddressRules, Network, ToldBy, TrustedProxie
 pub use certificates::{CertificateName, ClientCertificates, DnsName, EmailName, UriName};
 pub use claims::{ClaimPath, ClaimPaths, OneOrMany};
 pub use clients::{ClientConfig, ClientKind, RateLimit, TokenFormat};
+pub use clusters::{Cluster, NamedCluster};
 pub use dashboards::Dashboards;
 pub use distinguished_name::{DistinguishedName, NameAttribute};
 pub use driver::{Driver, ExtendedProxy, TrustedBy};
@@ -86,8 +88,13 @@ pub struct Config {
     /// Where the gateway keeps its keys, clients and issued tokens.
     pub state: State,
 
-    /// What stands behind the gateway.
-    pub upstream: Upstream,
+    /// What stands behind the gateway: one cluster. Give this or `clusters`.
+    #[serde(default)]
+    upstream: Option<Upstream>,
+
+    /// Several clusters behind the gateway, in place of `upstream`. Every scope then names one: `read:eu/logs-*`.
+    #[serde(default)]
+    clusters: Vec<NamedCluster>,
 
     /// Lifetimes and audience of the tokens the gateway issues.
     #[serde(default)]
@@ -137,6 +144,11 @@ pub struct Config {
     #[serde(skip)]
     #[schemars(skip)]
     written: serde_json::Value,
+
+    /// What `upstream` or `clusters` says.
+    #[serde(skip)]
+    #[schemars(skip)]
+    behind: Vec<Cluster>,
 }
 
 fn default_workers() -> usize {
@@ -172,6 +184,11 @@ impl Config {
         config.written = serde_saphyr::from_str_with_options(text, options)
             .map_err(|error| ConfigError::Syntax { message: error.to_string() })?;
         let mut problems = Problems::default();
+        let (upstream, named) = (config.upstream.take(), std::mem::take(&mut config.clusters));
+        if upstream.is_some() != named.is_empty() {
+            problems.add("upstream", "give `upstream`, or several `clusters`, and not both");
+        }
+        config.behind = upstream.map(Cluster::only).into_iter().chain(named.into_iter().map(Cluster::from)).collect();
         config.resolve(base, env, &mut problems);
         config.check(&mut problems);
         problems.into_result().map(|()| config)
@@ -194,7 +211,7 @@ impl Config {
     fn resolve(&mut self, base: &Path, env: &dyn Fn(&str) -> Option<String>, problems: &mut Problems) {
         self.tls.resolve(base);
         self.state.resolve(base, env, problems);
-        self.upstream.resolve(base);
+        self.behind.iter_mut().for_each(|cluster| cluster.upstream.resolve(base));
         self.policies.resolve(base);
         self.audit.resolve(base);
         for client in &mut self.clients {
@@ -213,7 +230,7 @@ impl Config {
         }
         self.tls.check(problems);
         self.trusted_proxies.check(problems);
-        self.upstream.check(problems);
+        clusters::check(&self.behind, problems);
         self.tokens.check(problems);
         grants::check_field_sets(&self.field_sets, problems);
         clients::check_all(&self.clients, &self.field_sets, problems);
@@ -221,7 +238,26 @@ impl Config {
         providers::check_all(&self.providers, &self.issuer, &self.field_sets, problems);
         let has_restricted = self.clients.iter().any(|client| !client.grants.is_empty())
             || self.providers.iter().any(ProviderConfig::has_restricted_grants);
-        if has_restricted && self.upstream.engine.strict_aliases != StrictAliases::Enforce {
+        for cluster in &self.behind {
+            match &cluster.name {
+                Some(name) => problems.within(format!("clusters `{}`", name.escape_default()), |problems| {
+                    self.check_upstream(&cluster.upstream, has_restricted, problems);
+                }),
+                None => self.check_upstream(&cluster.upstream, has_restricted, problems),
+            }
+        }
+        self.policies.check(problems);
+        self.limits.check(problems);
+        self.audit.check(problems);
+        self.metrics.check(problems);
+        if self.metrics.listen == Some(self.listen) {
+            problems.add("metrics.listen", "is the address of `listen`; give metrics a port of its own");
+        }
+    }
+
+    fn check_upstream(&self, upstream: &Upstream, has_restricted: bool, problems: &mut Problems) {
+        upstream.check(problems);
+        if has_restricted && upstream.engine.strict_aliases != StrictAliases::Enforce {
             problems.add(
                 "upstream.engine.strict_aliases",
                 "must be `enforce` where grants have `rows` or `fields`: an engine before 3.0 lets go of them when an alias matches the scope",
@@ -230,14 +266,13 @@ impl Config {
         let of_clients = self.clients.iter().map(|client| (format!("clients `{}`", client.id), &client.backend_roles));
         let of_providers =
             self.providers.iter().map(|provider| (format!("providers `{}`", provider.name), &provider.backend_roles));
-        driver::check_backend_roles(self.upstream.engine.driver, of_clients.chain(of_providers), problems);
-        self.policies.check(problems);
-        self.limits.check(problems);
-        self.audit.check(problems);
-        self.metrics.check(problems);
-        if self.metrics.listen == Some(self.listen) {
-            problems.add("metrics.listen", "is the address of `listen`; give metrics a port of its own");
-        }
+        driver::check_backend_roles(upstream.engine.driver, of_clients.chain(of_providers), problems);
+    }
+
+    /// The clusters behind the gateway: the only one, or several with a name each.
+    #[must_use]
+    pub fn clusters(&self) -> &[Cluster] {
+        &self.behind
     }
 
     /// The audience of access tokens: `tokens.audience`, or the issuer.

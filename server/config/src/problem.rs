@@ -36,6 +36,13 @@ impl Problems {
         self.0.push(format!("{key}: {sentence}"));
     }
 
+    /// Adds what `found` finds, as problems of something further out.
+    pub(crate) fn within(&mut self, key: impl Display, found: impl FnOnce(&mut Self)) {
+        let mut inside = Self::default();
+        found(&mut inside);
+        self.0.extend(inside.0.into_iter().map(|problem| format!("{key}: {problem}")));
+    }
+
     pub(crate) fn into_result(self) -> Result<(), ConfigError> {
         if self.0.is_empty() { Ok(()) } else { Err(ConfigError::Refused(self)) }
     }

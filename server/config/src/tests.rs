@@ -148,7 +148,7 @@ fn an_engine_may_have_several_nodes() {
         "url: [https://node-1.example.com:9200, \"https://[2001:db8::2]:9201\"]",
     )
     .unwrap();
-    let origins = config.upstream.engine.origins().unwrap();
+    let origins = config.clusters()[0].upstream.engine.origins().unwrap();
     let hosts: Vec<(&str, u16)> = origins.iter().map(|origin| (origin.host.as_str(), origin.port)).collect();
     assert_eq!(hosts, [("node-1.example.com", 9200), ("2001:db8::2", 9201)]);
 }
@@ -157,8 +157,11 @@ fn an_engine_may_have_several_nodes() {
 fn whose_word_the_engine_believes_is_said_in_full() {
     let proxy = |more: &str| with("    driver: jwt\n", &format!("    driver: extended_proxy\n{more}"));
     let config = proxy("    extended_proxy: {addresses: [192.0.2.10, \"2001:db8::10\"]}\n").unwrap();
-    assert_eq!(config.upstream.engine.extended_proxy.as_ref().unwrap().trusted_by, TrustedBy::Certificate);
-    assert_eq!(config.upstream.engine.gateway_addresses().len(), 2);
+    assert_eq!(
+        config.clusters()[0].upstream.engine.extended_proxy.as_ref().unwrap().trusted_by,
+        TrustedBy::Certificate
+    );
+    assert_eq!(config.clusters()[0].upstream.engine.gateway_addresses().len(), 2);
     let pair = "    client_certificate: {certificate: gateway-client.pem, key: gateway-client-key.pem}\n";
     let without = EXAMPLE.replacen(pair, "", 1).replacen(
         "    driver: jwt\n",
@@ -179,7 +182,7 @@ fn whose_word_the_engine_believes_is_said_in_full() {
     }
     let here = without.replacen("https://opensearch.example.com:9200", "http://localhost:9200", 1);
     let here = parse(&here.replacen("addresses: [192.0.2.10], ", "", 1)).unwrap();
-    let own = here.upstream.engine.gateway_addresses();
+    let own = here.clusters()[0].upstream.engine.gateway_addresses();
     assert!(own.len() == 2 && own.iter().all(std::net::IpAddr::is_loopback), "{own:?}");
     let role = without.replacen("backend_roles: [analysts]", "backend_roles: [prüfer]", 1);
     assert!(parse(&role).unwrap_err().contains("printable ASCII"));

@@ -71,6 +71,12 @@ impl Naming {
         })
     }
 
+    /// The names of the same gateway in one of several clusters: a token for one is none for another.
+    #[must_use]
+    pub fn of_cluster(self, name: &str) -> Self {
+        Self { audience: format!("{}:{name}", self.audience), ..self }
+    }
+
     /// The names of the same gateway with the driver `extended_proxy`: auth domain `oauth4os-proxy`, roles
     /// `oauth4os_proxy_read`. The users are the same.
     #[must_use]

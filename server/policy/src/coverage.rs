@@ -1,5 +1,7 @@
 //! What scopes permit: which classes a verb covers, whether scopes contain a request or another set of scopes.
 
+use std::fmt;
+
 use oauth4os_classify::Class;
 
 use crate::containment::{Branch, Budget, TooComplex, contains, overlaps};
@@ -108,7 +110,7 @@ impl ScopeSet {
         let mut budget = Budget::default();
         let mut determining: Vec<&Scope> = Vec::with_capacity(granting.len());
         for expression in requested.iter() {
-            for scope in covering(&granting, expression, &mut budget)?.ok_or_else(|| needed(class, expression))? {
+            for scope in covering(&granting, expression, &mut budget)?.ok_or_else(|| self.needed(class, expression))? {
                 if !determining.contains(&scope) {
                     determining.push(scope);
                 }
@@ -128,7 +130,7 @@ impl ScopeSet {
             Class::ClusterMonitor => Verb::Monitor,
             _ => return Err(Uncovered::Never),
         };
-        self.granting(class).ok_or_else(|| Uncovered::Needs { scope: format!("{verb}:cluster") })
+        self.granting(class).ok_or_else(|| self.needs(verb, &"cluster"))
     }
 
     /// The scopes that permit an operation of `class` on Dashboards.
@@ -142,7 +144,7 @@ impl ScopeSet {
             Class::DashboardsManage => Verb::Manage,
             _ => return Err(Uncovered::Never),
         };
-        self.granting(class).ok_or_else(|| Uncovered::Needs { scope: format!("{verb}:dashboards") })
+        self.granting(class).ok_or_else(|| self.needs(verb, &"dashboards"))
     }
 
     /// The scopes that grant `class` on at least one index pattern: what a scroll or point-in-time id needs.
@@ -151,7 +153,7 @@ impl ScopeSet {
     /// The scope that would be needed.
     pub fn covers_handle(&self, class: Class) -> Result<Vec<&Scope>, Uncovered> {
         let verb = weakest_verb(class).ok_or(Uncovered::Never)?;
-        self.granting(class).ok_or_else(|| Uncovered::Needs { scope: format!("{verb}:<index pattern>") })
+        self.granting(class).ok_or_else(|| self.needs(verb, &"<index pattern>"))
     }
 
     /// Whether every right of this set is also in `allowed`: whether a client registered for `allowed` may ask for it.
@@ -171,6 +173,22 @@ impl ScopeSet {
     pub(crate) fn granting(&self, class: Class) -> Option<Vec<&Scope>> {
         let granting: Vec<&Scope> = self.iter().filter(|scope| scope.grants(class)).collect();
         (!granting.is_empty()).then_some(granting)
+    }
+
+    fn needed(&self, class: Class, expression: Requested<'_>) -> Uncovered {
+        match weakest_verb(class) {
+            Some(verb) => self.needs(verb, &expression.names.include),
+            None => Uncovered::Never,
+        }
+    }
+
+    /// A scope of these is missing, as it would be asked for.
+    fn needs(&self, verb: Verb, target: &dyn fmt::Display) -> Uncovered {
+        let scope = match self.of_cluster() {
+            Some(cluster) => format!("{verb}:{cluster}/{target}"),
+            None => format!("{verb}:{target}"),
+        };
+        Uncovered::Needs { scope }
     }
 }
 
@@ -201,13 +219,6 @@ fn covering<'a>(
         }
     }
     Ok(Some(together))
-}
-
-fn needed(class: Class, expression: Requested<'_>) -> Uncovered {
-    match weakest_verb(class) {
-        Some(verb) => Uncovered::Needs { scope: format!("{verb}:{}", expression.names.include) },
-        None => Uncovered::Never,
-    }
 }
 
 /// The verb to ask for when an index class is missing.

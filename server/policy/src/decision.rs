@@ -65,6 +65,9 @@ pub enum Refusal {
     /// The token has no scope at all.
     #[error("the token carries no scope, ask for one such as `read:logs-*`")]
     NoScope,
+    /// The token has no scope for the cluster it came to.
+    #[error("the token carries no scope for the cluster `{0}`, ask for one such as `read:{0}/logs-*`")]
+    NoScopeFor(String),
     /// No scope covers it.
     #[error("the operation `{operation}` needs the scope {}, the token has {held}", Quoted::from(needed.as_str()))]
     Scope {
@@ -138,7 +141,7 @@ impl Refusal {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Denied { .. } => "operation_denied",
-            Self::NoScope => "no_scope",
+            Self::NoScope | Self::NoScopeFor(_) => "no_scope",
             Self::Scope { .. } => "scope",
             Self::LeadsOutside { .. } => "alias",
             Self::Forbidden { .. } => "policy_forbid",
@@ -205,7 +208,7 @@ fn judge(
         return Err(Refusal::Denied { operation: operation() });
     }
     if scopes.is_empty() {
-        return Err(Refusal::NoScope);
+        return Err(scopes.of_cluster().map_or(Refusal::NoScope, |name| Refusal::NoScopeFor(name.to_owned())));
     }
     if access.class == Class::Info {
         return Ok(());

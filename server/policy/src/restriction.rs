@@ -114,6 +114,16 @@ impl Grants {
     }
 }
 
+impl Grants {
+    /// What of it is about the named cluster, as grants of the only cluster.
+    #[must_use]
+    pub fn for_cluster(&self, name: &str) -> Self {
+        let held = self.restrictions.restricted.iter().filter(|(scope, _)| scope.cluster() == Some(name));
+        let held = held.map(|(scope, restriction)| (scope.of_the_only_cluster(), restriction.clone()));
+        Self { scopes: self.scopes.for_cluster(name), restrictions: Restrictions { restricted: held.collect() } }
+    }
+}
+
 impl From<ScopeSet> for Grants {
     fn from(scopes: ScopeSet) -> Self {
         Self { scopes, restrictions: Restrictions::default() }

@@ -91,6 +91,8 @@ pub struct Scope {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ScopeSet {
     scopes: Vec<Scope>,
+    /// Whose scopes they are when they are those of one of several clusters.
+    of_cluster: Option<String>,
 }
 
 /// The names of the configured clusters, for scopes such as `read:staging/logs-*`.
@@ -136,6 +138,14 @@ pub enum ScopeError {
         /// Which verbs the word takes.
         hint: &'static str,
     },
+    /// No `cluster-name/` where there are several.
+    #[error(
+        "the scope {0} names no cluster and there are several behind this gateway, write it such as `read:cluster-name/logs-*`"
+    )]
+    NoCluster(Quoted),
+    /// A `cluster-name/` before a word that means the gateway itself.
+    #[error("the scope {0} is about the gateway itself, leave out the cluster")]
+    NoClusters(Quoted),
     /// A `cluster-name/` that is not configured.
     #[error("the scope {scope} names the cluster {cluster}, which is not configured on this gateway")]
     Cluster {
@@ -183,7 +193,14 @@ impl Scope {
             }
             None => (None, targets),
         };
-        Ok(Self { target: parse_target(text, verb, targets)?, text: text.to_owned(), cluster, verb })
+        let target = parse_target(text, verb, targets)?;
+        match (&target, &cluster) {
+            (Target::Gateway, Some(_)) => Err(ScopeError::NoClusters(text.into())),
+            (Target::Cluster | Target::Dashboards | Target::Indices(_), None) if !clusters.0.is_empty() => {
+                Err(ScopeError::NoCluster(text.into()))
+            }
+            _ => Ok(Self { target, text: text.to_owned(), cluster, verb }),
+        }
     }
 
     /// The scope as written.
@@ -204,6 +221,11 @@ impl Scope {
     /// The cluster it is for, if it names one.
     pub fn cluster(&self) -> Option<&str> {
         self.cluster.as_deref()
+    }
+
+    /// The same right, seen from within the cluster it is for.
+    pub(crate) fn of_the_only_cluster(&self) -> Self {
+        Self { cluster: None, ..self.clone() }
     }
 }
 
@@ -246,7 +268,7 @@ impl ScopeSet {
                 return Err(ScopeError::TooMany);
             }
         }
-        Ok(Self { scopes })
+        Ok(Self { scopes, of_cluster: None })
     }
 
     /// The scopes, in the order given.
@@ -267,8 +289,13 @@ impl ScopeSet {
     /// The scopes of the named cluster, as scopes of the only cluster.
     #[must_use]
     pub fn for_cluster(&self, name: &str) -> Self {
-        let of_cluster = self.scopes.iter().filter(|scope| scope.cluster() == Some(name));
-        Self { scopes: of_cluster.map(|scope| Scope { cluster: None, ..scope.clone() }).collect() }
+        let scopes = self.scopes.iter().filter(|scope| scope.cluster() == Some(name));
+        Self { scopes: scopes.map(Scope::of_the_only_cluster).collect(), of_cluster: Some(name.to_owned()) }
+    }
+
+    /// The cluster whose scopes they are, if it is one of several.
+    pub fn of_cluster(&self) -> Option<&str> {
+        self.of_cluster.as_deref()
     }
 
     /// Whether the set holds `admin:gateway`, the right to the gateway's own control plane.

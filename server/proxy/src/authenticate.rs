@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use oauth4os_config::RateMode;
 use oauth4os_federation::{Provider, Refused};
-use oauth4os_policy::{Clusters, Grants, ScopeSet};
+use oauth4os_policy::{Grants, ScopeSet};
 use oauth4os_tokens::access::{AccessClaims, Invalid, MAX_TOKEN_BYTES};
 use oauth4os_tokens::clock::UnixTime;
 use oauth4os_tokens::id::{SecretKind, sha256, verify_checksum};
@@ -24,6 +24,7 @@ use oauth4os_tokens::jose::ForeignToken;
 
 use crate::basic::BasicRefusal;
 use crate::certificate::{Owner, PeerCertificate, SEVERAL};
+use crate::cluster::Cluster;
 use crate::opaque::OpaqueToken;
 use crate::refusal::Refusal;
 use crate::session::{Credential, Session};
@@ -57,19 +58,20 @@ impl From<Refusal> for Unauthenticated {
 /// before, and holds up nobody else meanwhile; `now` is then the time after waiting.
 pub(crate) async fn authenticate(
     worker: &Worker,
+    place: (usize, &Cluster),
     fields: &[Field<'_>],
     certificate: Option<&PeerCertificate>,
     peer: IpAddr,
     now: &mut UnixTime,
 ) -> Result<Rc<Session>, Unauthenticated> {
     let presented = Presented::of(fields, certificate)?;
-    let attempted = match attempt(worker, presented, peer, *now) {
+    let attempted = match attempt(worker, place, presented, peer, *now) {
         Err(Failure::Keys { provider, .. }) => {
             // Rare, so it takes its room when it happens and not in every connection.
             Box::pin(provider.wait_for_keys()).await;
             // A token may have expired meanwhile, and to a limit a late request would be one of a clock set back.
             *now = worker.shared.clock.now();
-            attempt(worker, presented, peer, *now).map_err(Failure::into_unauthenticated)
+            attempt(worker, place, presented, peer, *now).map_err(Failure::into_unauthenticated)
         }
         result => result.map_err(Failure::into_unauthenticated),
     };
@@ -117,8 +119,15 @@ impl From<Refusal> for Failure {
     }
 }
 
-fn attempt(worker: &Worker, presented: Presented<'_>, peer: IpAddr, now: UnixTime) -> Result<Rc<Session>, Failure> {
-    let key = presented.key();
+fn attempt(
+    worker: &Worker,
+    (number, cluster): (usize, &Cluster),
+    presented: Presented<'_>,
+    peer: IpAddr,
+    now: UnixTime,
+) -> Result<Rc<Session>, Failure> {
+    let hash = presented.key();
+    let key = (number, hash);
     let shared = &worker.shared;
     let snapshot = shared.snapshot.load();
     // Read before the revocations themselves: one that comes in between is then seen at the next request.
@@ -129,7 +138,7 @@ fn attempt(worker: &Worker, presented: Presented<'_>, peer: IpAddr, now: UnixTim
         && is_current(&session, &snapshot, now)
     {
         shared.metrics.token_cache_hits.inc();
-        return check(worker, session, revocation_generation, now).map_err(|unauthenticated| {
+        return check(worker, cluster, session, revocation_generation, now).map_err(|unauthenticated| {
             worker.sessions.borrow_mut().remove(&key);
             Failure::Refused(unauthenticated)
         });
@@ -146,15 +155,16 @@ fn attempt(worker: &Worker, presented: Presented<'_>, peer: IpAddr, now: UnixTim
         Presented::Bearer(token) => {
             let token = token_text(token)?;
             if token.starts_with(SECRETS) {
-                opaque(worker, &snapshot, token, &key, revocation_generation)?
+                opaque(worker, &snapshot, token, &hash, revocation_generation)?
             } else {
-                bearer(&snapshot, token, revocation_generation, now)?
+                bearer(worker, &snapshot, token, revocation_generation, now)?
             }
         }
         Presented::Basic(encoded) => basic(&snapshot, encoded, peer, now)?,
         Presented::Certificate(certificate) => of_certificate(&snapshot, certificate)?,
     };
-    let session = check(worker, Rc::new(session), revocation_generation, now).map_err(Failure::Refused)?;
+    let session = Rc::new(session.within(cluster.name.as_deref(), cluster.may_narrow));
+    let session = check(worker, cluster, session, revocation_generation, now).map_err(Failure::Refused)?;
     worker.sessions.borrow_mut().insert(key, Rc::clone(&session));
     Ok(session)
 }
@@ -181,6 +191,7 @@ fn may_still_have(allowed: &ScopeSet, given: &ScopeSet) -> bool {
 /// What must hold on every request.
 fn check(
     worker: &Worker,
+    cluster: &Cluster,
     session: Rc<Session>,
     revocation_generation: u64,
     now: UnixTime,
@@ -200,15 +211,21 @@ fn check(
         }
         seen.set(revocation_generation);
     }
-    session.go_by(&worker.shared.names.load());
+    session.go_by(&cluster.names.load());
     Ok(session)
 }
 
 /// A bearer token with claims of its own that comes for the first time, or again after something has changed.
-fn bearer(snapshot: &Snapshot, token: &str, revocation_generation: u64, now: UnixTime) -> Result<Session, Failure> {
+fn bearer(
+    worker: &Worker,
+    snapshot: &Snapshot,
+    token: &str,
+    revocation_generation: u64,
+    now: UnixTime,
+) -> Result<Session, Failure> {
     match snapshot.verifier.verify(token, now) {
         Ok(AccessClaims { jti: id, client_id, scope, exp: expires_at, .. }) => {
-            issued(snapshot, OpaqueToken { id, client_id, scope, expires_at }, revocation_generation)
+            issued(worker, snapshot, OpaqueToken { id, client_id, scope, expires_at }, revocation_generation)
         }
         Err(invalid) => of_provider(snapshot, token, &invalid, now),
     }
@@ -227,15 +244,20 @@ fn opaque(
     }
     let found = worker.shared.opaque.find(hash);
     let token = found.ok_or_else(|| Refusal::invalid_token("the token is not in force; get a new one"))?;
-    issued(snapshot, token, revocation_generation)
+    issued(worker, snapshot, token, revocation_generation)
 }
 
 /// The session of a token of ours that allows this.
-fn issued(snapshot: &Snapshot, token: OpaqueToken, revocation_generation: u64) -> Result<Session, Failure> {
+fn issued(
+    worker: &Worker,
+    snapshot: &Snapshot,
+    token: OpaqueToken,
+    revocation_generation: u64,
+) -> Result<Session, Failure> {
     let Some(client) = snapshot.clients.get(&token.client_id) else {
         return Err(Refusal::invalid_token("the client this token was issued to does not exist any more").into());
     };
-    let scopes = ScopeSet::parse(&token.scope, &Clusters::default())
+    let scopes = ScopeSet::parse(&token.scope, &worker.shared.cluster_names)
         .map_err(|error| Refusal::invalid_token(format!("the scopes of the token cannot be read: {error}")))?;
     // The client may have been given less since.
     if !may_still_have(&client.grants.scopes, &scopes) {

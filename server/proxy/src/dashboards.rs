@@ -11,6 +11,7 @@ use std::time::Duration;
 use oauth4os_classify::{ClassifyError, Operation, classify_dashboards};
 use oauth4os_config::Dashboards as Settings;
 
+use crate::cluster::{below, is_host};
 use crate::fields::ConnectionOptions;
 use crate::nodes::{Health, Nodes};
 use crate::refusal::Refusal;
@@ -60,12 +61,7 @@ impl Dashboards {
     pub(crate) fn call<'a>(&'a self, head: &RequestHead<'a>, nodes: &Rc<Nodes>) -> Option<Call<'a>> {
         let (target, route) = match &self.settings.path_prefix {
             Some(prefix) => {
-                let rest = head.target.strip_prefix(prefix.as_str())?;
-                let route = match rest.chars().next() {
-                    Some('/') => Cow::Borrowed(rest),
-                    None | Some('?') => Cow::Owned(format!("/{rest}")),
-                    Some(_) => return None,
-                };
+                let route = below(head.target, prefix)?;
                 let target = if self.settings.strip_prefix { route.clone() } else { Cow::Borrowed(head.target) };
                 (target, route)
             }
@@ -163,13 +159,6 @@ fn needs_xsrf(head: &RequestHead<'_>, session: &Session) -> bool {
         && !head.fields.iter().any(|field| field.name.eq_ignore_ascii_case("cookie"))
         && !has("osd-xsrf")
         && !has("osd-version")
-}
-
-/// Whether a `Host` names this host, with or without a port.
-fn is_host(value: Option<&[u8]>, host: &str) -> bool {
-    let value = value.unwrap_or_default();
-    let name = value.split(|byte| *byte == b':').next().unwrap_or_default();
-    name.eq_ignore_ascii_case(host.as_bytes())
 }
 
 #[cfg(test)]

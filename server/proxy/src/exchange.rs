@@ -13,6 +13,7 @@ use crate::arrival::check_client;
 use crate::authenticate::authenticate;
 use crate::body::RequestBody;
 use crate::certificate::ClientCertificates;
+use crate::cluster;
 use crate::connection::{ByteStream, ClientGone, Connection, Next};
 use crate::forward::Forward;
 use crate::gate::Gate;
@@ -94,8 +95,15 @@ impl Exchange {
         if head.expects_unknown {
             return Err(Refusal::expectation().into());
         }
+        let Some(destination) = cluster::find(&worker.shared.clusters, head) else {
+            return Err(Refusal::no_cluster().into());
+        };
+        let (cluster, head) = (destination.cluster, &RequestHead { target: &destination.target, ..*head });
+        self.cluster = Some(destination.number);
         let certificate = connection.certificate.as_deref();
-        let authenticated = authenticate(&worker, head.fields, certificate, connection.client, &mut self.time).await;
+        let place = (destination.number, cluster);
+        let authenticated =
+            authenticate(&worker, place, head.fields, certificate, connection.client, &mut self.time).await;
         let session = match authenticated {
             Ok(session) => session,
             Err(unauthenticated) => {
@@ -110,7 +118,10 @@ impl Exchange {
             return Err(Refusal::unrecorded().into());
         }
         body.check_announced()?;
-        let dashboards = worker.shared.dashboards.as_ref().zip(worker.dashboards.as_ref());
+        let Some(ways) = worker.ways.get(destination.number) else {
+            return Err(Refusal::no_cluster().into());
+        };
+        let dashboards = cluster.dashboards.as_ref().zip(ways.dashboards.as_ref());
         let mut call = dashboards.and_then(|(dashboards, nodes)| dashboards.call(head, nodes));
         if let Some(call) = &mut call {
             self.is_dashboards = true;
@@ -129,13 +140,13 @@ impl Exchange {
             };
             self.operation = Some(Rc::clone(&operation));
             let may_repeat = is_repeatable(operation.class);
-            (Gate::new(self, &session, operation, head, &worker.shared)?, may_repeat)
+            (Gate::new(self, &session, operation, head, &worker.shared.limits, &cluster.points_in_time)?, may_repeat)
         };
-        let Some(_in_flight) = worker.shared.take_flight() else {
+        let Some(_in_flight) = cluster.take_flight(worker.shared.limits.requests_in_flight) else {
             worker.shared.metrics.requests_shed.inc();
             return Err(Refusal::overloaded().into());
         };
-        let identity = worker.shared.identities.of(&session, self.time).map_err(|error| match error {
+        let identity = cluster.identities.of(&session, self.time).map_err(|error| match error {
             NoIdentity::NamesUnknown => Refusal::unavailable(error.to_string()),
             NoIdentity::Driver(IdentityError::NoRight | IdentityError::TooLarge { .. }) => {
                 Refusal::forbidden(error.to_string(), None)
@@ -143,9 +154,8 @@ impl Exchange {
             _ => Refusal::internal(format!("no identity could be made for the engine: {error}")),
         })?;
         let dashboards = call.as_ref();
-        Forward { exchange: self, connection, head, body, gate, identity: &identity, dashboards, may_repeat }
-            .run()
-            .await
+        let (to, identity) = ((cluster, &ways.engine), &*identity);
+        Forward { exchange: self, connection, to, head, body, gate, identity, dashboards, may_repeat }.run().await
     }
 
     /// Counts the request against its client's rate.

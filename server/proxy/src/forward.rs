@@ -11,6 +11,7 @@ use oauth4os_telemetry::metrics::{Ejection, UpstreamFailure};
 
 use crate::body::RequestBody;
 use crate::buffers::{Buffer, poll_read_into};
+use crate::cluster::Cluster;
 use crate::connection::{ByteStream, Connection, Next};
 use crate::dashboards::Call;
 use crate::fields::{ConnectionOptions, is_about_representation, is_removed_from_request, opaque_id};
@@ -34,6 +35,8 @@ const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 pub(crate) struct Forward<'r, 'h, S> {
     pub(crate) exchange: &'r mut Exchange,
     pub(crate) connection: &'r mut Connection<S>,
+    /// The cluster, and this worker's way to it.
+    pub(crate) to: (&'r Cluster, &'r Nodes),
     pub(crate) head: &'r RequestHead<'h>,
     pub(crate) body: &'r mut RequestBody,
     pub(crate) gate: Gate,
@@ -208,7 +211,7 @@ impl<S: ByteStream> Forward<'_, '_, S> {
 
     /// Where it goes.
     fn nodes(&self) -> &Nodes {
-        self.dashboards.map_or(&self.connection.worker.nodes, |call| call.nodes.as_ref())
+        self.dashboards.map_or(self.to.1, |call| call.nodes.as_ref())
     }
 
     /// The target as it is sent.
@@ -225,7 +228,7 @@ impl<S: ByteStream> Forward<'_, '_, S> {
         sent: Option<Buffer>,
     ) -> Result<Next, Stop> {
         let timeout = match self.dashboards {
-            None => self.connection.worker.shared.response_timeout,
+            None => self.to.0.response_timeout,
             Some(call) => call.dashboards.response_timeout(),
         };
         let mut started = relay::wait(self.connection, &mut engine, timeout).await;
@@ -248,12 +251,12 @@ impl<S: ByteStream> Forward<'_, '_, S> {
         started.map_err(|none| self.no_answer(&place, &engine, none))?;
         // Whoever is told that an alias was made or moved may rely on it that the gateway knows.
         if self.exchange.operation.as_ref().is_some_and(|operation| names::are_changed_by(operation.name)) {
-            self.connection.worker.shared.names.refresh().await;
+            self.to.0.names.refresh().await;
         }
-        let Self { exchange, connection, head, dashboards, .. } = self;
+        let Self { exchange, connection, head, dashboards, to: (cluster, _), .. } = self;
         let opening = match &exchange.session {
             Some(session) if Opening::is_by(exchange.operation.as_deref()) => {
-                Some(Opening::new(&connection.worker.shared.points_in_time, &session.client.engine_name))
+                Some(Opening::new(&cluster.points_in_time, &session.client.engine_name))
             }
             _ => None,
         };

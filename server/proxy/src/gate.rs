@@ -9,11 +9,11 @@ use crate::refusal::Refusal;
 use crate::session::{Decided, Session};
 use crate::wire::Framing;
 use crate::wire::request::RequestHead;
-use crate::worker::Shared;
 use oauth4os_classify::{
     BodyError, BulkScanner, Class, ContentCoding, GzipReader, Inspection, MsearchScanner, Operation, Targets,
     check_content, gunzip, past_restriction,
 };
+use oauth4os_config::Limits;
 
 /// Stands between a body and the engine. A gate that has refused lets nothing more through: a request is forwarded as a
 /// whole or not at all, since the engine does nothing before it has received the last byte.
@@ -49,10 +49,10 @@ impl Gate {
         session: &Rc<Session>,
         operation: Rc<Operation>,
         head: &RequestHead<'_>,
-        shared: &Shared,
+        limits: &Limits,
+        points_in_time: &Arc<PointsInTime>,
     ) -> Result<Self, Refusal> {
         use oauth4os_classify::Body;
-        let limits = &shared.limits;
         let has_body = !matches!(head.framing, Framing::None | Framing::Length(0));
         if session.hidden.rows && operation.past_rows {
             exchange.note(&Decided::past_restriction("one of the parameters of the URL"))?;
@@ -66,7 +66,7 @@ impl Gate {
         let judge = Judge {
             session: Rc::clone(session),
             operation: Rc::clone(&operation),
-            points_in_time: Arc::clone(&shared.points_in_time),
+            points_in_time: Arc::clone(points_in_time),
             last: None,
         };
         let plain = match &operation.body {

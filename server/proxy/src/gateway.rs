@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use oauth4os_config::{Dashboards, Engine, Limits};
+use oauth4os_config::{ConnectionPool, Limits, PartialAccess};
 use oauth4os_engine::Identities as IdentityDriver;
 use oauth4os_telemetry::audit::Audit;
 use oauth4os_telemetry::metrics::Metrics;
@@ -16,6 +17,7 @@ use oauth4os_tokens::id;
 use tokio::sync::watch;
 
 use crate::arrival::Listener;
+use crate::cluster::Cluster;
 use crate::control::ControlPlane;
 use crate::dashboards;
 use crate::identity::Identities;
@@ -42,16 +44,8 @@ pub struct Setup {
     pub limits: Limits,
     /// What connections meet first.
     pub listener: Listener,
-    /// The engine.
-    pub engine: Engine,
-    /// Whom to trust when the engine shows its certificate.
-    pub engine_tls: Arc<rustls::ClientConfig>,
-    /// OpenSearch Dashboards, if there is one, and whom to trust when it shows its certificate.
-    pub dashboards: Option<(Dashboards, Arc<rustls::ClientConfig>)>,
-    /// Makes the identities the engine is handed.
-    pub identities: IdentityDriver,
-    /// The names of the engine's indices; kept up to date by the control plane.
-    pub names: Arc<Names>,
+    /// The clusters.
+    pub clusters: Vec<ClusterSetup>,
     /// The first snapshot.
     pub snapshot: Snapshot,
     /// Tokens that are revoked; shared with the control plane.
@@ -66,6 +60,20 @@ pub struct Setup {
     pub audit: Audit,
     /// The time.
     pub clock: Arc<dyn Clock>,
+}
+
+/// What the data plane is told of a cluster.
+pub struct ClusterSetup {
+    /// Its name, which requests are meant for it, where its servers are.
+    pub config: oauth4os_config::Cluster,
+    /// Whom to trust when the engine shows its certificate.
+    pub engine_tls: Arc<rustls::ClientConfig>,
+    /// Whom to trust when Dashboards shows its certificate, if there is one.
+    pub dashboards_tls: Option<Arc<rustls::ClientConfig>>,
+    /// Makes the identities the engine is handed.
+    pub identities: IdentityDriver,
+    /// The names of the engine's indices; kept up to date by the control plane.
+    pub names: Arc<Names>,
 }
 
 /// The data plane could not be started.
@@ -96,6 +104,74 @@ pub enum GatewayError {
     Randomness,
 }
 
+/// How each worker's connections to a cluster are made.
+struct Lines {
+    engine: Vec<Line>,
+    dashboards: Option<Line>,
+}
+
+struct Line {
+    who: &'static str,
+    dialer: Dialer,
+    connections: ConnectionPool,
+    timeout: Duration,
+}
+
+impl Lines {
+    fn pools(&self) -> Pools {
+        Pools {
+            engine: self.engine.iter().map(Line::pool).collect(),
+            dashboards: self.dashboards.as_ref().map(Line::pool),
+        }
+    }
+}
+
+impl Line {
+    fn pool(&self) -> Pool {
+        Pool::new(self.who, self.dialer.clone(), self.connections, self.timeout)
+    }
+}
+
+impl ClusterSetup {
+    fn build(self, metrics: &Arc<Metrics>) -> Result<(Cluster, Lines), GatewayError> {
+        let Self { config, engine_tls, dashboards_tls, identities, names } = self;
+        let gets_the_rest = config.gets_the_rest();
+        let engine = config.upstream.engine;
+        let origins = engine.origins().map_err(|sentence| GatewayError::Engine(sentence.to_owned()))?;
+        let (connections, timeout) = (engine.connections, engine.connect_timeout.as_duration());
+        let line = |origin| {
+            let dialer = Dialer::new(origin, Arc::clone(&engine_tls))?;
+            Ok(Line { who: "the engine", dialer, connections, timeout })
+        };
+        let to_engine = origins.into_iter().map(line).collect::<Result<Vec<_>, GatewayError>>()?;
+        let (mut dashboards, mut to_dashboards, mut hosts) = (None, None, config.hosts);
+        if let Some((settings, tls)) = config.upstream.dashboards.zip(dashboards_tls) {
+            let origin = settings.origin().map_err(|sentence| GatewayError::Dashboards(sentence.to_owned()))?;
+            let (authority, connections) = (origin.authority.clone(), settings.connections);
+            let timeout = settings.connect_timeout.as_duration();
+            to_dashboards = Some(Line { who: "Dashboards", dialer: Dialer::new(origin, tls)?, connections, timeout });
+            hosts.extend(settings.hosts.iter().cloned());
+            let health = Arc::new(Health::new(1, Arc::clone(metrics)));
+            dashboards = Some(dashboards::Dashboards::new(settings, authority, health));
+        }
+        let cluster = Cluster {
+            gets_the_rest,
+            name: config.name,
+            hosts,
+            path_prefix: config.path_prefix,
+            response_timeout: engine.response_timeout.as_duration(),
+            may_narrow: engine.partial_access == PartialAccess::Narrow,
+            identities: Identities::new(identities),
+            names,
+            points_in_time: Arc::default(),
+            health: Arc::new(Health::new(to_engine.len(), Arc::clone(metrics))),
+            dashboards,
+            in_flight: AtomicUsize::new(0),
+        };
+        Ok((cluster, Lines { engine: to_engine, dashboards: to_dashboards }))
+    }
+}
+
 /// A running data plane.
 pub struct Gateway {
     shared: Arc<Shared>,
@@ -112,39 +188,28 @@ impl Gateway {
     /// # Errors
     /// When the address cannot be listened on, or the engine's URL cannot be used.
     pub fn start(setup: Setup) -> Result<Self, GatewayError> {
-        let origins = setup.engine.origins().map_err(|sentence| GatewayError::Engine(sentence.to_owned()))?;
-        let dialers = origins.into_iter().map(|origin| Dialer::new(origin, Arc::clone(&setup.engine_tls)));
-        let dialers = dialers.collect::<Result<Vec<_>, _>>()?;
-        let health = Arc::new(Health::new(dialers.len(), Arc::clone(&setup.metrics)));
-        let (mut dashboards, mut dashboards_pool) = (None, None);
-        if let Some((settings, tls)) = setup.dashboards {
-            let origin = settings.origin().map_err(|sentence| GatewayError::Dashboards(sentence.to_owned()))?;
-            let (authority, connections) = (origin.authority.clone(), settings.connections);
-            let timeout = settings.connect_timeout.as_duration();
-            dashboards_pool = Some((Dialer::new(origin, tls)?, connections, timeout));
-            let health = Arc::new(Health::new(1, Arc::clone(&setup.metrics)));
-            dashboards = Some(dashboards::Dashboards::new(settings, authority, health));
+        let cluster_names = setup.clusters.iter().filter_map(|cluster| cluster.config.name.clone()).collect();
+        let (mut clusters, mut lines) = (Vec::new(), Vec::new());
+        for cluster in setup.clusters {
+            let (cluster, to) = cluster.build(&setup.metrics)?;
+            clusters.push(cluster);
+            lines.push(to);
         }
         let shared = Arc::new(Shared {
             issuer: setup.issuer,
             limits: setup.limits,
-            response_timeout: setup.engine.response_timeout.as_duration(),
             listener: ArcSwap::from_pointee(setup.listener),
             snapshot: ArcSwap::from_pointee(setup.snapshot),
             revocations: setup.revocations,
             opaque: setup.opaque,
             strangers: Strangers::default(),
-            identities: Identities::new(setup.identities),
-            names: setup.names,
-            points_in_time: Arc::default(),
+            clusters,
+            cluster_names,
             control: setup.control,
             metrics: setup.metrics,
             audit: setup.audit,
             clock: setup.clock,
             connections: AtomicUsize::new(0),
-            health,
-            dashboards,
-            in_flight: AtomicUsize::new(0),
         });
         let (stop, stopped) = watch::channel(false);
         let mut gateway = Self {
@@ -155,12 +220,7 @@ impl Gateway {
             workers: Vec::with_capacity(setup.workers),
         };
         for number in 0..setup.workers.max(1) {
-            let timeout = setup.engine.connect_timeout.as_duration();
-            let pool = |dialer: &Dialer| Pool::new("the engine", dialer.clone(), setup.engine.connections, timeout);
-            let dashboards = dashboards_pool
-                .as_ref()
-                .map(|(dialer, connections, timeout)| Pool::new("Dashboards", dialer.clone(), *connections, *timeout));
-            let pools = Pools { engine: dialers.iter().map(pool).collect(), dashboards };
+            let pools = lines.iter().map(Lines::pools).collect();
             gateway.start_worker(number, pools, stopped.clone())?;
         }
         Ok(gateway)
@@ -169,7 +229,7 @@ impl Gateway {
     fn start_worker(
         &mut self,
         number: usize,
-        pools: Pools,
+        pools: Vec<Pools>,
         stopped: watch::Receiver<bool>,
     ) -> Result<(), GatewayError> {
         let refused = |source| GatewayError::Listen { address: self.address, source };

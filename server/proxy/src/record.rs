@@ -30,6 +30,8 @@ pub(crate) struct Exchange {
     pub(crate) decided: Option<Rc<Decided>>,
     /// Index names the decision was about, when the body told them.
     pub(crate) body_targets: Vec<String>,
+    /// Which of the clusters it is meant for.
+    pub(crate) cluster: Option<usize>,
     /// It is meant for Dashboards, in this tenant.
     pub(crate) is_dashboards: bool,
     pub(crate) dashboards_tenant: Option<String>,
@@ -88,6 +90,7 @@ impl Exchange {
             operation: None,
             decided: None,
             body_targets: Vec::new(),
+            cluster: None,
             is_dashboards: false,
             dashboards_tenant: None,
             bytes_out: 0,
@@ -134,6 +137,8 @@ impl Exchange {
                 event.opaque_id = opaque_id(head.fields, &ConnectionOptions::of(head.fields));
             }
             event.address = Some(connection.client);
+            let cluster = self.cluster.and_then(|number| connection.worker.shared.clusters.get(number));
+            event.cluster = cluster.and_then(|cluster| cluster.name.as_deref());
             event.upstream = self.is_dashboards.then_some("dashboards");
             event.dashboards_tenant = self.dashboards_tenant.as_deref();
             event.method = Some(head.method);

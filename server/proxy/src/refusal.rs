@@ -230,6 +230,16 @@ impl Refusal {
         }
     }
 
+    /// There are several clusters, and the request is meant for none of them.
+    pub(crate) fn no_cluster() -> Self {
+        Self::new(
+            404,
+            "resource_not_found_exception",
+            Outcome::Malformed,
+            "no cluster behind this gateway is reached by this host and path; look at `clusters` in its configuration",
+        )
+    }
+
     /// Too many requests are under way. Clients send 502, 503 and 504 again at once, writes too; this they do not.
     pub(crate) fn overloaded() -> Self {
         Self {

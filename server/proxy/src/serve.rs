@@ -17,6 +17,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::arrival::Unwelcome;
 use crate::buffers::Buffer;
 use crate::certificate::{PeerCertificate, refused_in_handshake};
+use crate::cluster::{Cluster, Ways};
 use crate::connection::{ByteStream, Connection, Next};
 use crate::deadline::Deadline;
 use crate::nodes::Nodes;
@@ -30,10 +31,20 @@ const BACKLOG: i32 = 4_096;
 /// How often connections nobody needs are looked for.
 const SWEEP: Duration = Duration::from_secs(10);
 
-/// Connections of one worker to what stands behind the gateway.
+/// Connections of one worker to a cluster.
 pub(crate) struct Pools {
     pub(crate) engine: Vec<Pool>,
     pub(crate) dashboards: Option<Pool>,
+}
+
+impl Pools {
+    fn ways(self, cluster: &Cluster) -> Ways {
+        let dashboards = self.dashboards.zip(cluster.dashboards.as_ref());
+        Ways {
+            engine: Nodes::new(self.engine, &cluster.health),
+            dashboards: dashboards.map(|(pool, shared)| Rc::new(Nodes::new([pool], &shared.health))),
+        }
+    }
 }
 
 /// A listening socket that shares its port with those of the other workers; the kernel spreads connections over them.
@@ -50,7 +61,7 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 /// Serves connections of `listener` on the calling thread until `stop` becomes true and what is under way has ended.
 pub(crate) fn run(
     shared: Arc<Shared>,
-    pools: Pools,
+    pools: Vec<Pools>,
     request_prefix: String,
     listener: std::net::TcpListener,
     stop: watch::Receiver<bool>,
@@ -62,10 +73,8 @@ pub(crate) fn run(
         .on_thread_park(|| with_audit(AuditBuffer::flush))
         .build()?;
     let drain_timeout = shared.limits.drain_timeout.as_duration();
-    let nodes = Nodes::new(pools.engine, &shared.health);
-    let dashboards = pools.dashboards.zip(shared.dashboards.as_ref());
-    let dashboards = dashboards.map(|(pool, shared)| Rc::new(Nodes::new([pool], &shared.health)));
-    let worker = Rc::new(Worker::new(shared, nodes, dashboards, request_prefix));
+    let ways = pools.into_iter().zip(&shared.clusters).map(|(pools, cluster)| pools.ways(cluster)).collect();
+    let worker = Rc::new(Worker::new(shared, ways, request_prefix));
     let tasks = LocalSet::new();
     tasks.block_on(&runtime, async {
         let listener = TcpListener::from_std(listener)?;
@@ -97,8 +106,7 @@ async fn accept(worker: &Rc<Worker>, listener: TcpListener, mut stop: watch::Rec
                 }
             },
             _ = sweep.tick() => {
-                worker.nodes.sweep();
-                worker.dashboards.iter().for_each(|nodes| nodes.sweep());
+                worker.ways.iter().for_each(Ways::sweep);
             }
             _ = stop.wait_for(|stop| *stop) => return,
         }

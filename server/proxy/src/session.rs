@@ -54,6 +54,8 @@ pub(crate) struct Session {
     pub(crate) expires_at: UnixTime,
     /// What is hidden in some of the scopes: every search is then looked at for what goes past that.
     pub(crate) hidden: Hidden,
+    /// Whether a search by wildcard may be narrowed by the engine to what is permitted of it.
+    may_narrow: bool,
     /// The snapshot the session was made from; another one makes another session.
     pub(crate) snapshot_generation: u64,
     pub(crate) identity: RefCell<Option<Arc<HandedIdentity>>>,
@@ -108,15 +110,12 @@ impl Session {
                 client.backend_roles.clone()
             }
         };
-        let hidden = Hidden {
-            rows: !grants.restrictions.row_filters().is_empty(),
-            fields: grants.restrictions.iter().any(|(_, held)| held.fields.is_some()),
-        };
         Self {
             client,
             credential,
             backend_roles,
-            hidden,
+            hidden: hidden(&grants),
+            may_narrow: false,
             grants,
             scope_text,
             expires_at,
@@ -125,6 +124,17 @@ impl Session {
             names: RefCell::default(),
             decisions: RefCell::new(Decisions::default()),
         }
+    }
+
+    /// What of it is about the cluster: all, when there is only one. `may_narrow` is the cluster's.
+    pub(crate) fn within(mut self, cluster: Option<&str>, may_narrow: bool) -> Self {
+        if let Some(name) = cluster {
+            self.grants = self.grants.for_cluster(name);
+            self.hidden = hidden(&self.grants);
+        }
+        // Only the identity of the scopes tells the engine what the part is.
+        self.may_narrow = may_narrow && self.backend_roles.is_none();
+        self
     }
 
     /// Decides by these names from here on.
@@ -202,14 +212,20 @@ impl Session {
         let names = self.names.borrow();
         // While nothing is known nothing is forwarded: there is no identity.
         let catalog = names.catalog.as_deref().unwrap_or_else(|| Catalog::none());
-        // Only the identity of the scopes tells the engine what the part is.
-        let may_narrow = self.client.may_narrow && self.backend_roles.is_none();
-        let access = Access { operation, class, action, targets, hidden, catalog, may_narrow };
+        let access = Access { operation, class, action, targets, hidden, catalog, may_narrow: self.may_narrow };
         let decision = decide(&self.client.principal, &self.grants.scopes, &self.client.policies, &access);
         let decided = Rc::new(Decided::from(decision));
         let question = Question { operation, class, action, targets: targets.clone(), hidden };
         decisions.remember(question, Rc::clone(&decided));
         decided
+    }
+}
+
+/// What is hidden in some of the scopes.
+fn hidden(grants: &Grants) -> Hidden {
+    Hidden {
+        rows: !grants.restrictions.row_filters().is_empty(),
+        fields: grants.restrictions.iter().any(|(_, held)| held.fields.is_some()),
     }
 }
 
@@ -293,7 +309,6 @@ mod tests {
             engine_name: principal.id.clone(),
             grants: Grants::default(),
             backend_roles: None,
-            may_narrow: false,
             addresses: AddressRules::default(),
             within: Vec::new(),
             principal,

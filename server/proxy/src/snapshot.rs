@@ -4,9 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use oauth4os_config::{
-    AddressRules, CertificateName, Limits, Namespace, PartialAccess, RateHeaders, RateLimit, RateMode,
-};
+use oauth4os_config::{AddressRules, CertificateName, Limits, Namespace, RateHeaders, RateLimit, RateMode};
 use oauth4os_federation::{Outsider, Provider, Providers};
 use oauth4os_policy::{Grants, Policies, Principal, PrincipalPolicies};
 use oauth4os_tokens::access::Verifier;
@@ -66,8 +64,6 @@ pub struct GatewayClient {
     pub(crate) grants: Grants,
     /// The backend roles the engine is told in place of scopes; of a principal of a provider every token says it anew.
     pub(crate) backend_roles: Option<Arc<[String]>>,
-    /// Whether a search by wildcard may be narrowed by the engine to what is permitted of it.
-    pub(crate) may_narrow: bool,
     /// Where it may be used from.
     pub(crate) addresses: AddressRules,
     /// The namespaces it is in, from the inside out.
@@ -81,7 +77,6 @@ struct Outsiders {
     policies: Policies,
     /// The limit of those whose provider has none of its own, and how limits are kept and told.
     limits: (RateLimit, RateMode, RateHeaders),
-    may_narrow: bool,
     /// One limit for each principal, over all its tokens, all workers and all snapshots with the same limits.
     limiters: Arc<Cache<String, Arc<Limiter>>>,
     /// By name and groups, which may change from token to token.
@@ -89,16 +84,14 @@ struct Outsiders {
 }
 
 impl Snapshot {
-    /// A snapshot of these clients under these policies and rates, which may be answered partially or not.
+    /// A snapshot of these clients under these policies and rates.
     #[must_use]
     pub fn new(
         verifier: Verifier,
         clients: impl IntoIterator<Item = SnapshotClient>,
         policies: &Policies,
         limits: &Limits,
-        partial_access: PartialAccess,
     ) -> Self {
-        let may_narrow = partial_access == PartialAccess::Narrow;
         let (mut certificates, mut namespaces) = (HashMap::new(), HashMap::new());
         let clients = clients
             .into_iter()
@@ -118,7 +111,6 @@ impl Snapshot {
                     engine_name: principal.id.clone(),
                     grants,
                     backend_roles: backend_roles.map(Arc::from),
-                    may_narrow,
                     addresses,
                     within,
                     principal,
@@ -129,7 +121,6 @@ impl Snapshot {
         let outsiders = Outsiders {
             policies: policies.clone(),
             limits: (limits.per_client, limits.rate_mode, limits.rate_headers),
-            may_narrow,
             limiters: Arc::new(Cache::new(1)),
             known: Cache::new(1),
         };
@@ -179,7 +170,7 @@ impl Snapshot {
 
     /// The principal a provider's token speaks for, with the policies that concern it and its limit.
     pub(crate) fn outsider(&self, provider: &Provider, outsider: &Outsider) -> Arc<GatewayClient> {
-        let Outsiders { policies, limits, may_narrow, limiters, known } = &self.outsiders;
+        let Outsiders { policies, limits, limiters, known } = &self.outsiders;
         let key = (outsider.engine_name.clone(), outsider.principal.groups.clone());
         if let Some(client) = known.get(&key) {
             return client;
@@ -195,7 +186,6 @@ impl Snapshot {
             engine_name: outsider.engine_name.clone(),
             grants: Grants::default(),
             backend_roles: None,
-            may_narrow: *may_narrow,
             addresses: AddressRules::default(),
             within: Vec::new(),
             principal: outsider.principal.clone(),

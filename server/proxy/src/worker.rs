@@ -10,6 +10,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use oauth4os_classify::Operation;
 use oauth4os_config::Limits;
+use oauth4os_policy::Clusters;
 use oauth4os_telemetry::audit::{Audit, AuditBuffer};
 use oauth4os_telemetry::metrics::{ConnectionRefusal, Metrics};
 use oauth4os_tokens::clock::Clock;
@@ -17,13 +18,9 @@ use quick_cache::unsync::Cache;
 use tokio::sync::Notify;
 
 use crate::arrival::Listener;
+use crate::cluster::{Cluster, Ways};
 use crate::control::ControlPlane;
-use crate::dashboards::Dashboards;
-use crate::identity::Identities;
-use crate::names::Names;
-use crate::nodes::{Health, Nodes};
 use crate::opaque::OpaqueTokens;
-use crate::points_in_time::PointsInTime;
 use crate::revocation::Revocations;
 use crate::session::Session;
 use crate::snapshot::Snapshot;
@@ -37,34 +34,28 @@ pub(crate) const MAX_KEPT_TARGET: usize = 512;
 pub(crate) struct Shared {
     pub(crate) issuer: String,
     pub(crate) limits: Limits,
-    pub(crate) response_timeout: Duration,
     pub(crate) listener: ArcSwap<Listener>,
     pub(crate) snapshot: ArcSwap<Snapshot>,
     pub(crate) revocations: Arc<Revocations>,
     pub(crate) opaque: Arc<OpaqueTokens>,
     pub(crate) strangers: Strangers,
-    pub(crate) identities: Identities,
-    pub(crate) names: Arc<Names>,
-    pub(crate) points_in_time: Arc<PointsInTime>,
+    pub(crate) clusters: Vec<Cluster>,
+    /// The names of the clusters, for scopes.
+    pub(crate) cluster_names: Clusters,
     pub(crate) control: ControlPlane,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) audit: Audit,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) connections: AtomicUsize,
-    /// What is known of the engine's nodes.
-    pub(crate) health: Arc<Health>,
-    pub(crate) dashboards: Option<Dashboards>,
-    /// Requests for the engine that are under way.
-    pub(crate) in_flight: AtomicUsize,
 }
 
 /// One worker's own things.
 pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) nodes: Nodes,
-    /// Where Dashboards is, if there is one.
-    pub(crate) dashboards: Option<Rc<Nodes>>,
-    pub(crate) sessions: RefCell<Cache<[u8; 32], Rc<Session>>>,
+    /// To each of the clusters, in their order.
+    pub(crate) ways: Vec<Ways>,
+    /// By cluster and hash of the credential.
+    pub(crate) sessions: RefCell<Cache<(usize, [u8; 32]), Rc<Session>>>,
     pub(crate) operations: RefCell<Cache<(String, String), Rc<Operation>>>,
     pub(crate) requests: RequestIds,
     active: Cell<usize>,
@@ -120,17 +111,11 @@ impl Drop for ConnectionSlot {
 }
 
 impl Worker {
-    pub(crate) fn new(
-        shared: Arc<Shared>,
-        nodes: Nodes,
-        dashboards: Option<Rc<Nodes>>,
-        request_prefix: String,
-    ) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, ways: Vec<Ways>, request_prefix: String) -> Self {
         let sessions = shared.limits.token_cache;
         Self {
             shared,
-            nodes,
-            dashboards,
+            ways,
             sessions: RefCell::new(Cache::new(sessions)),
             operations: RefCell::new(Cache::new(CLASSIFICATIONS)),
             requests: RequestIds::new(request_prefix),
@@ -192,23 +177,6 @@ impl Drop for UnderWay<'_> {
         if self.0.active.get() == 0 {
             self.0.quiet.notify_one();
         }
-    }
-}
-
-/// A request for the engine among all that are under way.
-pub(crate) struct InFlight<'a>(&'a Shared);
-
-impl Shared {
-    /// Counts a request for the engine until the answer is dropped. `None` when there are too many.
-    pub(crate) fn take_flight(&self) -> Option<InFlight<'_>> {
-        let in_flight = InFlight(self);
-        (self.in_flight.fetch_add(1, Ordering::Relaxed) < self.limits.requests_in_flight).then_some(in_flight)
-    }
-}
-
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

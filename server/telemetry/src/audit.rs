@@ -68,6 +68,9 @@ pub struct Event<'a> {
     /// The scopes of the token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scopes: Option<&'a str>,
+    /// The cluster it is meant for, where there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<&'a str>,
     /// The address the connection came from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<std::net::IpAddr>,
@@ -140,6 +143,7 @@ impl<'a> Event<'a> {
             address: None,
             method: None,
             path: None,
+            cluster: None,
             upstream: None,
             dashboards_tenant: None,
             operation: None,

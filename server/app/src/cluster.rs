@@ -1,0 +1,101 @@
+//! What the control plane has of each cluster, and how the parts of the data plane for it are made.
+
+use std::sync::Arc;
+
+use oauth4os_config::{Cluster, Config};
+use oauth4os_engine::check::ClientScopes;
+use oauth4os_engine::{CatalogReader, ClientError, EngineClient, GuardError, guard};
+use oauth4os_policy::Policies;
+use oauth4os_proxy::{ClusterSetup, Names};
+use oauth4os_tokens::clock::Clock;
+use oauth4os_tokens::keys::SigningKey;
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
+
+use crate::parts::{self, PartsError};
+use crate::tls::{EngineTls, OwnCertificate, TlsError};
+use crate::{Failure, engine, names, tls};
+
+/// A cluster as the control plane knows it.
+pub(crate) struct Running {
+    pub(crate) name: Option<String>,
+    pub(crate) engine_tls: EngineTls,
+    /// The control plane's way to the engine, all clones of it.
+    pub(crate) engine: EngineClient,
+    pub(crate) names: Arc<Names>,
+}
+
+/// Another certificate for an engine, found to be no administrator's, and a client that shows it.
+pub(crate) struct NewCertificate(OwnCertificate, EngineClient);
+
+/// The certificate for an engine cannot be replaced.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReplaceError {
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error("the certificate for the engine cannot be replaced: {0}")]
+    Guard(#[from] GuardError),
+    #[error(transparent)]
+    Engine(#[from] ClientError),
+}
+
+impl Running {
+    pub(crate) fn new(cluster: &Cluster) -> Result<Self, Failure> {
+        let engine = &cluster.upstream.engine;
+        Ok(Self {
+            name: cluster.name.clone(),
+            engine_tls: EngineTls::load(engine)?,
+            engine: EngineClient::plain(engine)?,
+            names: names::at_first(cluster),
+        })
+    }
+
+    /// What the data plane is told.
+    pub(crate) fn setup(
+        &self,
+        config: &Config,
+        cluster: &Cluster,
+        key: &Arc<SigningKey>,
+    ) -> Result<ClusterSetup, Failure> {
+        Ok(ClusterSetup {
+            config: cluster.clone(),
+            engine_tls: Arc::clone(&self.engine_tls.config),
+            dashboards_tls: cluster.upstream.dashboards.as_ref().map(tls::dashboards).transpose()?,
+            identities: engine::identities(config, cluster, || Arc::clone(key)),
+            names: Arc::clone(&self.names),
+        })
+    }
+
+    /// Keeps its names up to date. What is returned ends after the first look.
+    pub(crate) fn watch_names(
+        &self,
+        cluster: &Cluster,
+        setup: &ClusterSetup,
+        clients: Vec<ClientScopes>,
+        clock: Arc<dyn Clock>,
+        control: &Runtime,
+    ) -> oneshot::Receiver<()> {
+        let reader = CatalogReader::new(self.engine.clone(), setup.identities.clone());
+        let guarded = cluster.upstream.engine.client_certificate.is_some().then(|| self.engine.clone());
+        names::watch(&self.names, cluster, reader, guarded, clients, clock, control)
+    }
+
+    /// Reads the certificate for the engine again; `None` when it is the same.
+    pub(crate) async fn read_again(&self, cluster: &Cluster) -> Result<Option<NewCertificate>, ReplaceError> {
+        let Some(certificate) = self.engine_tls.read_again(&cluster.upstream.engine)? else { return Ok(None) };
+        let engine = EngineClient::plain(&cluster.upstream.engine)?;
+        guard::is_no_administrator(&engine).await?;
+        Ok(Some(NewCertificate(certificate, engine)))
+    }
+
+    /// Shows this one from the next connection on.
+    pub(crate) fn show(&self, NewCertificate(certificate, engine): NewCertificate) {
+        self.engine_tls.show(certificate);
+        self.engine.go_on_as(&engine);
+    }
+}
+
+/// What the configured clients may ask for in each cluster.
+pub(crate) fn client_scopes(config: &Config, policies: &Policies) -> Result<Vec<Vec<ClientScopes>>, PartsError> {
+    config.clusters().iter().map(|cluster| parts::client_scopes(config, cluster, policies)).collect()
+}
