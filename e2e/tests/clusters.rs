@@ -1,11 +1,18 @@
 //! Several clusters behind one gateway: each is reached by its own way, under scopes of its own, and none depends on another.
 
-use std::sync::Mutex;
 use std::sync::mpsc::channel;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use e2e::{Client, Driver, Engine, Gateway, OnDrop, Settings, Upstream, until};
 use serde_json::{Value, json};
+
+/// One test at a time: one of them changes how the engine is set up.
+fn alone() -> MutexGuard<'static, ()> {
+    static LOCK: Mutex<()> = Mutex::new(());
+    let _ = Engine::get_alone();
+    LOCK.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn main_cluster() -> Value {
     json!({"name": "main", "path_prefix": "/main"})
@@ -30,6 +37,7 @@ fn targets(upstream: &Upstream) -> Vec<String> {
 
 #[test]
 fn host_and_path_say_which_cluster_and_scopes_are_for_one() {
+    let _alone = alone();
     let (other, rest) = (Upstream::obliging(), Upstream::obliging());
     let gateway = Gateway::start(
         settings_for(&["read:main/logs-*", "write:other/app-*", "read:other/app-*"], &other)
@@ -84,6 +92,7 @@ fn host_and_path_say_which_cluster_and_scopes_are_for_one() {
 
 #[test]
 fn what_is_meant_for_no_cluster_is_answered_by_the_gateway() {
+    let _alone = alone();
     let other = Upstream::obliging();
     let gateway = Gateway::start(settings_for(&["admin:other/*", "admin:gateway"], &other));
     let app = gateway.with("app");
@@ -105,6 +114,7 @@ fn what_is_meant_for_no_cluster_is_answered_by_the_gateway() {
 
 #[test]
 fn every_scope_names_its_cluster() {
+    let _alone = alone();
     let other = Upstream::obliging();
     let gateway = Gateway::start(settings_for(&["read:main/logs-*", "read:other/*"], &other));
     for scope in ["read:logs-*", "read:logs-*/x", "read:nowhere/logs-*", "admin:main/gateway", "read:Main/logs-*"] {
@@ -144,6 +154,7 @@ fn every_scope_names_its_cluster() {
 
 #[test]
 fn a_cluster_that_hangs_or_is_gone_does_not_touch_another() {
+    let _alone = alone();
     let (release, released) = channel::<()>();
     let released = Mutex::new(released);
     let other = Upstream::start(move |turn| {
@@ -190,7 +201,7 @@ fn a_cluster_that_hangs_or_is_gone_does_not_touch_another() {
 
 #[test]
 fn an_identity_for_one_cluster_is_none_for_another() {
-    let _alone = Engine::get_alone();
+    let _alone = alone();
     let other = Upstream::obliging();
     let gateway = Gateway::start(
         Settings::new()
