@@ -75,6 +75,7 @@ pub(crate) fn watch(
             watch.look().await;
         }
     });
+    first
 }
 
 struct Watch {

@@ -50,7 +50,7 @@ pub(crate) struct Opening {
 }
 
 /// The id cannot be found in the answer.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error(
     "the point in time was opened, but its id is not found in the engine's answer and could not be kept from other clients; leave out `format`"
 )]

@@ -49,13 +49,15 @@ pub(crate) struct Shared {
     pub(crate) connections: AtomicUsize,
 }
 
+/// The number of a cluster, and the hash of a credential.
+pub(crate) type SessionKey = (usize, [u8; 32]);
+
 /// One worker's own things.
 pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
     /// To each of the clusters, in their order.
     pub(crate) ways: Vec<Ways>,
-    /// By cluster and hash of the credential.
-    pub(crate) sessions: RefCell<Cache<(usize, [u8; 32]), Rc<Session>>>,
+    pub(crate) sessions: RefCell<Cache<SessionKey, Rc<Session>>>,
     pub(crate) operations: RefCell<Cache<(String, String), Rc<Operation>>>,
     pub(crate) requests: RequestIds,
     active: Cell<usize>,

@@ -161,16 +161,19 @@ const TENANT_WRITE: &[&str] = &["kibana:saved_objects/*/write"];
 
 /// The role for Dashboards, which asks the engine for its objects with the user's own rights.
 fn dashboards(writes: bool, tenants: &[String]) -> Value {
-    let (cluster, index, tenant): (&[&[&str]], &[&[&str]], &[&[&str]]) = if writes {
-        (&[MAIN, SEARCH_OUTER, GET_OUTER, WRITE_OUTER], &[SEARCH, GET, METADATA, WRITE], &[TENANT_READ, TENANT_WRITE])
-    } else {
-        (&[MAIN, SEARCH_OUTER, GET_OUTER], &[SEARCH, GET, METADATA], &[TENANT_READ])
-    };
+    let mut cluster = vec![MAIN, SEARCH_OUTER, GET_OUTER];
+    let mut index = vec![SEARCH, GET, METADATA];
+    let mut tenant = vec![TENANT_READ];
+    if writes {
+        cluster.push(WRITE_OUTER);
+        index.push(WRITE);
+        tenant.push(TENANT_WRITE);
+    }
     json!({
         "description": OWNER,
-        "cluster_permissions": sorted(cluster),
-        "index_permissions": [{"index_patterns": DASHBOARDS_INDICES, "allowed_actions": sorted(index)}],
-        "tenant_permissions": [{"tenant_patterns": tenants, "allowed_actions": sorted(tenant)}],
+        "cluster_permissions": sorted(&cluster),
+        "index_permissions": [{"index_patterns": DASHBOARDS_INDICES, "allowed_actions": sorted(&index)}],
+        "tenant_permissions": [{"tenant_patterns": tenants, "allowed_actions": sorted(&tenant)}],
     })
 }
 
