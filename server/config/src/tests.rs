@@ -155,6 +155,11 @@ fn an_engine_may_have_several_nodes() {
 
 #[test]
 fn whose_word_the_engine_believes_is_said_in_full() {
+    // Dashboards needs a token.
+    let (before, rest) = EXAMPLE.split_once("  dashboards:").expect("Dashboards");
+    let (_, after) = rest.split_once("\ntokens:\n").expect("what comes after it");
+    let example = format!("{before}\ntokens:\n{after}");
+    let with = |old: &str, new: &str| parse(&example.replacen(old, new, 1));
     let proxy = |more: &str| with("    driver: jwt\n", &format!("    driver: extended_proxy\n{more}"));
     let config = proxy("    extended_proxy: {addresses: [192.0.2.10, \"2001:db8::10\"]}\n").unwrap();
     assert_eq!(
@@ -163,7 +168,7 @@ fn whose_word_the_engine_believes_is_said_in_full() {
     );
     assert_eq!(config.clusters()[0].upstream.engine.gateway_addresses().len(), 2);
     let pair = "    client_certificate: {certificate: gateway-client.pem, key: gateway-client-key.pem}\n";
-    let without = EXAMPLE.replacen(pair, "", 1).replacen(
+    let without = example.replacen(pair, "", 1).replacen(
         "    driver: jwt\n",
         "    driver: extended_proxy\n    extended_proxy: {addresses: [192.0.2.10], trusted_by: address}\n",
         1,
@@ -180,6 +185,11 @@ fn whose_word_the_engine_believes_is_said_in_full() {
         let error = text.unwrap_err();
         assert!(error.contains(expected), "{expected}: {error}");
     }
+    let beside = self::with(
+        "    driver: jwt\n",
+        "    driver: extended_proxy\n    extended_proxy: {trusted_by: address, addresses: [192.0.2.10]}\n",
+    );
+    assert!(beside.unwrap_err().contains("upstream.dashboards: needs `driver: jwt`"));
     let here = without.replacen("https://opensearch.example.com:9200", "http://localhost:9200", 1);
     let here = parse(&here.replacen("addresses: [192.0.2.10], ", "", 1)).unwrap();
     let own = here.clusters()[0].upstream.engine.gateway_addresses();

@@ -12,7 +12,7 @@ use crate::rows::RowFilter;
 use crate::scope::{Clusters, Scope};
 
 fn grant(scopes: &str, forbidden: &[&str]) -> EngineGrant {
-    let scopes = ScopeSet::parse(scopes, &Clusters::from_iter(["staging"])).unwrap();
+    let scopes = ScopeSet::parse(scopes, &Clusters::default()).unwrap();
     let forbidden = forbidden.iter().map(|pattern| Glob::with_dots(pattern)).into();
     EngineGrant::of(&scopes, &Restrictions::default(), &forbidden, &Catalog::default())
 }
@@ -40,7 +40,7 @@ fn patterns_as_the_engine_was_seen_to_enforce_them() {
 
 #[test]
 fn roles_follow_verbs() {
-    let grant = grant("write:a ingest:b search:c monitor:cluster admin:gateway read:dashboards read:staging/x", &[]);
+    let grant = grant("write:a ingest:b search:c monitor:cluster admin:gateway read:dashboards", &[]);
     assert_eq!(
         grant.roles,
         [EngineRole::ClusterMonitor, EngineRole::DashboardsRead, EngineRole::Search, EngineRole::Write]
@@ -53,6 +53,11 @@ fn roles_follow_verbs() {
         EngineGrant::of(&ScopeSet::default(), &Restrictions::default(), &Forbids::new(), &Catalog::default()),
         EngineGrant::default()
     );
+    let clusters = Clusters::from_iter(["prod", "staging"]);
+    let scopes = ScopeSet::parse("read:staging/x write:prod/a", &clusters).unwrap();
+    let of = |scopes| EngineGrant::of(&scopes, &Restrictions::default(), &Forbids::new(), &Catalog::default()).roles;
+    assert_eq!(of(scopes.for_cluster("prod")), [EngineRole::Write]);
+    assert_eq!((of(scopes.for_cluster("other")), of(scopes)), (vec![], vec![]));
     let names: std::collections::BTreeSet<&str> = EngineRole::ALL.into_iter().map(EngineRole::name).collect();
     assert_eq!(names.len(), EngineRole::ALL.len());
 }

@@ -81,14 +81,20 @@ fn a_scope_says_what_is_wrong_with_it() {
 }
 
 #[test]
-fn a_configured_cluster_may_be_named() {
+fn of_several_clusters_one_is_named() {
     let clusters = Clusters::from_iter(["staging"]);
-    let set = ScopeSet::parse("read:staging/logs-* admin:staging/cluster read:logs-app", &clusters).unwrap();
+    let set = ScopeSet::parse("read:staging/logs-* admin:staging/cluster admin:gateway", &clusters).unwrap();
     assert_eq!(set.iter().map(Scope::cluster).collect::<Vec<_>>(), [Some("staging"), Some("staging"), None]);
     assert!(ScopeSet::parse("read:prod/logs-*", &clusters).is_err());
     assert!(ScopeSet::parse("read:staging/a/b", &clusters).is_err());
+    let sentence = |text| ScopeSet::parse(text, &clusters).unwrap_err().to_string();
+    for unnamed in ["read:logs-app", "admin:cluster", "read:dashboards"] {
+        assert!(sentence(unnamed).contains("names no cluster and there are several"), "{unnamed}");
+    }
+    assert!(sentence("admin:staging/gateway").contains("is about the gateway itself"));
     assert_eq!(set.for_cluster("staging").len(), 2);
     assert!(set.for_cluster("staging").iter().all(|scope| scope.cluster().is_none()));
+    assert_eq!(set.for_cluster("staging").of_cluster(), Some("staging"));
     assert!(set.for_cluster("prod").is_empty());
 }
 
