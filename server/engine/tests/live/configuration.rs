@@ -34,7 +34,7 @@ async fn setup_is_idempotent_keeps_others_and_leaves_no_trace() {
         let _alone = CONFIGURING.lock().await;
         let before = lasting(&domains(&gateway).await);
         let plan = setup::plan(&gateway.admin, &gateway.desired).await.unwrap();
-        assert_eq!(plan.changes().len(), 29, "{plan}");
+        assert_eq!(plan.changes().len(), 33, "{plan}");
         assert!(plan.changes().iter().all(|change| change.from.is_none() && change.to.is_some()));
         setup::apply(&gateway.admin, &plan).await.unwrap();
 
@@ -53,7 +53,7 @@ async fn setup_is_idempotent_keeps_others_and_leaves_no_trace() {
         }
 
         let removal = setup::plan_removal(&gateway.admin, &gateway.desired).await.unwrap();
-        assert_eq!(removal.changes().len(), 29, "{removal}");
+        assert_eq!(removal.changes().len(), 33, "{removal}");
         assert_eq!(removal.changes()[0].object, Object::Domain("oauth4os-test-setup".to_owned()));
         setup::apply(&gateway.admin, &removal).await.unwrap();
         assert_eq!(lasting(&domains(&gateway).await), before);
