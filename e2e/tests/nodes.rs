@@ -129,8 +129,9 @@ fn a_node_that_hangs_or_breaks_off_is_left_out_and_comes_back() {
         });
         // Each write that failed had one node to itself.
         assert_eq!(bad.requests().len(), refused);
-        assert_eq!(refused, 3);
-        assert_eq!(gateway.metric("oauth4os_upstream_nodes_left_out_total{reason=\"broken\"}"), 1.0);
+        // On a slow machine it may have been taken back, and left out again, before that was seen.
+        assert!(refused >= 3, "{refused}");
+        assert!(gateway.metric("oauth4os_upstream_nodes_left_out_total{reason=\"broken\"}") >= 1.0);
         is_ill.store(false, Ordering::SeqCst);
         until("the node to be back", Duration::from_secs(30), || (out() == 0.0).then_some(()));
         let asked = bad.requests().len();
