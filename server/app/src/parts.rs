@@ -12,8 +12,9 @@ use oauth4os_oauth::{Authority, BridgeError, ClientDirectory, configured_grants}
 use oauth4os_policy::cedar::PolicyErrors;
 use oauth4os_policy::{
     Catalog, Clusters, EngineGrant, Grants, Policies, PolicyFile, Principal, PrincipalKind, RestrictionError,
+    ScopeError,
 };
-use oauth4os_proxy::{BasicClient, BasicClients, BasicRefusal, Listener, Snapshot, SnapshotClient};
+use oauth4os_proxy::{BasicClient, BasicClients, BasicRefusal, Listener, Rates, Snapshot, SnapshotClient};
 use oauth4os_store::ClientKind;
 use oauth4os_telemetry::metrics::Metrics;
 use oauth4os_tokens::clock::{Clock, SystemClock};
@@ -33,6 +34,8 @@ pub(crate) enum PartsError {
     Grants { client: String, source: Box<RestrictionError> },
     #[error("the client `{client}` cannot be used: {source}")]
     Identity { client: String, source: IdentityError },
+    #[error("the rate `{name}` cannot be used: {source}")]
+    Rate { name: String, source: ScopeError },
     #[error(transparent)]
     Key(#[from] KeyError),
 }
@@ -94,6 +97,11 @@ pub(crate) fn check_providers(config: &Config) -> Result<(), ProviderError> {
     Providers::new(&config.providers, &cluster_names(config), &clock, &Arc::new(Metrics::new())).map(drop)
 }
 
+/// The rules requests are counted by.
+pub(crate) fn rates(config: &Config) -> Result<Rates, PartsError> {
+    Rates::new(&config.rates, &cluster_names(config)).map_err(|(name, source)| PartsError::Rate { name, source })
+}
+
 /// What connections meet first.
 pub(crate) fn listener(config: &Config, tls: &ServerTls) -> Listener {
     Listener {
@@ -110,6 +118,7 @@ pub(crate) fn snapshot(
     authority: &Arc<Authority>,
     providers: Arc<Providers>,
     policies: &Policies,
+    rates: Rates,
 ) -> Snapshot {
     let directory = authority.clients();
     let enabled = directory.all().into_iter().filter(|client| client.enabled);
@@ -130,6 +139,7 @@ pub(crate) fn snapshot(
     });
     Snapshot::new(authority.verifier(), clients, policies, &config.limits)
         .with_providers(providers)
+        .with_rates(rates)
         .with_basic(Arc::new(Bridge::new(Arc::clone(authority))))
 }
 

@@ -79,6 +79,7 @@ impl Reloader {
         self.config.check_reload(&config).map_err(ReloadError::NeedsRestart)?;
         let policies = parts::policies(&config)?;
         cluster::client_scopes(&config, &policies)?;
+        let rates = parts::rates(&config)?;
         let server_tls = self.server_tls.reload(&config.tls)?;
         let mut new_certificates = Vec::new();
         for (running, cluster) in self.clusters.iter().zip(config.clusters()) {
@@ -89,7 +90,7 @@ impl Reloader {
         // The last step that can fail. No token is issued to a new client before the data plane knows it.
         let publish = |_: &ClientDirectory| {
             let providers = Arc::clone(&self.providers);
-            gateway.publish(parts::snapshot(&config, &self.authority, providers, &policies));
+            gateway.publish(parts::snapshot(&config, &self.authority, providers, &policies, rates));
             gateway.replace_listener(parts::listener(&config, &server_tls));
         };
         self.authority.clients().reconfigure(&config.clients, publish).await?;

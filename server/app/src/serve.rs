@@ -84,6 +84,7 @@ fn start(
     audit: Audit,
 ) -> Result<(Gateway, Reloader), Failure> {
     let policies = parts::policies(&config)?;
+    let rates = parts::rates(&config)?;
     let server_tls = ServerTls::load(&config.tls, config.limits.http2_streams > 0)?;
     let clusters = config.clusters().iter().map(Running::new).collect::<Result<Vec<_>, _>>()?;
     let cluster_names = parts::cluster_names(&config);
@@ -157,7 +158,7 @@ fn start(
 
     let providers = Arc::new(Providers::new(&config.providers, &cluster_names, &clock, &metrics)?);
     control.block_on(providers.start(PROVIDERS_PATIENCE));
-    let snapshot = parts::snapshot(&config, &authority, Arc::clone(&providers), &policies);
+    let snapshot = parts::snapshot(&config, &authority, Arc::clone(&providers), &policies, rates);
     let gateway = Gateway::start(Setup {
         listen: config.listen,
         workers: config.workers,

@@ -23,6 +23,7 @@ mod namespaces;
 mod policies;
 mod problem;
 mod providers;
+mod rates;
 mod reload;
 mod secret;
 mod server;
@@ -53,6 +54,7 @@ pub use namespaces::Namespace;
 pub use policies::Policies;
 pub use problem::{ConfigError, Problems};
 pub use providers::{OutsideKind, ProviderConfig, RESERVED_ID_PREFIX, ScopeMapping, SignatureAlgorithm, TokenType};
+pub use rates::{RatePer, RateRule};
 pub use secret::{Secret, SecretHash};
 pub use server::{Audit, AuditFailure, KeyPair, Log, LogFormat, Metrics, Stdout, Tls};
 pub use state::State;
@@ -124,6 +126,10 @@ pub struct Config {
     /// What one client, one connection, one request may take.
     #[serde(default)]
     pub limits: Limits,
+
+    /// Rates for some of the requests, beside those every client has.
+    #[serde(default)]
+    pub rates: Vec<RateRule>,
 
     /// Where audit events are written: one JSON line for each decision.
     pub audit: Audit,
@@ -248,6 +254,7 @@ impl Config {
         }
         self.policies.check(problems);
         self.limits.check(problems);
+        rates::check_all(&self.rates, problems);
         self.audit.check(problems);
         self.metrics.check(problems);
         if self.metrics.listen == Some(self.listen) {

@@ -61,6 +61,21 @@ pub enum RateMode {
     Enforce,
     /// It goes on; metrics and audit events say what would have been refused.
     Observe,
+    /// As `observe`, and the client is told, too: the answer has the `RateLimit` fields, and `X-OAuth4OS-Would-Limit` when
+    /// the request would have been refused.
+    DryRun,
+}
+
+impl RateMode {
+    /// As it is written.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Observe => "observe",
+            Self::DryRun => "dry_run",
+        }
+    }
 }
 
 /// Which answers carry the fields `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-11).

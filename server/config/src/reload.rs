@@ -17,6 +17,7 @@ const RELOADABLE: &[&str] = &[
     "limits.unauthenticated",
     "namespaces",
     "policies",
+    "rates",
     "tls",
     "trusted_proxies",
 ];

@@ -19,6 +19,7 @@ pub mod principal;
 pub mod restriction;
 pub mod rows;
 pub mod scope;
+mod touching;
 
 pub use catalog::Catalog;
 pub use cedar::{Policies, PolicyError, PolicyErrors, PolicyFile, PrincipalPolicies};

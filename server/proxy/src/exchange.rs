@@ -1,10 +1,11 @@
 //! The way of one request, from its head to its record.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::rc::Rc;
 
 use oauth4os_classify::{Class, ClassifyError, Operation};
-use oauth4os_config::{RateHeaders, RateMode};
+use oauth4os_config::RateMode;
 use oauth4os_engine::IdentityError;
 use oauth4os_telemetry::audit::Event;
 use oauth4os_telemetry::metrics::{Outcome, OverRate};
@@ -18,9 +19,11 @@ use crate::connection::{ByteStream, ClientGone, Connection, Next};
 use crate::forward::Forward;
 use crate::gate::Gate;
 use crate::identity::NoIdentity;
+use crate::limit::Standing;
 use crate::own;
+use crate::rates::{Counted, Rules, is_told};
 use crate::record::{Exchange, Stop};
-use crate::refusal::{CLIENT_RATE, Refusal};
+use crate::refusal::{ADDRESS_RATE, CLIENT_RATE, NAMESPACE_RATE, Refusal};
 use crate::session::Session;
 use crate::wire::request::{MAX_HEADERS, RequestHead};
 use crate::worker::{MAX_KEPT_TARGET, Worker, with_audit};
@@ -46,7 +49,7 @@ pub(crate) async fn run<S: ByteStream>(connection: &mut Connection<S>, head: &[u
     if admitted.is_ok() && worker.shared.control.owns(head.path()) {
         return own::run(connection, &head).await;
     }
-    let mut exchange = Exchange::begin(&worker);
+    let mut exchange = Exchange::begin(&worker, connection.client);
     let mut body = RequestBody::new(head.framing, worker.shared.limits.body.bytes());
     let served = match admitted {
         Ok(()) => exchange.serve(connection, &head, &mut body).await,
@@ -64,7 +67,7 @@ pub(crate) async fn run<S: ByteStream>(connection: &mut Connection<S>, head: &[u
 /// Answers a request whose end is not known, and closes the connection.
 pub(crate) async fn refuse_unread<S: ByteStream>(connection: &mut Connection<S>, refusal: &Refusal) -> Next {
     let worker = Rc::clone(&connection.worker);
-    let mut exchange = Exchange::begin(&worker);
+    let mut exchange = Exchange::begin(&worker, connection.peer);
     exchange.status = Some(refusal.status);
     exchange.error = Some(refusal.reason.to_string());
     let mut out = Vec::new();
@@ -114,6 +117,7 @@ impl Exchange {
         self.session = Some(Rc::clone(&session));
         check_client(&session.client, connection.client)?;
         self.limit(&worker, &session)?;
+        self.count(session.rates.of_all())?;
         if worker.shared.audit.must_refuse() {
             return Err(Refusal::unrecorded().into());
         }
@@ -162,17 +166,63 @@ impl Exchange {
     fn limit(&mut self, worker: &Worker, session: &Session) -> Result<(), Refusal> {
         let limiter = &session.client.limiter;
         let standing = limiter.check(self.time);
-        if limiter.headers == RateHeaders::All {
-            self.standing = Some(standing);
+        if is_told(limiter.mode, limiter.headers) {
+            self.told.get_or_insert_default().standing(CLIENT_RATE, standing);
         }
         if !standing.passed {
-            worker.shared.metrics.over_rate(OverRate::Client, limiter.mode == RateMode::Enforce);
+            self.over.push((OverRate::Client, limiter.mode));
             match limiter.mode {
                 RateMode::Enforce => return Err(Refusal::limited(standing)),
-                RateMode::Observe => self.observed = Some("the client has sent too many requests"),
+                mode => self.would_limit(CLIENT_RATE, mode, standing, "the client has sent too many requests"),
             }
         }
         if session.client.within.is_empty() { Ok(()) } else { self.limit_namespaces(worker, session) }
+    }
+
+    /// Counts the request by these rules of the configuration, each once. Of those it is over, the one that wants the longest wait refuses it;
+    /// it then uses up nothing of the others.
+    pub(crate) fn count(&mut self, rules: Rules) -> Result<(), Refusal> {
+        let new = rules.without(self.counted);
+        let Some(session) = self.session.clone().filter(|_| !new.is_empty()) else { return Ok(()) };
+        self.counted = self.counted.and(new);
+        let (now, tenant) = (self.time, session.tenant());
+        let who = Counted { client: &session.client.engine_name, tenant: tenant.as_deref(), address: self.address };
+        let enforced = session.rates.iter(new).filter(|rule| rule.mode == RateMode::Enforce);
+        let over = enforced
+            .filter_map(|rule| Some((rule, rule.look(who, now).filter(|standing| !standing.passed)?)))
+            .max_by_key(|(_, standing)| standing.wait);
+        if let Some((rule, standing)) = over {
+            self.over.push((OverRate::Rule, rule.mode));
+            return Err(Refusal::limited_by(rule, standing));
+        }
+        for rule in session.rates.iter(new) {
+            let Some(standing) = rule.take(who, now) else { continue };
+            if is_told(rule.mode, session.client.limiter.headers) {
+                self.told.get_or_insert_default().standing(rule.name.to_string(), standing);
+            }
+            if !standing.passed {
+                self.over.push((OverRate::Rule, rule.mode));
+                match rule.mode {
+                    RateMode::Enforce => return Err(Refusal::limited_by(rule, standing)),
+                    mode => self.would_limit(rule.name.to_string(), mode, standing, rule.exceeded()),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes that the request would have been refused for a rate, and in which words the record says so.
+    fn would_limit(
+        &mut self,
+        rate: impl Into<Cow<'static, str>>,
+        mode: RateMode,
+        standing: Standing,
+        observed: impl Into<Cow<'static, str>>,
+    ) {
+        self.observed = Some(observed.into());
+        if mode == RateMode::DryRun {
+            self.told.get_or_insert_default().would_limit(rate, standing);
+        }
     }
 
     /// Counts the request against the rates of the namespaces its client is in, from the inside out: what one refuses does not
@@ -183,12 +233,15 @@ impl Exchange {
         for limiter in limited {
             let standing = limiter.check(self.time);
             if !standing.passed {
-                worker.shared.metrics.over_rate(OverRate::Namespace, limiter.mode == RateMode::Enforce);
+                self.over.push((OverRate::Namespace, limiter.mode));
                 match limiter.mode {
                     RateMode::Enforce => return Err(Refusal::limited_namespace(standing)),
-                    RateMode::Observe => {
-                        self.observed = Some("the clients of a namespace have together sent too many requests");
-                    }
+                    mode => self.would_limit(
+                        NAMESPACE_RATE,
+                        mode,
+                        standing,
+                        "the clients of a namespace have together sent too many requests",
+                    ),
                 }
             }
         }
@@ -204,17 +257,18 @@ impl Exchange {
                 if standing.passed {
                     return refusal;
                 }
-                if mode == RateMode::Observe {
-                    self.observed = Some("too many requests without a valid credential have come from the address");
-                    refusal
-                } else {
+                if mode == RateMode::Enforce {
                     Refusal::limited_address(standing)
+                } else {
+                    let observed = "too many requests without a valid credential have come from the address";
+                    self.would_limit(ADDRESS_RATE, mode, standing, observed);
+                    refusal
                 }
             }
             Outcome::Limited => refusal,
             _ => return refusal,
         };
-        worker.shared.metrics.over_rate(OverRate::Address, mode == RateMode::Enforce);
+        self.over.push((OverRate::Address, mode));
         refusal
     }
 
@@ -237,8 +291,8 @@ impl Exchange {
             body.take(&mut connection.input, |_| Ok::<(), crate::body::BodyError>(())).is_ok() && body.is_done();
         let close = refusal.close || !taken || !head.keep_alive || connection.worker.is_draining();
         let mut out = Vec::new();
-        if refusal.rate.is_none() {
-            refusal.rate = self.standing.map(|standing| Box::new((CLIENT_RATE, standing)));
+        if let Some(told) = self.told.take() {
+            refusal.told.get_or_insert_default().with(*told);
         }
         refusal.write(&mut out, &connection.worker.shared.issuer, &self.request_id, head.method == "HEAD", close);
         match connection.send(&out).await {

@@ -52,6 +52,28 @@ impl Rate {
         if next <= self.latest(now) { Ok(next) } else { Err(()) }
     }
 
+    /// Counts one more on `due`, which many may share. One over the limit counts for nothing.
+    pub(crate) fn take(self, due: &AtomicI64, now: UnixTime) -> Standing {
+        let now = micros(now);
+        let latest = self.latest(now);
+        let mut count = due.fetch_min(latest, Ordering::Relaxed).min(latest);
+        loop {
+            let Ok(next) = self.count(count, now) else {
+                return self.standing(count, now, false);
+            };
+            match due.compare_exchange_weak(count, next, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return self.standing(next, now, true),
+                Err(current) => count = current,
+            }
+        }
+    }
+
+    /// Where one more would stand; nothing is counted.
+    pub(crate) fn look(self, due: &AtomicI64, now: UnixTime) -> Standing {
+        let (count, now) = (due.load(Ordering::Relaxed), micros(now));
+        self.standing(count, now, self.count(count, now).is_ok())
+    }
+
     /// Where somebody with this count stands.
     pub(crate) fn standing(self, due: i64, now: i64, passed: bool) -> Standing {
         let free = self.latest(now) - due.clamp(now, self.latest(now));
@@ -114,18 +136,7 @@ impl Limiter {
 
     /// Counts a request. One over the limit counts for nothing.
     pub(crate) fn check(&self, now: UnixTime) -> Standing {
-        let now = micros(now);
-        let latest = self.rate.latest(now);
-        let mut due = self.due.fetch_min(latest, Ordering::Relaxed).min(latest);
-        loop {
-            let Ok(next) = self.rate.count(due, now) else {
-                return self.rate.standing(due, now, false);
-            };
-            match self.due.compare_exchange_weak(due, next, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => return self.rate.standing(next, now, true),
-                Err(current) => due = current,
-            }
-        }
+        self.rate.take(&self.due, now)
     }
 }
 

@@ -17,7 +17,7 @@ const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// is recorded here.
 pub(crate) async fn run<S: ByteStream>(connection: &mut Connection<S>, head: &RequestHead<'_>) -> Next {
     let worker = Rc::clone(&connection.worker);
-    let mut exchange = Exchange::begin(&worker);
+    let mut exchange = Exchange::begin(&worker, connection.client);
     let mut body = RequestBody::new(head.framing, MAX_BODY);
     let mut out = Vec::new();
     let is_head = head.method == "HEAD";

@@ -1,17 +1,20 @@
 //! What is known of a request while it goes its way, and what is written down of it at the end.
 
+use std::borrow::Cow;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Instant;
 
 use oauth4os_classify::{Operation, Targets};
+use oauth4os_config::RateMode;
 use oauth4os_telemetry::audit::Event;
-use oauth4os_telemetry::metrics::Outcome;
+use oauth4os_telemetry::metrics::{Outcome, OverRate};
 use oauth4os_tokens::clock::UnixTime;
 
 use crate::body::RequestBody;
 use crate::connection::{ClientGone, Connection};
 use crate::fields::{ConnectionOptions, opaque_id};
-use crate::limit::Standing;
+use crate::rates::{Rules, Told};
 use crate::refusal::Refusal;
 use crate::session::{Decided, Session};
 use crate::wire::request::RequestHead;
@@ -42,10 +45,16 @@ pub(crate) struct Exchange {
     /// The gateway refused the request, whatever parts of it were allowed before: a body that cannot be read to its
     /// end, or is too large.
     pub(crate) refused: bool,
-    /// Where the client stands with its rate, when the answer is to tell it.
-    pub(crate) standing: Option<Standing>,
+    /// Where it comes from.
+    pub(crate) address: IpAddr,
+    /// The rules that have counted it.
+    pub(crate) counted: Rules,
+    /// What the answer tells of rates.
+    pub(crate) told: Option<Box<Told>>,
+    /// The rates it is over.
+    pub(crate) over: Vec<(OverRate, RateMode)>,
     /// What would have been refused, if rates were not only observed.
-    pub(crate) observed: Option<&'static str>,
+    pub(crate) observed: Option<Cow<'static, str>>,
     /// The engine answers for a part of what is asked for.
     pub(crate) is_partial: bool,
 }
@@ -79,7 +88,7 @@ impl From<ClientGone> for Stop {
 
 impl Exchange {
     /// Gives the request its id and its time.
-    pub(crate) fn begin(worker: &Worker) -> Self {
+    pub(crate) fn begin(worker: &Worker, address: IpAddr) -> Self {
         let mut request_id = String::with_capacity(32);
         worker.requests.write_next(&mut request_id);
         Self {
@@ -97,7 +106,10 @@ impl Exchange {
             status: None,
             error: None,
             refused: false,
-            standing: None,
+            address,
+            counted: Rules::default(),
+            told: None,
+            over: Vec::new(),
             observed: None,
             is_partial: false,
         }
@@ -111,7 +123,7 @@ impl Exchange {
         }
         self.is_partial |= decided.is_partial;
         if decided.allow {
-            return Ok(());
+            return self.count(decided.touched);
         }
         let reason = decided.reason.clone().unwrap_or_else(|| "the request is not permitted".to_owned());
         Err(Refusal::forbidden(reason, decided.needed_scope.clone()))
@@ -160,7 +172,7 @@ impl Exchange {
             } else {
                 event.reason = self.error.as_deref();
             }
-            event.observed = self.observed;
+            event.observed = self.observed.as_deref();
             event.partial = self.is_partial && allowed;
             event.status = self.status;
             event.latency_us = u64::try_from(elapsed.as_micros()).ok();
@@ -176,6 +188,9 @@ impl Exchange {
             Some(400..=499) => Outcome::Malformed,
             _ => Outcome::Failed,
         };
+        for (rate, mode) in &self.over {
+            connection.worker.shared.metrics.over_rate(*rate, mode.as_str());
+        }
         connection.worker.shared.metrics.request(outcome, elapsed.as_secs_f64());
     }
 }

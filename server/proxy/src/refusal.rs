@@ -8,6 +8,7 @@ use oauth4os_telemetry::metrics::Outcome;
 
 use crate::body::BodyError;
 use crate::limit::{Standing, whole_seconds};
+use crate::rates::{Rule, Told};
 use crate::wire::Malformed;
 
 /// A request that is not forwarded, or whose answer cannot be had, and why.
@@ -22,8 +23,8 @@ pub(crate) struct Refusal {
     /// What becomes of the request in metrics.
     pub(crate) outcome: Outcome,
     challenge: Option<Challenge>,
-    /// The rate the answer tells of, by its name.
-    pub(crate) rate: Option<Box<(&'static str, Standing)>>,
+    /// The rates the answer tells of.
+    pub(crate) told: Option<Box<Told>>,
     retry_after: Option<Duration>,
     /// The methods that would do.
     allow: Option<String>,
@@ -45,7 +46,7 @@ enum Challenge {
 /// The names of the rates in the `RateLimit` fields.
 pub(crate) const CLIENT_RATE: &str = "client";
 pub(crate) const ADDRESS_RATE: &str = "address";
-const NAMESPACE_RATE: &str = "namespace";
+pub(crate) const NAMESPACE_RATE: &str = "namespace";
 
 const METHODS: &str = "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH";
 
@@ -57,7 +58,7 @@ impl Refusal {
             reason: reason.into(),
             outcome,
             challenge: None,
-            rate: None,
+            told: None,
             retry_after: None,
             allow: None,
             close: false,
@@ -189,9 +190,16 @@ impl Refusal {
         )
     }
 
-    fn over(rate: &'static str, standing: Standing, reason: &'static str) -> Self {
+    /// A rate of the configuration is exceeded.
+    pub(crate) fn limited_by(rule: &Rule, standing: Standing) -> Self {
+        Self::over(rule.name.to_string(), standing, rule.reason())
+    }
+
+    fn over(rate: impl Into<Cow<'static, str>>, standing: Standing, reason: impl Into<Cow<'static, str>>) -> Self {
+        let mut told = Told::default();
+        told.standing(rate, standing);
         Self {
-            rate: Some(Box::new((rate, standing))),
+            told: Some(Box::new(told)),
             retry_after: Some(standing.wait),
             ..Self::new(429, "rate_limit_exceeded_exception", Outcome::Limited, reason)
         }
@@ -307,8 +315,8 @@ impl Refusal {
         if let Some(retry_after) = self.retry_after {
             let _ = write!(out, "retry-after: {}\r\n", whole_seconds(retry_after));
         }
-        if let Some(rate) = &self.rate {
-            rate.1.write(rate.0, out);
+        if let Some(told) = &self.told {
+            told.write(out);
         }
         if let Some(allow) = &self.allow {
             let _ = write!(out, "allow: {allow}\r\n");

@@ -15,7 +15,7 @@ use crate::nodes::Place;
 use crate::points_in_time::Opening;
 use crate::pool::{EngineConnection, MAX_HEAD, Sent};
 use crate::record::{Exchange, Stop};
-use crate::refusal::{CLIENT_RATE, Refusal};
+use crate::refusal::Refusal;
 use crate::wire::chunked::{self, ChunkedDecoder, Piece};
 use crate::wire::request::{Arrived, MAX_HEADERS, RequestHead, find_end};
 use crate::wire::response::ResponseHead;
@@ -311,8 +311,8 @@ fn write_head(
     if exchange.is_partial {
         out.extend_from_slice(b"x-oauth4os-partial: true\r\n");
     }
-    if let Some(standing) = &exchange.standing {
-        standing.write(CLIENT_RATE, out);
+    if let Some(told) = &exchange.told {
+        told.write(out);
     }
     let to_client = match answer.framing {
         Framing::None => Framing::None,

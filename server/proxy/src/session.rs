@@ -12,6 +12,7 @@ use oauth4os_telemetry::audit::Event;
 use oauth4os_tokens::clock::UnixTime;
 
 use crate::names::Known;
+use crate::rates::{Rates, Rules};
 use crate::snapshot::GatewayClient;
 
 /// Decisions a session remembers. A token is mostly used for a handful of operations again and again.
@@ -54,6 +55,8 @@ pub(crate) struct Session {
     pub(crate) expires_at: UnixTime,
     /// What is hidden in some of the scopes: every search is then looked at for what goes past that.
     pub(crate) hidden: Hidden,
+    /// The rules requests are counted by.
+    pub(crate) rates: Arc<Rates>,
     /// Whether a search by wildcard may be narrowed by the engine to what is permitted of it.
     may_narrow: bool,
     /// The snapshot the session was made from; another one makes another session.
@@ -76,6 +79,8 @@ pub(crate) struct Decided {
     pub(crate) needed_scope: Option<String>,
     /// The scopes and policies that decided.
     pub(crate) determining: Vec<String>,
+    /// The rules that count what is asked for.
+    pub(crate) touched: Rules,
 }
 
 /// What is asked for, in the parts a decision depends on.
@@ -115,6 +120,7 @@ impl Session {
             credential,
             backend_roles,
             hidden: hidden(&grants),
+            rates: Arc::default(),
             may_narrow: false,
             grants,
             scope_text,
@@ -126,8 +132,9 @@ impl Session {
         }
     }
 
-    /// What of it is about the cluster: all, when there is only one. `may_narrow` is the cluster's.
-    pub(crate) fn within(mut self, cluster: Option<&str>, may_narrow: bool) -> Self {
+    /// What of it is about the cluster: all, when there is only one. `may_narrow` is the cluster's. Its requests are counted by `rates`.
+    pub(crate) fn within(mut self, cluster: Option<&str>, may_narrow: bool, rates: &Arc<Rates>) -> Self {
+        self.rates = Arc::clone(rates);
         if let Some(name) = cluster {
             self.grants = self.grants.for_cluster(name);
             self.hidden = hidden(&self.grants);
@@ -175,6 +182,16 @@ impl Session {
         }
     }
 
+    /// The tenant whose it is: what the provider's token says, or the outermost namespace of the client.
+    pub(crate) fn tenant(&self) -> Option<String> {
+        match &self.credential {
+            Credential::Provider { provider, outsider } => {
+                outsider.tenant.as_ref().map(|tenant| format!("{}/{tenant}", provider.name()))
+            }
+            _ => self.client.within.last().map(|namespace| namespace.name.clone()),
+        }
+    }
+
     /// Decides on an operation as a whole: every right it needs on its own targets.
     pub(crate) fn decide(&self, operation: &Operation) -> Rc<Decided> {
         let decide =
@@ -214,7 +231,8 @@ impl Session {
         let catalog = names.catalog.as_deref().unwrap_or_else(|| Catalog::none());
         let access = Access { operation, class, action, targets, hidden, catalog, may_narrow: self.may_narrow };
         let decision = decide(&self.client.principal, &self.grants.scopes, &self.client.policies, &access);
-        let decided = Rc::new(Decided::from(decision));
+        let touched = self.rates.touched(self.grants.scopes.of_cluster(), class, targets, hidden, catalog);
+        let decided = Rc::new(Decided { touched, ..Decided::from(decision) });
         let question = Question { operation, class, action, targets: targets.clone(), hidden };
         decisions.remember(question, Rc::clone(&decided));
         decided
@@ -251,6 +269,7 @@ impl Decided {
             )),
             needed_scope: None,
             determining: Vec::new(),
+            touched: Rules::default(),
         })
     }
 
@@ -263,6 +282,7 @@ impl Decided {
             reason: None,
             needed_scope: None,
             determining: self.determining.iter().chain(new).cloned().collect(),
+            touched: self.touched.and(other.touched),
         }
     }
 }
@@ -279,6 +299,7 @@ impl From<Decision> for Decided {
             reason: decision.refusal.map(|refusal| refusal.to_string()),
             needed_scope,
             determining: decision.determining.iter().map(|by| by.as_str().to_owned()).collect(),
+            touched: Rules::default(),
         }
     }
 }

@@ -13,6 +13,7 @@ use quick_cache::sync::Cache;
 use crate::basic::BasicClients;
 use crate::certificate::Owner;
 use crate::limit::{Limiter, Rate};
+use crate::rates::Rates;
 
 /// Principals of providers whose limits are kept, and principals with their groups whose policies are. Whoever is
 /// forgotten, because so many others came after, begins with a full bucket at the next token.
@@ -32,6 +33,7 @@ pub struct Snapshot {
     pub(crate) unauthenticated: (Rate, RateMode),
     pub(crate) providers: Arc<Providers>,
     pub(crate) basic: Option<Arc<dyn BasicClients>>,
+    pub(crate) rates: Arc<Rates>,
     outsiders: Outsiders,
 }
 
@@ -134,6 +136,7 @@ impl Snapshot {
             unauthenticated,
             providers: Arc::default(),
             basic: None,
+            rates: Arc::default(),
             outsiders,
         }
     }
@@ -153,6 +156,13 @@ impl Snapshot {
     #[must_use]
     pub fn with_basic(mut self, basic: Arc<dyn BasicClients>) -> Self {
         self.basic = Some(basic);
+        self
+    }
+
+    /// Also counts requests by these rules.
+    #[must_use]
+    pub fn with_rates(mut self, rates: Rates) -> Self {
+        self.rates = Arc::new(rates);
         self
     }
 
@@ -209,6 +219,9 @@ impl Snapshot {
             if let Some(known) = earlier.namespaces.get(name) {
                 limiter.go_on_from(known);
             }
+        }
+        if let Some(rates) = Arc::get_mut(&mut self.rates) {
+            rates.follow(&earlier.rates);
         }
         if self.outsiders.limits == earlier.outsiders.limits {
             self.outsiders.limiters = Arc::clone(&earlier.outsiders.limiters);

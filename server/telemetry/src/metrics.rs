@@ -103,6 +103,8 @@ pub enum OverRate {
     Namespace,
     /// An address's requests without a valid credential.
     Address,
+    /// What a rule of the configuration counts.
+    Rule,
 }
 
 impl EncodeLabelValue for OverRate {
@@ -111,6 +113,7 @@ impl EncodeLabelValue for OverRate {
             Self::Client => "client",
             Self::Namespace => "namespace",
             Self::Address => "address",
+            Self::Rule => "rule",
         })
     }
 }
@@ -191,7 +194,7 @@ struct ReloadLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OverRateLabels {
     rate: OverRate,
-    /// `enforce` or `observe`.
+    /// `enforce`, `observe` or `dry_run`.
     mode: &'static str,
 }
 
@@ -293,8 +296,8 @@ impl Metrics {
         }
         let over_rate = Family::default();
         registry.register("over_rate", "Requests over a rate, refused or only observed", over_rate.clone());
-        for rate in [OverRate::Client, OverRate::Namespace, OverRate::Address] {
-            for mode in ["enforce", "observe"] {
+        for rate in [OverRate::Client, OverRate::Namespace, OverRate::Address, OverRate::Rule] {
+            for mode in ["enforce", "observe", "dry_run"] {
                 drop(over_rate.get_or_create(&OverRateLabels { rate, mode }));
             }
         }
@@ -414,9 +417,8 @@ impl Metrics {
         self.nodes_left_out.get_or_create(&EjectionLabels { reason }).inc();
     }
 
-    /// Counts a request over a rate, and whether it was refused for it.
-    pub fn over_rate(&self, rate: OverRate, refused: bool) {
-        let mode = if refused { "enforce" } else { "observe" };
+    /// Counts a request over a rate of this mode: `enforce`, `observe` or `dry_run`.
+    pub fn over_rate(&self, rate: OverRate, mode: &'static str) {
         self.over_rate.get_or_create(&OverRateLabels { rate, mode }).inc();
     }
 
