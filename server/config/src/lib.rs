@@ -9,6 +9,7 @@
 //! repository (a test loads it), and run `cargo xtask generate`.
 
 mod addresses;
+mod api_key;
 mod certificates;
 mod claims;
 mod clients;
@@ -38,6 +39,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub use addresses::{AddressRefusal, AddressRules, Network, ToldBy, TrustedProxies};
+pub use api_key::{ApiKey, ApiKeys, NAMES_KEY};
 pub use certificates::{CertificateName, ClientCertificates, DnsName, EmailName, UriName};
 pub use claims::{ClaimPath, ClaimPaths, OneOrMany};
 pub use clients::{ClientConfig, ClientKind, RateLimit, TokenFormat};

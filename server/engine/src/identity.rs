@@ -71,6 +71,14 @@ pub enum IdentityError {
     /// A user without roles would have whatever the cluster gives to everybody.
     #[error("the scopes of this token, or its backend roles, give no right on the engine")]
     NoRight,
+    /// A key that is not configured.
+    #[error("`{0}` is none of `upstream.engine.api_key.keys`")]
+    UnknownKey(String),
+    /// A key of the engine that has ended.
+    #[error(
+        "the engine's API key `{0}` has ended; `oauth4os engine setup --apply` makes another one, and a reload takes it into use"
+    )]
+    KeyEnded(String),
     /// The credential the identity stands for has ended.
     #[error("the credential has expired")]
     Expired,

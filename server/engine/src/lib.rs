@@ -10,9 +10,11 @@
 //! - [`setup`]: what is different on a cluster, and how to bring it in line or take it away again.
 //! - [`check`]: whether a live cluster gives a token exactly what it says.
 //! - [`guard`]: that the gateway's own certificate opens nothing by itself.
+//! - [`api_keys`]: keys of the engine's own, made, kept and sent.
 //! - [`catalog`]: what the names of a cluster stand for.
 //! - [`client`]: the HTTP client for all of these.
 
+pub mod api_keys;
 pub mod catalog;
 pub mod check;
 pub mod client;

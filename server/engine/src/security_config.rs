@@ -300,6 +300,11 @@ impl SecurityConfig {
     }
 }
 
+/// A static role as the REST API takes it, its pattern an attribute of this family.
+pub(crate) fn static_role(role: EngineRole, attributes: &str) -> Value {
+    roles::body(role, attributes, &[])
+}
+
 fn proxy_authenticator() -> Value {
     json!({
         "type": "extended-proxy",
