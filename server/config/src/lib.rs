@@ -9,6 +9,7 @@
 //! repository (a test loads it), and run `cargo xtask generate`.
 
 mod addresses;
+mod backend;
 mod certificates;
 mod claims;
 mod clients;
@@ -26,6 +27,8 @@ mod providers;
 mod reload;
 mod secret;
 mod server;
+mod shared_users;
+mod sigv4;
 mod state;
 mod tokens;
 mod units;
@@ -37,6 +40,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub use addresses::{AddressRefusal, AddressRules, Network, ToldBy, TrustedProxies};
+pub use backend::{BackendUser, BackendUserRule, Basic};
 pub use certificates::{CertificateName, ClientCertificates, DnsName, EmailName, UriName};
 pub use claims::{ClaimPath, ClaimPaths, OneOrMany};
 pub use clients::{ClientConfig, ClientKind, RateLimit, TokenFormat};
@@ -55,6 +59,7 @@ pub use problem::{ConfigError, Problems};
 pub use providers::{OutsideKind, ProviderConfig, RESERVED_ID_PREFIX, ScopeMapping, SignatureAlgorithm, TokenType};
 pub use secret::{Secret, SecretHash};
 pub use server::{Audit, AuditFailure, KeyPair, Log, LogFormat, Metrics, Stdout, Tls};
+pub use sigv4::{AwsKeys, AwsService, Sigv4};
 pub use state::State;
 pub use tokens::Tokens;
 pub use units::{ByteSize, Span};
@@ -211,7 +216,7 @@ impl Config {
     fn resolve(&mut self, base: &Path, env: &dyn Fn(&str) -> Option<String>, problems: &mut Problems) {
         self.tls.resolve(base);
         self.state.resolve(base, env, problems);
-        self.behind.iter_mut().for_each(|cluster| cluster.upstream.resolve(base));
+        self.behind.iter_mut().for_each(|cluster| cluster.upstream.resolve(base, env, problems));
         self.policies.resolve(base);
         self.audit.resolve(base);
         for client in &mut self.clients {
@@ -241,11 +246,12 @@ impl Config {
         for cluster in &self.behind {
             match &cluster.name {
                 Some(name) => problems.within(format!("clusters `{}`", name.escape_default()), |problems| {
-                    self.check_upstream(&cluster.upstream, has_restricted, problems);
+                    self.check_upstream(cluster, has_restricted, problems);
                 }),
-                None => self.check_upstream(&cluster.upstream, has_restricted, problems),
+                None => self.check_upstream(cluster, has_restricted, problems),
             }
         }
+        shared_users::check(self, problems);
         self.policies.check(problems);
         self.limits.check(problems);
         self.audit.check(problems);
@@ -255,8 +261,12 @@ impl Config {
         }
     }
 
-    fn check_upstream(&self, upstream: &Upstream, has_restricted: bool, problems: &mut Problems) {
+    fn check_upstream(&self, cluster: &Cluster, has_restricted: bool, problems: &mut Problems) {
+        let upstream = &cluster.upstream;
         upstream.check(problems);
+        if !upstream.engine.driver.tells_scopes() {
+            return shared_users::check_cluster(self, cluster, problems);
+        }
         if has_restricted && upstream.engine.strict_aliases != StrictAliases::Enforce {
             problems.add(
                 "upstream.engine.strict_aliases",
