@@ -149,15 +149,32 @@ pub fn report(mut program: Command, variables: &[(&str, &OsStr)]) -> Value {
 #[must_use]
 pub fn python(script: &Path) -> Command {
     static PYTHON: OnceLock<PathBuf> = OnceLock::new();
-    let mut program = Command::new(PYTHON.get_or_init(python_environment));
+    let python = PYTHON.get_or_init(|| python_environment("e2e-python", "requirements.txt", "import aiohttp, opensearchpy"));
+    python_program(python, script)
+}
+
+/// A script for a Python that has the reference for AWS signatures installed, in the same way.
+///
+/// # Panics
+/// When it cannot be made; the message says what is missing.
+#[must_use]
+pub fn python_with_botocore(script: &Path) -> Command {
+    static PYTHON: OnceLock<PathBuf> = OnceLock::new();
+    let python =
+        PYTHON.get_or_init(|| python_environment("e2e-sigv4", "sigv4-requirements.txt", "import botocore.auth"));
+    python_program(python, script)
+}
+
+fn python_program(python: &Path, script: &Path) -> Command {
+    let mut program = Command::new(python);
     program.arg(script).env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONWARNINGS", "error::DeprecationWarning:__main__");
     program
 }
 
-fn python_environment() -> PathBuf {
-    let list = workspace().join("e2e/python/requirements.txt");
+fn python_environment(name: &str, list: &str, needed: &str) -> PathBuf {
+    let list = workspace().join("e2e/python").join(list);
     let wanted = fs::read_to_string(&list).expect("read the list of packages");
-    let environment = folder("e2e-python");
+    let environment = folder(name);
     let _lock = lock(&environment);
     let python = environment.join("bin/python");
     // Written last, so that what is half-made is made again.
@@ -165,7 +182,7 @@ fn python_environment() -> PathBuf {
     // An environment ends with the Python it was made by.
     let works = || {
         let mut program = Command::new(&python);
-        program.args(["-c", "import aiohttp, opensearchpy"]).output().is_ok_and(|run| run.status.success())
+        program.args(["-c", needed]).output().is_ok_and(|run| run.status.success())
     };
     if fs::read_to_string(&made).ok().as_ref() != Some(&wanted) || !works() {
         let _ = fs::remove_dir_all(&environment);

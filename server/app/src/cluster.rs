@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use oauth4os_config::{Cluster, Config};
 use oauth4os_engine::check::ClientScopes;
-use oauth4os_engine::{CatalogReader, ClientError, EngineClient, GuardError, guard};
+use oauth4os_engine::backend_users::NewPasswords;
+use oauth4os_engine::{
+    BackendUsers, CatalogReader, ClientError, EngineClient, GuardError, HandOver, IdentityError, guard,
+};
 use oauth4os_policy::Policies;
 use oauth4os_proxy::{ClusterSetup, Names};
 use oauth4os_tokens::clock::Clock;
@@ -14,7 +17,7 @@ use tokio::sync::oneshot;
 
 use crate::parts::{self, PartsError};
 use crate::tls::{EngineTls, OwnCertificate, TlsError};
-use crate::{Failure, engine, names, tls};
+use crate::{Failure, engine, keys, names, tls};
 
 /// A cluster as the control plane knows it.
 pub(crate) struct Running {
@@ -23,6 +26,8 @@ pub(crate) struct Running {
     /// The control plane's way to the engine, all clones of it.
     pub(crate) engine: EngineClient,
     pub(crate) names: Arc<Names>,
+    /// As whom requests go where the engine is told nothing of grants.
+    pub(crate) own_users: Option<HandOver>,
 }
 
 /// Another certificate for an engine, found to be no administrator's, and a client that shows it.
@@ -47,6 +52,7 @@ impl Running {
             engine_tls: EngineTls::load(engine)?,
             engine: EngineClient::plain(engine)?,
             names: names::at_first(cluster),
+            own_users: engine::own_users(engine)?,
         })
     }
 
@@ -61,7 +67,12 @@ impl Running {
             config: cluster.clone(),
             engine_tls: Arc::clone(&self.engine_tls.config),
             dashboards_tls: cluster.upstream.dashboards.as_ref().map(tls::dashboards).transpose()?,
-            identities: engine::identities(config, cluster, || Arc::clone(key)),
+            identities: match &self.own_users {
+                Some(own) => own.clone(),
+                None => engine::identities(config, cluster, || Arc::clone(key))
+                    .map(HandOver::Told)
+                    .ok_or("the engine's driver makes no identities")?,
+            },
             names: Arc::clone(&self.names),
         })
     }
@@ -78,6 +89,28 @@ impl Running {
         let reader = CatalogReader::new(self.engine.clone(), setup.identities.clone());
         let guarded = cluster.upstream.engine.client_certificate.is_some().then(|| self.engine.clone());
         names::watch(&self.names, cluster, reader, guarded, clients, clock, control)
+    }
+
+    /// Looks every second whether the keys that sign have changed.
+    pub(crate) fn watch_keys(&self, control: &Runtime) {
+        let Some(HandOver::Signed(signer)) = self.own_users.clone() else { return };
+        let cluster = self.name.clone();
+        control.spawn(keys::watch(cluster, signer));
+    }
+
+    /// The passwords of the users as whom requests go, as the configuration gives them now.
+    pub(crate) fn passwords(&self, cluster: &Cluster) -> Result<Option<NewPasswords>, IdentityError> {
+        match (&self.own_users, &cluster.upstream.engine.basic) {
+            (Some(HandOver::Users(_)), Some(basic)) => BackendUsers::read_again(basic).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// Sends these from the next request on.
+    pub(crate) fn go_on_with(&self, passwords: NewPasswords) {
+        if let Some(HandOver::Users(users)) = &self.own_users {
+            users.go_on_with(passwords);
+        }
     }
 
     /// Reads the certificate for the engine again; `None` when it is the same.

@@ -5,9 +5,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use oauth4os_config::{Cluster, Config, Driver, Engine, TrustedBy};
-use oauth4os_engine::check::{Check, Severity};
+use oauth4os_engine::check::{Check, OwnUsersCheck, Severity};
 use oauth4os_engine::setup;
-use oauth4os_engine::{AdminCredentials, EngineClient, Identities, Naming, SecurityConfig};
+use oauth4os_engine::{
+    AdminCredentials, BackendUsers, EngineClient, HandOver, Identities, Naming, SecurityConfig, Signer,
+};
 use oauth4os_tokens::clock::{Clock, SystemClock};
 use oauth4os_tokens::keys::{KeySet, SigningKey};
 use secrecy::SecretString;
@@ -26,6 +28,10 @@ pub(crate) fn setup(
     action: &SetupAction,
     admin: &Admin,
 ) -> Result<ExitCode, Failure> {
+    if !cluster.upstream.engine.driver.tells_scopes() {
+        println!("{NOTHING_TO_SET_UP}");
+        return Ok(ExitCode::SUCCESS);
+    }
     in_runtime(async {
         let keys = internal_keys(config).await?;
         let desired = security_config(config, cluster, &keys)?;
@@ -59,13 +65,18 @@ pub(crate) fn setup(
 
 /// Proves that the engine enforces what tokens say.
 pub(crate) fn check(config: &Config, cluster: &Cluster, admin: &Admin) -> Result<ExitCode, Failure> {
+    if let Some(hand_over) = own_users(&cluster.upstream.engine)? {
+        return check_own_users(config, cluster, &hand_over);
+    }
     in_runtime(async {
         let keys = internal_keys(config).await?;
         let desired = security_config(config, cluster, &keys)?;
         let settings = &cluster.upstream.engine;
         let engine = EngineClient::plain(settings)?;
         let admin = admin_client(settings, admin)?;
-        let identities = identities(config, cluster, || Arc::clone(keys.active()));
+        let Some(identities) = identities(config, cluster, || Arc::clone(keys.active())) else {
+            return Err("this cluster is told nothing of scopes".into());
+        };
         let proxy = settings.extended_proxy.clone().unwrap_or_default();
         let stranger = (settings.driver == Driver::ExtendedProxy && proxy.trusted_by == TrustedBy::Certificate)
             .then(|| EngineClient::without_certificate(settings))
@@ -81,6 +92,26 @@ pub(crate) fn check(config: &Config, cluster: &Cluster, admin: &Admin) -> Result
             clients: &clients,
             strict_aliases: settings.strict_aliases,
             partial_access: settings.partial_access,
+            clock: &SystemClock,
+        };
+        let report = check.run().await;
+        print!("{report}");
+        Ok(if report.worst() == Severity::Failure { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    })
+}
+
+/// Proves that the users as which requests go are there.
+fn check_own_users(config: &Config, cluster: &Cluster, hand_over: &HandOver) -> Result<ExitCode, Failure> {
+    in_runtime(async {
+        let settings = &cluster.upstream.engine;
+        let engine = EngineClient::plain(settings)?;
+        let policies = parts::policies(config)?;
+        let clients = parts::client_scopes(config, cluster, &policies)?;
+        let check = OwnUsersCheck {
+            engine: &engine,
+            hand_over,
+            clients: &clients,
+            strict_aliases: settings.strict_aliases,
             clock: &SystemClock,
         };
         let report = check.run().await;
@@ -110,19 +141,44 @@ pub(crate) fn chosen<'c>(config: &'c Config, name: Option<&str>) -> Result<&'c C
 }
 
 /// Makes the identities the engine is handed; `key` is asked for where one vouches for them.
-pub(crate) fn identities(config: &Config, cluster: &Cluster, key: impl FnOnce() -> Arc<SigningKey>) -> Identities {
+///
+/// `None` where the engine is told nothing of grants.
+pub(crate) fn identities(
+    config: &Config,
+    cluster: &Cluster,
+    key: impl FnOnce() -> Arc<SigningKey>,
+) -> Option<Identities> {
     let (engine, naming) = (&cluster.upstream.engine, naming(cluster));
     let lifetime = config.tokens.internal_lifetime.as_duration();
     match engine.driver {
-        Driver::Jwt => Identities::jwt(naming, config.issuer.clone(), key(), lifetime),
+        Driver::Jwt => Some(Identities::jwt(naming, config.issuer.clone(), key(), lifetime)),
         Driver::ExtendedProxy => {
             // One of them: to the engine a request comes from the gateway, whoever the client is. A configuration without
             // any is refused when it is read.
             let address = engine.gateway_addresses().first().copied();
-            Identities::extended_proxy(naming, address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)), lifetime)
+            Some(Identities::extended_proxy(naming, address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)), lifetime))
         }
+        Driver::Basic | Driver::Sigv4 => None,
     }
 }
+
+/// As whom requests go to an engine that is told nothing of grants.
+pub(crate) fn own_users(engine: &Engine) -> Result<Option<HandOver>, Failure> {
+    Ok(match (engine.driver, &engine.basic, &engine.sigv4) {
+        (Driver::Basic, Some(basic), _) => Some(HandOver::Users(Arc::new(BackendUsers::new(basic)?))),
+        (Driver::Sigv4, _, Some(sigv4)) => Some(HandOver::Signed(Arc::new(Signer::load(sigv4)?))),
+        _ => None,
+    })
+}
+
+/// What `engine setup` has to do where requests go as users the cluster already has.
+const NOTHING_TO_SET_UP: &str = "\
+nothing is to be set up in this cluster: requests go as users it already has, and it is told nothing of scopes
+  driver: basic  each of `upstream.engine.basic.users` must be there, with the roles that all who go as it need together and no
+                 others; `catalog_user` also with `indices:admin/resolve/index` on `*`
+  driver: sigv4  the principal whose keys sign must be permitted `es:ESHttp*` (`aoss:APIAccessAll`) on the domain, and where the
+                 domain has fine-grained access control, be mapped to a role with the rights that all clients need together
+`oauth4os engine check` looks whether they are";
 
 fn naming(cluster: &Cluster) -> Naming {
     let naming = match &cluster.name {
@@ -130,8 +186,8 @@ fn naming(cluster: &Cluster) -> Naming {
         None => Naming::default(),
     };
     match cluster.upstream.engine.driver {
-        Driver::Jwt => naming,
         Driver::ExtendedProxy => naming.for_extended_proxy(),
+        Driver::Jwt | Driver::Basic | Driver::Sigv4 => naming,
     }
 }
 
@@ -140,6 +196,7 @@ fn security_config(config: &Config, cluster: &Cluster, keys: &KeySet) -> Result<
     let desired = match cluster.upstream.engine.driver {
         Driver::Jwt => SecurityConfig::new(naming, &config.issuer, keys.verifying().iter().map(AsRef::as_ref))?,
         Driver::ExtendedProxy => SecurityConfig::extended_proxy(naming, cluster.upstream.engine.gateway_addresses())?,
+        Driver::Basic | Driver::Sigv4 => return Err("nothing is to be set up in this cluster".into()),
     };
     let tenants = cluster.upstream.dashboards.iter().flat_map(oauth4os_config::Dashboards::engine_tenants);
     Ok(desired.with_field_sets(&config.field_sets).with_tenants(tenants))

@@ -4,6 +4,7 @@ mod arguments;
 mod cluster;
 mod engine;
 mod first_admin;
+mod keys;
 mod monitor;
 mod names;
 mod parts;

@@ -76,14 +76,11 @@ pub(crate) fn client_scopes(
             .map_err(|source| PartsError::Grants { client: client.id.clone(), source: Box::new(source) })?;
         let grants = cluster.name.as_ref().map_or_else(|| grants.clone(), |name| grants.for_cluster(name));
         let ruled = policies.for_principal(&configured_principal(client));
-        if let Some(key) = any_key.as_ref().filter(|_| !grants.restrictions.is_empty()) {
+        if let Some(key) = any_key.as_ref().filter(|_| !grants.restrictions.is_empty())
+            && let Some(identities) = engine::identities(config, cluster, || Arc::clone(key))
+        {
             let grant = EngineGrant::of(&grants.scopes, &grants.restrictions, ruled.forbids(), Catalog::none());
-            let made = engine::identities(config, cluster, || Arc::clone(key)).hand_over(
-                &client.id,
-                &grant,
-                None,
-                SystemClock.now(),
-            );
+            let made = identities.hand_over(&client.id, &grant, None, SystemClock.now());
             made.map_err(|source| PartsError::Identity { client: client.id.clone(), source })?;
         }
         Ok(ClientScopes { client: client.id.clone(), scopes: grants.scopes, forbids: ruled.forbids().clone() })
@@ -131,6 +128,7 @@ pub(crate) fn snapshot(
             principal: principal(&client),
             grants: Grants { scopes: client.scopes.clone(), restrictions: client.restrictions.clone() },
             backend_roles: client.backend_roles.clone().map(|roles| roles.into_iter().collect()),
+            backend_user: client.backend_user.clone(),
             certificate: client.certificate.clone(),
             addresses: client.addresses.clone(),
             within: client.within.clone(),

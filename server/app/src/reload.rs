@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use oauth4os_config::{Config, ConfigError};
+use oauth4os_engine::IdentityError;
 use oauth4os_federation::Providers;
 use oauth4os_oauth::{Authority, ClientDirectory, DirectoryError};
 use oauth4os_proxy::Gateway;
@@ -45,6 +46,8 @@ enum ReloadError {
     Clients(#[from] DirectoryError),
     #[error(transparent)]
     Certificate(#[from] ReplaceError),
+    #[error(transparent)]
+    Passwords(#[from] IdentityError),
 }
 
 impl Reloader {
@@ -87,6 +90,10 @@ impl Reloader {
                 new_certificates.push((running, certificate));
             }
         }
+        let mut new_passwords = Vec::new();
+        for (running, cluster) in self.clusters.iter().zip(config.clusters()) {
+            new_passwords.extend(running.passwords(cluster)?.map(|passwords| (running, passwords)));
+        }
         // The last step that can fail. No token is issued to a new client before the data plane knows it.
         let publish = |_: &ClientDirectory| {
             let providers = Arc::clone(&self.providers);
@@ -96,6 +103,9 @@ impl Reloader {
         self.authority.clients().reconfigure(&config.clients, publish).await?;
         for (running, certificate) in new_certificates {
             running.show(certificate);
+        }
+        for (running, passwords) in new_passwords {
+            running.go_on_with(passwords);
         }
         self.config = config;
         self.server_tls = server_tls;

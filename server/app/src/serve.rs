@@ -137,6 +137,7 @@ fn start(
     for ((running, cluster), scopes) in clusters.iter().zip(config.clusters()).zip(scopes) {
         let setup = running.setup(&config, cluster, internal_keys.active())?;
         looks.push(running.watch_names(cluster, &setup, scopes, Arc::clone(&clock), control));
+        running.watch_keys(control);
         setups.push(setup);
     }
     // One that gives no answer holds nobody up who does not need it.

@@ -147,6 +147,8 @@ impl Route {
             create_only: false,
             pipeline: false,
             past_rows: false,
+            handles: Vec::new(),
+            scrolls: false,
             denied: None,
         };
         // What is made may take the place of what is there.

@@ -31,6 +31,10 @@ pub struct Operation {
     /// A parameter asks for what a row filter does not hold for: suggestions, statistics, rewritten queries
     /// ([`past_restriction`](crate::past_restriction) says why).
     pub past_rows: bool,
+    /// Scroll ids in path and query. Those in the body come beside them.
+    pub handles: Vec<String>,
+    /// The answer tells the id of a scroll: it begins one, or goes on with one.
+    pub scrolls: bool,
     /// Why scoped tokens never get it. `Some` exactly if `class` is [`Class::Denied`].
     pub denied: Option<&'static str>,
 }

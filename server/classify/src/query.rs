@@ -39,6 +39,7 @@ pub(crate) struct Query<'a> {
     values: [Option<Cow<'a, str>>; DECIDING.len()],
     returns_source: bool,
     past_rows: bool,
+    scrolls: bool,
 }
 
 impl<'a> Query<'a> {
@@ -78,6 +79,7 @@ impl<'a> Query<'a> {
             // `_source=false` asks for nothing. Only if it is written so: in other words it would be a field's name.
             self.returns_source |= name != "_source" || value != "false" || semicolon;
         }
+        self.scrolls |= name == "scroll";
         self.past_rows |= name.starts_with("suggest_") || PAST_ROWS.contains(&&*name);
         let Some(slot) = DECIDING.iter().position(|known| *known == name).and_then(|at| self.values.get_mut(at)) else {
             return Ok(());
@@ -100,6 +102,11 @@ impl<'a> Query<'a> {
     /// Whether a parameter asks for what a row filter does not hold for.
     pub(crate) const fn past_rows(&self) -> bool {
         self.past_rows
+    }
+
+    /// Whether a search with this query begins a scroll.
+    pub(crate) const fn scrolls(&self) -> bool {
+        self.scrolls
     }
 
     /// The decoded value of a deciding parameter.

@@ -105,6 +105,7 @@ impl Request<'_, '_> {
         let spec = self.spec;
         let mut expressions = Vec::new();
         let mut default_index = None;
+        let mut handles = Vec::new();
         match spec.targets {
             TargetRule::Cluster => {}
             TargetRule::Handle => {
@@ -112,6 +113,7 @@ impl Request<'_, '_> {
                 if ids.split(',').any(|id| id == crate::body::handles::ALL) {
                     return Err(ClassifyError::AllHandles);
                 }
+                handles.extend(ids.split(',').filter(|id| !id.is_empty()).map(str::to_owned));
             }
             TargetRule::Params(params) => {
                 for param in params {
@@ -156,6 +158,8 @@ impl Request<'_, '_> {
             create_only,
             pipeline: self.query.get("pipeline").is_some(),
             past_rows: self.query.past_rows(),
+            handles,
+            scrolls: spec.name == "scroll" || (spec.name == "search" && self.query.scrolls()),
             denied,
         }))
     }

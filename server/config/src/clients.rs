@@ -8,6 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
 use crate::addresses::AddressRules;
+use crate::backend::BackendUser;
 use crate::certificates::CertificateName;
 use crate::grants::{FieldSets, GrantConfig, Source};
 use crate::identity::{IdentityKind, check_backend_roles};
@@ -88,6 +89,10 @@ pub struct ClientConfig {
     /// With `identity: own`: the backend roles the engine is told.
     #[serde(default)]
     pub backend_roles: BTreeSet<String>,
+
+    /// With `driver: basic`: the user of the cluster as which its requests are sent; of several clusters each may have its own.
+    #[serde(default)]
+    pub backend_user: Option<BackendUser>,
 
     /// The namespace it is in, whose rules it keeps to besides its own.
     #[serde(default)]

@@ -21,6 +21,21 @@ pub enum Driver {
     /// Header fields (`X-Proxy-User` and its like) that the engine believes because of whom they come from; it needs one
     /// `extended-proxy` auth domain (`oauth4os engine setup`) and should let in nobody without a certificate.
     ExtendedProxy,
+    /// Names and passwords of users the cluster already has, for clusters that cannot be changed. The engine enforces the roles
+    /// of these users; scopes are held by the gateway alone.
+    Basic,
+    /// An AWS signature, for managed OpenSearch. The engine knows the gateway as one principal; scopes are held by the gateway
+    /// alone.
+    Sigv4,
+}
+
+impl Driver {
+    /// Whether the engine is told what a token may do. Otherwise it enforces the rights of users of its own, whom several clients
+    /// may share.
+    #[must_use]
+    pub const fn tells_scopes(self) -> bool {
+        matches!(self, Self::Jwt | Self::ExtendedProxy)
+    }
 }
 
 /// What makes the engine believe the gateway's word, where no key vouches for it.

@@ -10,6 +10,7 @@
 
 mod addresses;
 mod api_key;
+mod backend;
 mod certificates;
 mod claims;
 mod clients;
@@ -28,6 +29,8 @@ mod rates;
 mod reload;
 mod secret;
 mod server;
+mod shared_users;
+mod sigv4;
 mod state;
 mod tokens;
 mod units;
@@ -40,6 +43,7 @@ use serde::Deserialize;
 
 pub use addresses::{AddressRefusal, AddressRules, Network, ToldBy, TrustedProxies};
 pub use api_key::{ApiKey, ApiKeys, NAMES_KEY};
+pub use backend::{BackendUser, BackendUserRule, Basic};
 pub use certificates::{CertificateName, ClientCertificates, DnsName, EmailName, UriName};
 pub use claims::{ClaimPath, ClaimPaths, OneOrMany};
 pub use clients::{ClientConfig, ClientKind, RateLimit, TokenFormat};
@@ -59,6 +63,7 @@ pub use providers::{OutsideKind, ProviderConfig, RESERVED_ID_PREFIX, ScopeMappin
 pub use rates::{RatePer, RateRule};
 pub use secret::{Secret, SecretHash};
 pub use server::{Audit, AuditFailure, KeyPair, Log, LogFormat, Metrics, Stdout, Tls};
+pub use sigv4::{AwsKeys, AwsService, Sigv4};
 pub use state::State;
 pub use tokens::Tokens;
 pub use units::{ByteSize, Span};
@@ -219,7 +224,7 @@ impl Config {
     fn resolve(&mut self, base: &Path, env: &dyn Fn(&str) -> Option<String>, problems: &mut Problems) {
         self.tls.resolve(base);
         self.state.resolve(base, env, problems);
-        self.behind.iter_mut().for_each(|cluster| cluster.upstream.resolve(base));
+        self.behind.iter_mut().for_each(|cluster| cluster.upstream.resolve(base, env, problems));
         self.policies.resolve(base);
         self.audit.resolve(base);
         for client in &mut self.clients {
@@ -249,11 +254,12 @@ impl Config {
         for cluster in &self.behind {
             match &cluster.name {
                 Some(name) => problems.within(format!("clusters `{}`", name.escape_default()), |problems| {
-                    self.check_upstream(&cluster.upstream, has_restricted, problems);
+                    self.check_upstream(cluster, has_restricted, problems);
                 }),
-                None => self.check_upstream(&cluster.upstream, has_restricted, problems),
+                None => self.check_upstream(cluster, has_restricted, problems),
             }
         }
+        shared_users::check(self, problems);
         self.policies.check(problems);
         self.limits.check(problems);
         rates::check_all(&self.rates, problems);
@@ -264,8 +270,12 @@ impl Config {
         }
     }
 
-    fn check_upstream(&self, upstream: &Upstream, has_restricted: bool, problems: &mut Problems) {
+    fn check_upstream(&self, cluster: &Cluster, has_restricted: bool, problems: &mut Problems) {
+        let upstream = &cluster.upstream;
         upstream.check(problems);
+        if !upstream.engine.driver.tells_scopes() {
+            return shared_users::check_cluster(self, cluster, problems);
+        }
         if has_restricted && upstream.engine.strict_aliases != StrictAliases::Enforce {
             problems.add(
                 "upstream.engine.strict_aliases",

@@ -43,6 +43,11 @@ impl Problems {
         self.0.extend(inside.0.into_iter().map(|problem| format!("{key}: {problem}")));
     }
 
+    /// The first of them, if there is any.
+    pub(crate) fn first(&self) -> Option<String> {
+        self.0.first().cloned()
+    }
+
     pub(crate) fn into_result(self) -> Result<(), ConfigError> {
         if self.0.is_empty() { Ok(()) } else { Err(ConfigError::Refused(self)) }
     }

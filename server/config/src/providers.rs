@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::backend::{BackendUserRule, check_rules};
 use crate::claims::{ClaimPaths, OneOrMany};
 use crate::clients::RateLimit;
 use crate::grants::{FieldSets, GrantOrScope, Source};
@@ -90,6 +91,11 @@ pub struct ProviderConfig {
     /// With `identity: own`: the backend roles a token may bring along in `claims.backend_roles`. What is not listed is left out.
     #[serde(default)]
     pub backend_roles: BTreeSet<String>,
+
+    /// With `driver: basic`: as which users of the cluster its principals' requests are sent. The first entry that fits decides; for
+    /// whom none does, nothing is sent.
+    #[serde(default)]
+    pub backend_users: Vec<BackendUserRule>,
 
     /// What each principal of the provider may send. Default: `limits.per_client`.
     #[serde(default)]
@@ -269,8 +275,29 @@ impl ProviderConfig {
             );
         }
         self.check_mapping(&key, field_sets, problems);
+        self.check_backend_users(&format!("{key}: backend_users"), problems);
         if let Some(limit) = self.rate_limit {
             limit.check(&format!("{key}: rate_limit"), problems);
+        }
+    }
+
+    /// The scopes it gives, and of these the ones that are held to rows or fields.
+    pub(crate) fn scopes(&self) -> impl Iterator<Item = (&str, bool)> {
+        let given = self.scope_mapping.parts().into_iter().flat_map(|(_, map)| map.values().flatten());
+        given.map(|given| match given {
+            GrantOrScope::Scope(scope) => (scope.as_str(), false),
+            GrantOrScope::Grant(grant) => (grant.scope.as_str(), true),
+        })
+    }
+
+    fn check_backend_users(&self, key: &str, problems: &mut Problems) {
+        check_rules(key, &self.backend_users, problems);
+        let names = |of: fn(&BackendUserRule) -> &Option<String>| self.backend_users.iter().any(|rule| of(rule).is_some());
+        if names(|rule| &rule.role) && self.claims.roles.values().is_empty() {
+            problems.add(key, "says what roles mean, but `claims.roles` does not say where they stand");
+        }
+        if names(|rule| &rule.group) && self.claims.groups.is_none() {
+            problems.add(key, "says what groups mean, but `claims.groups` does not say where they stand");
         }
     }
 

@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::backend::Basic;
 use crate::claims::OneOrMany;
 use crate::dashboards::Dashboards;
 use crate::driver::{Driver, ExtendedProxy};
 use crate::problem::Problems;
 use crate::server::KeyPair;
+use crate::sigv4::Sigv4;
 use crate::units::Span;
 
 /// The most nodes of one cluster.
@@ -52,6 +54,14 @@ pub struct Engine {
     /// What `driver: extended_proxy` needs.
     #[serde(default)]
     pub extended_proxy: Option<ExtendedProxy>,
+
+    /// What `driver: basic` needs.
+    #[serde(default)]
+    pub basic: Option<Basic>,
+
+    /// What `driver: sigv4` needs.
+    #[serde(default)]
+    pub sigv4: Option<Sigv4>,
 
     /// What to do about aliases that lead out of a scope: to the engine an alias whose own name matches a pattern grants
     /// all its members, so that whoever may add an alias could widen a token.
@@ -134,7 +144,16 @@ fn default_response_timeout() -> Span {
 }
 
 impl Upstream {
-    pub(crate) fn resolve(&mut self, base: &Path) {
+    pub(crate) fn resolve(&mut self, base: &Path, env: &dyn Fn(&str) -> Option<String>, problems: &mut Problems) {
+        if let Some(basic) = &mut self.engine.basic {
+            basic.resolve(base, env, problems);
+        }
+        if let Some(sigv4) = &mut self.engine.sigv4 {
+            sigv4.resolve(base);
+            if let Err(sentence) = sigv4.read(env) {
+                problems.add("upstream.engine.sigv4", sentence);
+            }
+        }
         if let Some(ca) = &mut self.engine.ca {
             *ca = base.join(&*ca);
         }
@@ -231,16 +250,37 @@ impl Engine {
     }
 
     fn check_driver(&self, problems: &mut Problems) {
-        match (self.driver, &self.extended_proxy) {
-            (Driver::ExtendedProxy, proxy) => {
-                let proxy = proxy.clone().unwrap_or_default();
+        let mut misplaced = |key: &str, is_there: bool| {
+            if is_there {
+                problems.add(
+                    format!("upstream.engine.{key}"),
+                    format!("is for `driver: {key}`; leave it out, or say so"),
+                );
+            }
+        };
+        misplaced("extended_proxy", self.driver != Driver::ExtendedProxy && self.extended_proxy.is_some());
+        misplaced("basic", self.driver != Driver::Basic && self.basic.is_some());
+        misplaced("sigv4", self.driver != Driver::Sigv4 && self.sigv4.is_some());
+        match self.driver {
+            Driver::Jwt => {}
+            Driver::ExtendedProxy => {
+                let proxy = self.extended_proxy.clone().unwrap_or_default();
                 proxy.check(self.client_certificate.is_some(), self.is_on_this_machine(), problems);
             }
-            (_, Some(_)) => {
-                problems
-                    .add("upstream.engine.extended_proxy", "is for `driver: extended_proxy`; leave it out, or say so");
+            Driver::Basic => {
+                let basic = self.basic.clone().unwrap_or_default();
+                basic.check(self.strict_aliases != StrictAliases::Off, problems);
             }
-            (_, None) => {}
+            Driver::Sigv4 => match &self.sigv4 {
+                Some(sigv4) => sigv4.check(problems),
+                None => problems.add("upstream.engine.sigv4", "say in which region, and with which keys requests are signed"),
+            },
+        }
+        if !self.driver.tells_scopes() && self.partial_access == PartialAccess::Narrow {
+            problems.add(
+                "upstream.engine.partial_access",
+                "`narrow` needs an engine that is told the scopes; with this driver it would answer for all its user may see",
+            );
         }
     }
 }

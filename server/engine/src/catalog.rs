@@ -8,6 +8,7 @@ use serde::Deserialize;
 use tokio::sync::Mutex;
 
 use crate::client::{ClientError, EngineClient};
+use crate::hand_over::{HandOver, Sender};
 use crate::identity::{HandedIdentity, Identities, IdentityError};
 
 /// The name of the gateway itself, behind the prefix of its users.
@@ -20,7 +21,7 @@ const PATH: &str = "/_resolve/index/*?expand_wildcards=all";
 #[derive(Debug)]
 pub struct CatalogReader {
     engine: EngineClient,
-    identities: Identities,
+    hand_over: HandOver,
     identity: Mutex<Option<HandedIdentity>>,
 }
 
@@ -29,11 +30,13 @@ pub struct CatalogReader {
 pub enum CatalogError {
     /// The engine was not set up for it.
     #[error(
-        "the engine does not let the gateway read the names of its indices ({reason}): bring it up to date with `oauth4os engine setup --apply`"
+        "the engine does not let the gateway read the names of its indices ({reason}): {what_to_do}"
     )]
     NotAllowed {
         /// What the engine says.
         reason: String,
+        /// What an administrator has to do.
+        what_to_do: &'static str,
     },
     /// Not what the API promises.
     #[error("the engine's list of names cannot be read: {0}")]
@@ -49,8 +52,8 @@ pub enum CatalogError {
 impl CatalogReader {
     /// A reader of the cluster behind `engine`, which needs no identity of its own.
     #[must_use]
-    pub fn new(engine: EngineClient, identities: Identities) -> Self {
-        Self { engine, identities, identity: Mutex::new(None) }
+    pub fn new(engine: EngineClient, hand_over: HandOver) -> Self {
+        Self { engine, hand_over, identity: Mutex::new(None) }
     }
 
     /// Asks the engine.
@@ -58,31 +61,52 @@ impl CatalogReader {
     /// # Errors
     /// [`CatalogError`]: what was read before is then as good as it was.
     pub async fn read(&self, now: UnixTime) -> Result<Catalog, CatalogError> {
-        let mut identity = self.identity.lock().await;
-        let identity = self.current(&mut identity, now)?;
-        let answer = self.engine.send_as(identity, Method::GET, PATH, None).await?;
+        let answer = match &self.hand_over {
+            HandOver::Told(identities) => {
+                let mut kept = self.identity.lock().await;
+                let identity = current(identities, &mut kept, now)?;
+                self.engine.send_as(identity, Method::GET, PATH, None).await?
+            }
+            HandOver::Users(users) => {
+                let identity = users.of_catalog()?;
+                self.engine.send_by(Sender::Fields(&identity), Method::GET, PATH).await?
+            }
+            HandOver::Signed(signer) => self.engine.send_by(Sender::Signed(signer, now), Method::GET, PATH).await?,
+        };
         match answer.status.as_u16() {
             200 => {}
-            401 | 403 => return Err(CatalogError::NotAllowed { reason: answer.reason() }),
+            401 | 403 => return Err(CatalogError::NotAllowed { reason: answer.reason(), what_to_do: self.what_to_do() }),
             _ => return Err(answer.refused().into()),
         }
         let names = Names::deserialize(&answer.body).map_err(|error| CatalogError::Answer(error.to_string()))?;
         Ok(names.into_catalog())
     }
 
-    fn current<'i>(
-        &self,
-        kept: &'i mut Option<HandedIdentity>,
-        now: UnixTime,
-    ) -> Result<&'i HandedIdentity, IdentityError> {
-        let is_good = kept.as_ref().is_some_and(|identity| !identity.is_due(now));
-        if !is_good {
-            *kept = None;
+    const fn what_to_do(&self) -> &'static str {
+        match &self.hand_over {
+            HandOver::Told(_) => "bring it up to date with `oauth4os engine setup --apply`",
+            HandOver::Users(_) => {
+                "`upstream.engine.basic.catalog_user` must be a user with this password who may `indices:admin/resolve/index` on `*`"
+            }
+            HandOver::Signed(_) => {
+                "the principal that signs must be permitted `es:ESHttpGet` or its like, and `indices:admin/resolve/index` on `*`"
+            }
         }
-        match kept {
-            Some(identity) => Ok(identity),
-            None => Ok(kept.insert(self.identities.hand_over(SUBJECT, &EngineGrant::catalog(), None, now)?)),
-        }
+    }
+}
+
+fn current<'i>(
+    identities: &Identities,
+    kept: &'i mut Option<HandedIdentity>,
+    now: UnixTime,
+) -> Result<&'i HandedIdentity, IdentityError> {
+    let is_good = kept.as_ref().is_some_and(|identity| !identity.is_due(now));
+    if !is_good {
+        *kept = None;
+    }
+    match kept {
+        Some(identity) => Ok(identity),
+        None => Ok(kept.insert(identities.hand_over(SUBJECT, &EngineGrant::catalog(), None, now)?)),
     }
 }
 

@@ -6,6 +6,7 @@
 mod aliases;
 mod environment;
 mod forgeries;
+mod own_users;
 mod pattern;
 mod probe;
 mod report;
@@ -19,6 +20,7 @@ use crate::client::EngineClient;
 use crate::identity::Identities;
 use crate::security_config::SecurityConfig;
 
+pub use own_users::OwnUsersCheck;
 pub use report::{Item, Report, Severity};
 
 /// What a check works with.

@@ -9,13 +9,15 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use oauth4os_config::Engine;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Certificate, Identity, Method, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
+use crate::hand_over::Sender;
 use crate::identity::HandedIdentity;
+use crate::sigv4::{Signable, SigningError, payload_hash};
 
 /// How long one request may take. Creating an index waits for its shards.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
@@ -96,6 +98,9 @@ pub enum ClientError {
         /// Method and path.
         request: String,
     },
+    /// The request was not signed.
+    #[error(transparent)]
+    Signing(SigningError),
     /// Not the answer that is needed.
     #[error("the engine answered `{request}` with {status}: {reason}")]
     Refused {
@@ -208,7 +213,26 @@ impl EngineClient {
     /// When no answer comes. Any status is an answer.
     pub async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Answer, ClientError> {
         let own = self.authorization.clone().map(|value| (AUTHORIZATION, value));
-        self.exchange(method, path, body, own.into_iter().collect()).await
+        let own: HeaderMap = own.into_iter().collect();
+        self.exchange(method, path, body, &|_| Ok(own.clone())).await
+    }
+
+    /// Sends a request of the gateway's own as whoever the cluster takes it for.
+    pub(crate) async fn send_by(&self, sender: Sender<'_>, method: Method, path: &str) -> Result<Answer, ClientError> {
+        match sender {
+            Sender::Fields(identity) => self.send_as(identity, method, path, None).await,
+            Sender::Signed(signer, now) => {
+                let (name, payload) = (method.to_string(), payload_hash(&[]));
+                let sign = |authority: &str| {
+                    let request = Signable { method: &name, target: path, authority, payload: &payload };
+                    let mut fields = fields(signer.sign(&request, now)?.fields())?;
+                    let host = HeaderValue::from_str(authority).map_err(|_| ClientError::Credentials)?;
+                    fields.insert(HOST, host);
+                    Ok(fields)
+                };
+                self.exchange(method, path, None, &sign).await
+            }
+        }
     }
 
     /// Sends a request under an identity of the gateway.
@@ -219,7 +243,8 @@ impl EngineClient {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Answer, ClientError> {
-        self.exchange(method, path, body, header_fields(identity)?).await
+        let fields = fields(identity.fields())?;
+        self.exchange(method, path, body, &|_| Ok(fields.clone())).await
     }
 
     async fn exchange(
@@ -227,10 +252,10 @@ impl EngineClient {
         method: Method,
         path: &str,
         body: Option<&Value>,
-        identity: HeaderMap,
+        identity: &IdentityFor<'_>,
     ) -> Result<Answer, ClientError> {
         let name = format!("{method} {path}");
-        let (url, mut response) = self.first_answer(&method, path, body, &identity).await?;
+        let (url, mut response) = self.first_answer(&method, path, body, identity).await?;
         let mut bytes = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| failure(url, &error))? {
             if bytes.len() + chunk.len() > MAX_ANSWER_BYTES {
@@ -251,12 +276,13 @@ impl EngineClient {
         method: &Method,
         path: &str,
         body: Option<&Value>,
-        identity: &HeaderMap,
+        identity: &IdentityFor<'_>,
     ) -> Result<(&str, reqwest::Response), ClientError> {
         let mut last = ClientError::Prepare("there is no node to ask".to_owned());
         let http = self.connections();
         for url in self.urls.iter() {
-            let mut request = http.request(method.clone(), format!("{url}{path}")).headers(identity.clone());
+            let authority = url.split_once("://").map_or(url.as_str(), |(_, authority)| authority);
+            let mut request = http.request(method.clone(), format!("{url}{path}")).headers(identity(authority)?);
             if let Some(body) = body {
                 request = request.header(CONTENT_TYPE, "application/json").body(body.to_string());
             }
@@ -269,6 +295,9 @@ impl EngineClient {
         Err(last)
     }
 }
+
+/// The fields that say who asks, for a node by its host and port.
+type IdentityFor<'a> = dyn Fn(&str) -> Result<HeaderMap, ClientError> + Sync + 'a;
 
 fn failure(url: &str, error: &reqwest::Error) -> ClientError {
     if error.is_timeout() {
@@ -324,15 +353,14 @@ fn certificate_with_key(certificate: &Path, key: &Path) -> Result<Identity, Clie
 }
 
 /// The fields of an identity, none of which is shown anywhere.
-fn header_fields(identity: &HandedIdentity) -> Result<HeaderMap, ClientError> {
+fn fields(text: &str) -> Result<HeaderMap, ClientError> {
     let field = |line: &str| {
         let (name, value) = line.split_once(": ")?;
         let mut value = HeaderValue::from_str(value).ok()?;
         value.set_sensitive(true);
         Some((HeaderName::from_bytes(name.as_bytes()).ok()?, value))
     };
-    let lines = identity.fields().lines();
-    lines.map(|line| field(line).ok_or(ClientError::Credentials)).collect()
+    text.lines().map(|line| field(line).ok_or(ClientError::Credentials)).collect()
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, ClientError> {

@@ -71,6 +71,14 @@ pub enum IdentityError {
     /// A user without roles would have whatever the cluster gives to everybody.
     #[error("the scopes of this token, or its backend roles, give no right on the engine")]
     NoRight,
+    /// Nobody has said as whom of the cluster's users requests go.
+    #[error(
+        "in this cluster requests go as users it already has, and none is configured for this client; name one in `backend_user`, for a provider in `backend_users`"
+    )]
+    NoUser,
+    /// A user without a password.
+    #[error("the user `{0}` of the cluster is none of `upstream.engine.basic.users`")]
+    UnknownUser(String),
     /// A key that is not configured.
     #[error("`{0}` is none of `upstream.engine.api_key.keys`")]
     UnknownKey(String),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use oauth4os_config::{ClaimPaths, IdentityKind, OutsideKind, ProviderConfig, RESERVED_ID_PREFIX, RateLimit};
+use oauth4os_config::{BackendUser, BackendUserRule, ClaimPaths, IdentityKind, OutsideKind, ProviderConfig, RESERVED_ID_PREFIX, RateLimit};
 use oauth4os_policy::{Clusters, Grants, Principal, PrincipalKind};
 use oauth4os_telemetry::metrics::Metrics;
 use oauth4os_tokens::clock::{Clock, UnixTime};
@@ -49,6 +49,7 @@ pub struct Provider {
     client_kinds: BTreeMap<String, OutsideKind>,
     /// Those a token may bring along, where principals keep their own.
     backend_roles: Option<BTreeSet<String>>,
+    backend_users: Vec<BackendUserRule>,
     rate_limit: Option<RateLimit>,
     algorithms: Vec<Algorithm>,
     pub(crate) keys: KeyCache,
@@ -65,6 +66,9 @@ pub struct Outsider {
     pub client: Option<String>,
     /// The backend roles the engine is told in place of the scopes, when the provider's principals keep their own.
     pub backend_roles: Option<Arc<[String]>>,
+    /// As which users of clusters its requests are sent, where these have users of their own; the first that is one of the
+    /// cluster's.
+    pub backend_users: Arc<[BackendUser]>,
     /// What the mapping gives.
     pub grants: Grants,
     /// From this on the token is dead here: its `exp` and the leeway.
@@ -192,6 +196,7 @@ impl Provider {
             kind: config.kind,
             client_kinds: config.client_kinds.clone(),
             backend_roles: (config.identity == IdentityKind::Own).then(|| config.backend_roles.clone()),
+            backend_users: config.backend_users.clone(),
             rate_limit: config.rate_limit,
             algorithms,
             keys: KeyCache::new(source, clock, metrics),
@@ -250,6 +255,7 @@ impl Provider {
         let backend_roles = self.backend_roles(claims)?;
         Ok(Outsider {
             backend_roles,
+            backend_users: self.backend_users(&roles, &groups, &scopes),
             engine_name: engine_name(&self.name, kind, &id),
             principal: Principal {
                 id: self.qualified(&id),
@@ -323,6 +329,15 @@ impl Provider {
             }
         }
         Ok(None)
+    }
+
+    /// The users that fit a token which says this, in the order of the configuration.
+    fn backend_users(&self, roles: &[String], groups: &[String], scopes: &[String]) -> Arc<[BackendUser]> {
+        let fits = |named: &Option<String>, those: &[String]| named.as_ref().is_none_or(|name| those.contains(name));
+        let rules = self.backend_users.iter().filter(|rule| {
+            fits(&rule.role, roles) && fits(&rule.group, groups) && fits(&rule.scope, scopes)
+        });
+        rules.map(|rule| rule.user.clone()).collect()
     }
 
     /// Those of the token's backend roles that it may bring along, where principals keep their own.

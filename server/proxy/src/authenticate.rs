@@ -163,7 +163,7 @@ fn attempt(
         Presented::Basic(encoded) => basic(&snapshot, encoded, peer, now)?,
         Presented::Certificate(certificate) => of_certificate(&snapshot, certificate)?,
     };
-    let session = Rc::new(session.within(cluster.name.as_deref(), cluster.may_narrow, &snapshot.rates));
+    let session = Rc::new(session.within(cluster, &snapshot.rates));
     let session = check(worker, cluster, session, revocation_generation, now).map_err(Failure::Refused)?;
     worker.sessions.borrow_mut().insert(key, Rc::clone(&session));
     Ok(session)

@@ -151,15 +151,16 @@ impl Exchange {
             return Err(Refusal::overloaded().into());
         };
         let identity = cluster.identities.of(&session, self.time).map_err(|error| match error {
-            NoIdentity::NamesUnknown => Refusal::unavailable(error.to_string()),
-            NoIdentity::Driver(IdentityError::NoRight | IdentityError::TooLarge { .. }) => {
+            NoIdentity::NamesUnknown | NoIdentity::Signing(_) => Refusal::unavailable(error.to_string()),
+            NoIdentity::Restricted
+            | NoIdentity::Driver(IdentityError::NoRight | IdentityError::NoUser | IdentityError::TooLarge { .. }) => {
                 Refusal::forbidden(error.to_string(), None)
             }
             _ => Refusal::internal(format!("no identity could be made for the engine: {error}")),
         })?;
         let dashboards = call.as_ref();
-        let (to, identity) = ((cluster, &ways.engine), &*identity);
-        Forward { exchange: self, connection, to, head, body, gate, identity, dashboards, may_repeat }.run().await
+        let (to, payload) = ((cluster, &ways.engine), None);
+        Forward { exchange: self, connection, to, head, body, gate, identity, payload, dashboards, may_repeat }.run().await
     }
 
     /// Counts the request against its client's rate.

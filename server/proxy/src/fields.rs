@@ -51,6 +51,7 @@ const REMOVED_PREFIXES: &[&[u8]] = &[
     b"opendistro-security",
     b"opensearch-security",
     b"ssl-client",
+    b"x-amz",
     b"x-auth",
     b"x-client-cert",
     b"x-forwarded",

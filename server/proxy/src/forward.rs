@@ -1,12 +1,13 @@
 //! The request on its way to the engine.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::Write as _;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
 
-use oauth4os_engine::HandedIdentity;
+use oauth4os_engine::sigv4::{Signable, payload_hash};
 use oauth4os_telemetry::metrics::{Ejection, UpstreamFailure};
 
 use crate::body::RequestBody;
@@ -16,6 +17,7 @@ use crate::connection::{ByteStream, Connection, Next};
 use crate::dashboards::Call;
 use crate::fields::{ConnectionOptions, is_about_representation, is_removed_from_request, opaque_id};
 use crate::gate::Gate;
+use crate::identity::Identity;
 use crate::names;
 use crate::nodes::{Nodes, Place, Tried};
 use crate::points_in_time::Opening;
@@ -40,11 +42,19 @@ pub(crate) struct Forward<'r, 'h, S> {
     pub(crate) head: &'r RequestHead<'h>,
     pub(crate) body: &'r mut RequestBody,
     pub(crate) gate: Gate,
-    pub(crate) identity: &'r HandedIdentity,
+    pub(crate) identity: Identity,
+    /// The hash of the whole body, where it is signed.
+    pub(crate) payload: Option<Payload>,
     /// When it goes to Dashboards.
     pub(crate) dashboards: Option<&'r Call<'r>>,
     /// Whether it may be sent a second time when a kept connection turns out to be closed.
     pub(crate) may_repeat: bool,
+}
+
+/// What a signature says of a body that is held, and how its length is told.
+pub(crate) struct Payload {
+    hash: String,
+    framing: Framing,
 }
 
 enum Arrived {
@@ -56,7 +66,8 @@ impl<S: ByteStream> Forward<'_, '_, S> {
     /// Sends the request and passes the answer on.
     pub(crate) async fn run(mut self) -> Result<Next, Stop> {
         self.ask_for_body().await?;
-        if matches!(self.gate, Gate::Whole { .. }) { self.forward_held().await } else { self.forward_streaming().await }
+        let is_held = self.identity.is_signed() || matches!(self.gate, Gate::Whole { .. });
+        if is_held { self.forward_held().await } else { self.forward_streaming().await }
     }
 
     /// Tells a client that waits with its body that it may send it.
@@ -67,16 +78,23 @@ impl<S: ByteStream> Forward<'_, '_, S> {
         Ok(())
     }
 
-    /// Reads the whole body, lets the gate look at it, then forwards it with its length.
+    /// Reads the whole body, lets the gate look at it, then forwards it with its length, and signed where it has to be.
     async fn forward_held(mut self) -> Result<Next, Stop> {
         let limit = self.connection.worker.shared.limits.inspected_body.as_usize();
         let mut held = Buffer::lend();
+        let why = if self.identity.is_signed() {
+            "signed, as the engine's service wants it: send it in smaller parts"
+        } else {
+            "decided"
+        };
+        let (exchange, gate) = (&mut *self.exchange, &mut self.gate);
         loop {
             self.body.take(&mut self.connection.input, |bytes| {
                 if held.len() + bytes.len() > limit {
-                    let reason = format!("the body has to be read as a whole before it can be decided, and is larger than the limit of {limit} bytes");
+                    let reason = format!("the body is larger than the limit of {limit} bytes, and has to be read as a whole before it can be {why}");
                     return Err(Stop::Refuse(Refusal::too_large(reason)));
                 }
+                gate.pass(exchange, bytes)?;
                 held.extend_from_slice(bytes);
                 Ok(())
             })?;
@@ -92,7 +110,15 @@ impl<S: ByteStream> Forward<'_, '_, S> {
         let mut place = self.place(&mut Tried::default())?;
         let mut out = Buffer::lend();
         let length = u64::try_from(held.len()).unwrap_or(u64::MAX);
-        self.write_head(&mut out, place.pool.authority(), Framing::Length(length));
+        // Services in front of an engine want a length wherever there could be a body.
+        let framing = match self.head.framing {
+            Framing::None if !matches!(self.head.method, "POST" | "PUT" | "PATCH") => Framing::None,
+            _ => Framing::Length(length),
+        };
+        if self.identity.is_signed() {
+            self.payload = Some(Payload { hash: payload_hash(&held), framing });
+        }
+        self.write_head(&mut out, place.pool.authority(), framing)?;
         out.extend_from_slice(&held);
         drop(held);
         let (engine, upload) = self.send_first(&mut place, &mut out).await?;
@@ -103,7 +129,7 @@ impl<S: ByteStream> Forward<'_, '_, S> {
     async fn forward_streaming(mut self) -> Result<Next, Stop> {
         let mut place = self.place(&mut Tried::default())?;
         let mut out = Buffer::lend();
-        self.write_head(&mut out, place.pool.authority(), self.head.framing);
+        self.write_head(&mut out, place.pool.authority(), self.head.framing)?;
         self.take_arrived(&mut out)?;
         let (mut engine, upload) = self.send_first(&mut place, &mut out).await?;
         if self.body.is_done() || upload == Upload::CutShort {
@@ -184,7 +210,7 @@ impl<S: ByteStream> Forward<'_, '_, S> {
                     tracing::warn!(%error, node, request_id, "{} cannot be reached", place.pool.who);
                     place.failed(Ejection::Connect);
                     let next = self.place(&mut tried)?;
-                    self.readdress(out, place.pool.authority(), next.pool.authority());
+                    self.readdress(out, place.pool.authority(), next.pool.authority())?;
                     worker.shared.metrics.upstream_failovers.inc();
                     *place = next;
                 }
@@ -242,7 +268,7 @@ impl<S: ByteStream> Forward<'_, '_, S> {
             }
             let mut tried = Tried::of(&place);
             if let Some(next) = self.nodes().place(&mut tried) {
-                self.readdress(&mut sent, place.pool.authority(), next.pool.authority());
+                self.readdress(&mut sent, place.pool.authority(), next.pool.authority())?;
                 place = next;
             }
             (engine, upload) = self.send_on_new(&mut place, &mut sent).await?;
@@ -253,14 +279,13 @@ impl<S: ByteStream> Forward<'_, '_, S> {
         if self.exchange.operation.as_ref().is_some_and(|operation| names::are_changed_by(operation.name)) {
             self.to.0.names.refresh().await;
         }
+        let is_signed = self.identity.is_signed();
         let Self { exchange, connection, head, dashboards, to: (cluster, _), .. } = self;
-        let opening = match &exchange.session {
-            Some(session) if Opening::is_by(exchange.operation.as_deref()) => {
-                Some(Opening::new(&cluster.points_in_time, &session.client.engine_name))
-            }
-            _ => None,
-        };
-        relay::Relay { exchange, connection, engine, place, head, dashboards, upload, opening }.run().await
+        let points = &cluster.points_in_time;
+        let opened = Opening::by(exchange.operation.as_deref(), points);
+        let opening =
+            opened.zip(exchange.session.as_ref()).map(|(what, session)| Opening::new(what, points, &session.holder));
+        relay::Relay { exchange, connection, engine, place, head, dashboards, upload, opening, is_signed }.run().await
     }
 
     /// Waits for more of the body, or for the engine to answer before the end of it.
@@ -294,13 +319,14 @@ impl<S: ByteStream> Forward<'_, '_, S> {
 
     /// The head as the engine gets it: what the client sent, byte for byte, without what is removed, and with the
     /// identity at the end.
-    fn write_head(&self, out: &mut Vec<u8>, authority: &str, framing: Framing) {
+    fn write_head(&self, out: &mut Vec<u8>, authority: &str, framing: Framing) -> Result<(), Stop> {
         let head = self.head;
+        let identity = self.identity_fields(authority)?;
         for piece in [head.method, " ", self.target(), BEFORE_HOST, authority, "\r\n"] {
             out.extend_from_slice(piece.as_bytes());
         }
         let options = ConnectionOptions::of(head.fields);
-        let reads_answer = Opening::is_by(self.exchange.operation.as_deref());
+        let reads_answer = Opening::by(self.exchange.operation.as_deref(), &self.to.0.points_in_time).is_some();
         for field in head.fields {
             let is_for_answer = reads_answer && is_about_representation(field.name);
             if !is_for_answer && !is_removed_from_request(field.name, &options) {
@@ -333,14 +359,37 @@ impl<S: ByteStream> Forward<'_, '_, S> {
                 out.extend_from_slice(b"osd-xsrf: true\r\n");
             }
         }
-        out.extend_from_slice(self.identity.fields().as_bytes());
+        out.extend_from_slice(identity.as_bytes());
         out.extend_from_slice(b"\r\n");
+        Ok(())
     }
 
-    /// Names another node in a head that was written for one.
-    fn readdress(&self, out: &mut Vec<u8>, from: &str, to: &str) {
+    /// What makes the request somebody's to the engine, at the node of this name.
+    fn identity_fields(&self, authority: &str) -> Result<Cow<'_, str>, Stop> {
+        let signer = match &self.identity {
+            Identity::Fields(fields) => return Ok(Cow::Borrowed(fields.fields())),
+            Identity::Signed(signer) => signer,
+        };
+        let payload = self.payload.as_ref().map(|payload| payload.hash.as_str()).unwrap_or_default();
+        let request = Signable { method: self.head.method, target: self.target(), authority, payload };
+        // The body may have taken its time since the request began.
+        let fields = signer.sign(&request, self.connection.worker.shared.clock.now()).map_err(Refusal::unsigned)?;
+        Ok(Cow::Owned(fields.fields().to_owned()))
+    }
+
+    /// Names another node in a head that was written for one. One that is signed is signed anew.
+    fn readdress(&self, out: &mut Vec<u8>, from: &str, to: &str) -> Result<(), Stop> {
+        if let Some(payload) = &self.payload {
+            let end = memchr::memmem::find(out, b"\r\n\r\n").map_or(out.len(), |at| at + 4);
+            let body = out.split_off(end);
+            out.clear();
+            self.write_head(out, to, payload.framing)?;
+            out.extend_from_slice(&body);
+            return Ok(());
+        }
         let start = self.head.method.len() + 1 + self.target().len() + BEFORE_HOST.len();
         out.splice(start..start + from.len(), to.bytes());
+        Ok(())
     }
 
     fn broken(&self, place: &Place, error: &dyn Display) -> Stop {

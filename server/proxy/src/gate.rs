@@ -58,6 +58,7 @@ impl Gate {
             exchange.note(&Decided::past_restriction("one of the parameters of the URL"))?;
         }
         let is_inspected = !matches!(operation.body, Body::Opaque);
+        operation.handles.iter().try_for_each(|id| points_in_time.check(id, &session.holder))?;
         if !is_inspected || !(has_body || operation.targets == Targets::Body) {
             exchange.note(&session.decide(&operation)).map_err(|refusal| explain(refusal, &operation))?;
             return Ok(Self::Open);
@@ -212,8 +213,7 @@ impl Judge {
     }
 
     fn handles(&self, body: &Inspection) -> Result<(), Refusal> {
-        let principal = &self.session.client.engine_name;
-        body.pits.iter().try_for_each(|id| self.points_in_time.check(id, principal))
+        body.pits.iter().try_for_each(|id| self.points_in_time.check(id, &self.session.holder))
     }
 
     fn lookups(&mut self, exchange: &mut Exchange, body: &Inspection) -> Result<(), Stop> {

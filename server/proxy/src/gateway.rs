@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use oauth4os_config::{ConnectionPool, Limits, PartialAccess};
-use oauth4os_engine::Identities as IdentityDriver;
+use oauth4os_engine::HandOver;
 use oauth4os_telemetry::audit::Audit;
 use oauth4os_telemetry::metrics::Metrics;
 use oauth4os_tokens::clock::Clock;
@@ -23,6 +23,7 @@ use crate::dashboards;
 use crate::identity::Identities;
 use crate::names::Names;
 use crate::nodes::Health;
+use crate::points_in_time::PointsInTime;
 use crate::opaque::OpaqueTokens;
 use crate::pool::Pool;
 use crate::revocation::Revocations;
@@ -71,7 +72,7 @@ pub struct ClusterSetup {
     /// Whom to trust when Dashboards shows its certificate, if there is one.
     pub dashboards_tls: Option<Arc<rustls::ClientConfig>>,
     /// Makes the identities the engine is handed.
-    pub identities: IdentityDriver,
+    pub identities: HandOver,
     /// The names of the engine's indices; kept up to date by the control plane.
     pub names: Arc<Names>,
 }
@@ -154,6 +155,7 @@ impl ClusterSetup {
             let health = Arc::new(Health::new(1, Arc::clone(metrics)));
             dashboards = Some(dashboards::Dashboards::new(settings, authority, health));
         }
+        let points_in_time = Arc::new(PointsInTime::new(!identities.tells_clients_apart()));
         let cluster = Cluster {
             gets_the_rest,
             name: config.name,
@@ -163,7 +165,7 @@ impl ClusterSetup {
             may_narrow: engine.partial_access == PartialAccess::Narrow,
             identities: Identities::new(identities),
             names,
-            points_in_time: Arc::default(),
+            points_in_time,
             health: Arc::new(Health::new(to_engine.len(), Arc::clone(metrics))),
             dashboards,
             in_flight: AtomicUsize::new(0),

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::io::Write as _;
 use std::time::Duration;
 
+use oauth4os_engine::SigningError;
 use oauth4os_telemetry::metrics::Outcome;
 
 use crate::body::BodyError;
@@ -221,6 +222,14 @@ impl Refusal {
     /// The engine cannot be reached; nothing of the request got to it.
     pub(crate) fn unavailable(reason: impl Into<Cow<'static, str>>) -> Self {
         Self::new(503, "gateway_exception", Outcome::Failed, reason)
+    }
+
+    /// The request cannot be signed, so nothing of it got to the engine.
+    pub(crate) fn unsigned(error: SigningError) -> Self {
+        match error {
+            SigningError::Target(_) => Self::unreadable(error.to_string()),
+            SigningError::Expired | SigningError::Keys(_) => Self::unavailable(error.to_string()),
+        }
     }
 
     /// What is done could not be recorded, and is to be recorded.

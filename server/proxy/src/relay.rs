@@ -5,14 +5,16 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
+use oauth4os_classify::gunzip;
 use oauth4os_telemetry::metrics::{Ejection, UpstreamFailure};
+use serde_json::Value;
 
 use crate::buffers::{Buffer, CHUNK, poll_read_into};
 use crate::connection::{ByteStream, Connection, Next};
 use crate::dashboards::{Call, Dashboards, Location};
 use crate::fields::{ConnectionOptions, is_removed_from_response, opaque_id};
 use crate::nodes::Place;
-use crate::points_in_time::Opening;
+use crate::points_in_time::{Opening, Progress};
 use crate::pool::{EngineConnection, MAX_HEAD, Sent};
 use crate::record::{Exchange, Stop};
 use crate::refusal::Refusal;
@@ -23,6 +25,11 @@ use crate::wire::{Framing, Malformed};
 
 /// What a client may send ahead while it waits for an answer.
 const MAX_AHEAD: usize = 2 * CHUNK;
+
+/// The longest refusal that is looked at for whose it is.
+const MAX_DENIAL: usize = 64 * 1024;
+const LONGEST_UNPACKED: u64 = 1024 * 1024;
+const GZIP: &[u8] = &[0x1f, 0x8b];
 
 /// An answer that has begun to arrive.
 pub(crate) struct Relay<'r, 'h, S> {
@@ -35,8 +42,10 @@ pub(crate) struct Relay<'r, 'h, S> {
     /// When the answer is that of Dashboards.
     pub(crate) dashboards: Option<&'r Call<'r>>,
     pub(crate) upload: Upload,
-    /// When the answer tells the id of a point in time.
+    /// When the answer tells the id of a point in time or of a scroll.
     pub(crate) opening: Option<Opening>,
+    /// Whether the request was signed: a service in front of the engine then answers too.
+    pub(crate) is_signed: bool,
 }
 
 /// Whether the engine has got the whole request.
@@ -188,11 +197,15 @@ impl<S: ByteStream> Relay<'_, '_, S> {
         let mut left = AnswerBody::new(outline.framing);
         let is_chunked = outline.to_client == Framing::Chunked;
         let mut opening = self.opening.take().filter(|_| matches!(self.exchange.status, Some(200..=299)));
-        let mut read = Ok(());
+        let mut read = Ok(Progress::More);
+        let mut denial = (self.is_signed && self.exchange.status == Some(403) && self.head.method != "HEAD").then(Vec::new);
         loop {
             let passed = left.take(&mut self.engine.input, self.engine.ended, |bytes| {
-                if let Some(opening) = &mut opening {
-                    read = read.and_then(|()| opening.take(bytes));
+                if let (Some(opening), Ok(Progress::More)) = (&mut opening, &read) {
+                    read = opening.take(bytes);
+                }
+                if let Some(denial) = denial.as_mut().filter(|denial| denial.len() <= MAX_DENIAL) {
+                    denial.extend_from_slice(bytes);
                 }
                 if is_chunked {
                     chunked::encode(bytes, &mut out);
@@ -208,19 +221,29 @@ impl<S: ByteStream> Relay<'_, '_, S> {
                     return Err(Stop::Gone);
                 }
             }
+            if read.is_ok_and(|read| read == Progress::Done) {
+                opening = None;
+            }
             if left.is_done()
                 && let Some(opening) = opening.take()
+                && read.is_ok()
             {
-                read = read.and_then(|()| opening.finish());
+                read = opening.finish().map(|()| Progress::Done);
             }
             if let Err(unreadable) = read {
                 return Err(Refusal::unreadable(unreadable.to_string()).into());
+            }
+            if left.is_done()
+                && let Some(denial) = denial.take()
+                && !is_of_engine(&denial)
+            {
+                return Err(self.not_accepted());
             }
             if left.is_done() && is_chunked {
                 out.extend_from_slice(chunked::END);
             }
             // Whoever opens a point in time learns nothing of its id before it is known to be his.
-            if !out.is_empty() && opening.is_none() {
+            if !out.is_empty() && opening.is_none() && denial.is_none() {
                 self.connection.send(&out).await?;
                 out.clear();
             }
@@ -264,6 +287,14 @@ impl<S: ByteStream> Relay<'_, '_, S> {
         let who = self.place.pool.who;
         Refusal::bad_gateway(format!("{who} gave no usable answer; the request may have been carried out")).into()
     }
+}
+
+/// Whether a refusal is the engine's own. That of a service in front of it is about the gateway's signature or principal, and may
+/// repeat what was signed.
+fn is_of_engine(body: &[u8]) -> bool {
+    let unpacked = if body.starts_with(GZIP) { gunzip(body, LONGEST_UNPACKED).ok() } else { None };
+    let read = serde_json::from_slice::<Value>(unpacked.as_deref().unwrap_or(body));
+    body.len() <= MAX_DENIAL && read.is_ok_and(|body| body.get("error").is_some() && body.get("status").is_some())
 }
 
 /// Whether Dashboards sends the client to where a session begins. Nobody who holds a token follows: a stock client would take

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use oauth4os_classify::{Action, Class, Hidden, Operation, Targets};
 use oauth4os_engine::HandedIdentity;
 use oauth4os_federation::{Outsider, Provider};
-use oauth4os_policy::{Access, Catalog, Decision, Grants, PrincipalKind, decide};
+use oauth4os_policy::{Access, Catalog, Decision, Grants, PrincipalKind, Scope, decide};
 use oauth4os_telemetry::audit::Event;
 use oauth4os_tokens::clock::UnixTime;
 
+use crate::cluster::Cluster;
 use crate::names::Known;
 use crate::rates::{Rates, Rules};
 use crate::snapshot::GatewayClient;
@@ -50,6 +51,10 @@ pub(crate) struct Session {
     pub(crate) grants: Grants,
     /// The backend roles the engine is told in place of the scopes.
     pub(crate) backend_roles: Option<Arc<[String]>>,
+    /// As which user of the cluster requests are sent, where it has users of its own.
+    pub(crate) backend_user: Option<Arc<str>>,
+    /// Whose scrolls and points in time are its own.
+    pub(crate) holder: Arc<str>,
     /// The scopes as written in the token, or as its provider's mapping gives them.
     pub(crate) scope_text: String,
     pub(crate) expires_at: UnixTime,
@@ -115,10 +120,13 @@ impl Session {
                 client.backend_roles.clone()
             }
         };
+        let holder = Arc::from(client.engine_name.as_str());
         Self {
             client,
             credential,
             backend_roles,
+            backend_user: None,
+            holder,
             hidden: hidden(&grants),
             rates: Arc::default(),
             may_narrow: false,
@@ -132,16 +140,35 @@ impl Session {
         }
     }
 
-    /// What of it is about the cluster: all, when there is only one. `may_narrow` is the cluster's. Its requests are counted by `rates`.
-    pub(crate) fn within(mut self, cluster: Option<&str>, may_narrow: bool, rates: &Arc<Rates>) -> Self {
+    /// What of it is about the cluster: all, when there is only one. Its requests are counted by `rates`.
+    pub(crate) fn within(mut self, cluster: &Cluster, rates: &Arc<Rates>) -> Self {
         self.rates = Arc::clone(rates);
-        if let Some(name) = cluster {
+        let name = cluster.name.as_deref();
+        if let Some(name) = name {
             self.grants = self.grants.for_cluster(name);
             self.hidden = hidden(&self.grants);
         }
         // Only the identity of the scopes tells the engine what the part is.
-        self.may_narrow = may_narrow && self.backend_roles.is_none();
+        self.may_narrow = cluster.may_narrow && self.backend_roles.is_none();
+        let user = match &self.credential {
+            Credential::Provider { outsider, .. } => outsider.backend_users.iter().find_map(|user| user.of_cluster(name)),
+            _ => self.client.backend_user.as_ref().and_then(|user| user.of_cluster(name)),
+        };
+        self.backend_user = user.map(Arc::from);
+        if !cluster.identities.tells_clients_apart() {
+            self.holder = self.holder_of_its_scopes();
+        }
         self
+    }
+
+    /// The client with its scopes and groups: where the engine does not know the scopes, what was opened with some is for nobody who
+    /// has others, were it the same client.
+    fn holder_of_its_scopes(&self) -> Arc<str> {
+        let mut parts: Vec<&str> = self.grants.scopes.iter().map(Scope::as_str).collect();
+        parts.extend(self.client.principal.groups.iter().map(String::as_str));
+        parts.sort_unstable();
+        parts.insert(0, &self.client.engine_name);
+        parts.join("\n").into()
     }
 
     /// Decides by these names from here on.
@@ -330,6 +357,7 @@ mod tests {
             engine_name: principal.id.clone(),
             grants: Grants::default(),
             backend_roles: None,
+            backend_user: None,
             addresses: AddressRules::default(),
             within: Vec::new(),
             principal,

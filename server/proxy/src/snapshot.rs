@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use oauth4os_config::{AddressRules, CertificateName, Limits, Namespace, RateHeaders, RateLimit, RateMode};
+use oauth4os_config::{AddressRules, BackendUser, CertificateName, Limits, Namespace, RateHeaders, RateLimit, RateMode};
 use oauth4os_federation::{Outsider, Provider, Providers};
 use oauth4os_policy::{Grants, Policies, Principal, PrincipalPolicies};
 use oauth4os_tokens::access::Verifier;
@@ -46,6 +46,8 @@ pub struct SnapshotClient {
     pub grants: Grants,
     /// The backend roles the engine is told in place of its scopes, if it is to be so.
     pub backend_roles: Option<Vec<String>>,
+    /// As which user its requests are sent to clusters that have users of their own.
+    pub backend_user: Option<BackendUser>,
     /// The name that makes a TLS certificate its own.
     pub certificate: Option<CertificateName>,
     /// Where it may be used from.
@@ -66,6 +68,9 @@ pub struct GatewayClient {
     pub(crate) grants: Grants,
     /// The backend roles the engine is told in place of scopes; of a principal of a provider every token says it anew.
     pub(crate) backend_roles: Option<Arc<[String]>>,
+    /// As which user requests are sent to clusters that have users of their own; of a principal of a provider every token says it
+    /// anew.
+    pub(crate) backend_user: Option<BackendUser>,
     /// Where it may be used from.
     pub(crate) addresses: AddressRules,
     /// The namespaces it is in, from the inside out.
@@ -97,7 +102,9 @@ impl Snapshot {
         let (mut certificates, mut namespaces) = (HashMap::new(), HashMap::new());
         let clients = clients
             .into_iter()
-            .map(|SnapshotClient { principal, grants, backend_roles, certificate, addresses, within, limit }| {
+            .map(|client| {
+                let SnapshotClient { principal, grants, backend_roles, backend_user, certificate, addresses, within, limit } =
+                    client;
                 for namespace in &within {
                     let limiter = |limit| Limiter::new(limit, limits.rate_mode, limits.rate_headers);
                     namespaces.extend(namespace.rate_limit.map(|limit| (namespace.name.clone(), limiter(limit))));
@@ -113,6 +120,7 @@ impl Snapshot {
                     engine_name: principal.id.clone(),
                     grants,
                     backend_roles: backend_roles.map(Arc::from),
+                    backend_user,
                     addresses,
                     within,
                     principal,
@@ -196,6 +204,7 @@ impl Snapshot {
             engine_name: outsider.engine_name.clone(),
             grants: Grants::default(),
             backend_roles: None,
+            backend_user: None,
             addresses: AddressRules::default(),
             within: Vec::new(),
             principal: outsider.principal.clone(),

@@ -8,10 +8,11 @@ use super::probe::escape;
 use super::report::Report;
 use super::{Check, ClientScopes};
 use crate::catalog::CatalogReader;
+use crate::hand_over::HandOver;
 
 /// Reads the names of the cluster as the gateway does, and lists the aliases that lead out of a client's scopes.
 pub(super) async fn examine(check: &Check<'_>, report: &mut Report) {
-    let reader = CatalogReader::new(check.engine.clone(), check.identities.clone());
+    let reader = CatalogReader::new(check.engine.clone(), HandOver::Told(check.identities.clone()));
     match reader.read(check.clock.now()).await {
         Ok(catalog) => list(&catalog, check.clients, check.strict_aliases, report),
         Err(error) => report.failure("aliases", error.to_string()),

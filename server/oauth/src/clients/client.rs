@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use oauth4os_config::{AddressRules, CertificateName, ClientConfig, IdentityKind, Namespace, Reference, TokenFormat};
+use oauth4os_config::{AddressRules, BackendUser, CertificateName, ClientConfig, IdentityKind, Namespace, Reference, TokenFormat};
 use oauth4os_policy::{Clusters, Grants, Restriction, RestrictionError, Restrictions, ScopeSet};
 use oauth4os_store::{ClientKind, MAX_LIVE_SECRETS, RateLimit, SecretHash, StoredSecret};
 use oauth4os_tokens::clock::UnixTime;
@@ -41,6 +41,8 @@ pub struct Client {
     pub basic: bool,
     /// The backend roles the engine is told in place of scopes; `None` for the identity of the scopes.
     pub backend_roles: Option<BTreeSet<String>>,
+    /// As which user its requests are sent to clusters that have users of their own.
+    pub backend_user: Option<BackendUser>,
     /// The name that makes a TLS certificate its own.
     pub certificate: Option<CertificateName>,
     /// Where it may be used from.
@@ -90,6 +92,7 @@ impl Client {
                 .map(|limit| RateLimit { per_second: limit.requests_per_second, burst: limit.burst }),
             basic: config.basic,
             backend_roles: (config.identity == IdentityKind::Own).then(|| config.backend_roles.clone()),
+            backend_user: config.backend_user.clone(),
             certificate: config.certificate.clone(),
             addresses: config.addresses.clone(),
             within: config.within.clone(),
@@ -124,6 +127,7 @@ impl Client {
             rate_limit: client.rate_limit,
             basic: false,
             backend_roles: None,
+            backend_user: None,
             certificate: None,
             addresses: AddressRules::default(),
             within: Vec::new(),
