@@ -2,8 +2,9 @@
 //! documentation, since no package of that version can be had.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
+use oauth4os_tokens::clock::{Clock, SystemClock, UnixTime};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -21,8 +22,6 @@ pub struct ApiKeyEngine {
 struct State {
     rules: Value,
     keys: Vec<Key>,
-    /// How far its clock is ahead.
-    ahead: Duration,
 }
 
 /// A key as the engine keeps it.
@@ -34,8 +33,8 @@ pub struct Key {
     pub index_permissions: Value,
     pub is_revoked: bool,
     hash: [u8; 32],
-    made_at: u128,
-    ends_at: u128,
+    made_at: UnixTime,
+    ends_at: UnixTime,
 }
 
 impl ApiKeyEngine {
@@ -46,7 +45,7 @@ impl ApiKeyEngine {
     #[must_use]
     pub fn start() -> Self {
         let rules = json!({"enabled": true, "max_tokens": 20, "max_duration_seconds": 7_776_000});
-        let state = Arc::new(Mutex::new(State { rules, keys: Vec::new(), ahead: Duration::ZERO }));
+        let state = Arc::new(Mutex::new(State { rules, keys: Vec::new() }));
         let shared = Arc::clone(&state);
         let upstream = Upstream::start(move |turn| serve(turn, &shared));
         Self { upstream, state }
@@ -78,18 +77,13 @@ impl ApiKeyEngine {
     /// Lets time pass there: every key becomes so much older.
     pub fn age(&self, by: Duration) {
         for key in &mut lock(&self.state).keys {
-            key.made_at -= by.as_millis();
+            key.made_at = key.made_at - by;
         }
     }
 
     /// Revokes a key behind the gateway's back.
     pub fn revoke(&self, id: &str) {
         lock(&self.state).keys.iter_mut().filter(|key| key.id == id).for_each(|key| key.is_revoked = true);
-    }
-
-    /// Puts its clock ahead: keys end sooner than the gateway believes.
-    pub fn put_ahead(&self, by: Duration) {
-        lock(&self.state).ahead = by;
     }
 }
 
@@ -105,7 +99,8 @@ fn serve(turn: &mut Turn<'_>, state: &Mutex<State>) {
     let is_known = authorization.strip_prefix("ApiKey ").is_some_and(|token| lock(state).takes(token));
     if !is_known {
         turn.read_body();
-        return turn.write(b"HTTP/1.1 401 Unauthorized\r\ncontent-type: text/plain\r\ncontent-length: 12\r\n\r\nUnauthorized");
+        return turn
+            .write(b"HTTP/1.1 401 Unauthorized\r\ncontent-type: text/plain\r\ncontent-length: 12\r\n\r\nUnauthorized");
     }
     if target.starts_with("/_resolve/index") {
         turn.read_body();
@@ -144,7 +139,8 @@ impl State {
         let bad = |sentence: &str| (400, json!({"error": sentence}));
         let Ok(body) = serde_json::from_slice::<Value>(body) else { return bad("not JSON") };
         let known = ["name", "cluster_permissions", "index_permissions", "duration_seconds"];
-        if let Some(unknown) = body.as_object().into_iter().flatten().find(|(name, _)| !known.contains(&name.as_str())) {
+        if let Some(unknown) = body.as_object().into_iter().flatten().find(|(name, _)| !known.contains(&name.as_str()))
+        {
             return bad(&format!("unknown field {}", unknown.0));
         }
         let name = body["name"].as_str().unwrap_or_default().to_owned();
@@ -168,8 +164,8 @@ impl State {
             return (429, json!({"error": "the maximum number of API tokens is reached"}));
         }
         let number = self.keys.len();
-        let random: [u8; 32] = Sha256::digest(format!("{number} {name} {}", now())).into();
-        let token = format!("os_{}", base64url(&random));
+        let random: [u8; 32] = Sha256::digest(format!("{number} {name} {}", SystemClock.now().as_millis())).into();
+        let token = format!("os_{}", base64url(random));
         let id = format!("key-{number}");
         self.keys.push(Key {
             id: id.clone(),
@@ -178,15 +174,15 @@ impl State {
             index_permissions: body["index_permissions"].clone(),
             is_revoked: false,
             hash: Sha256::digest(&token).into(),
-            made_at: now(),
-            ends_at: now() + u128::from(duration) * 1_000,
+            made_at: SystemClock.now(),
+            ends_at: SystemClock.now() + Duration::from_secs(duration),
         });
         (200, json!({"id": id, "token": token}))
     }
 
     fn takes(&self, token: &str) -> bool {
         let hash: [u8; 32] = Sha256::digest(token).into();
-        let now = now() + self.ahead.as_millis();
+        let now = SystemClock.now();
         let is_on = self.rules["enabled"] == json!(true);
         is_on && self.keys.iter().any(|key| key.hash == hash && !key.is_revoked && now < key.ends_at)
     }
@@ -197,25 +193,17 @@ impl Key {
         let mut listed = json!({
             "id": self.id,
             "name": self.name,
-            "iat": millis(self.made_at),
-            "expires_at": millis(self.ends_at),
+            "iat": self.made_at.as_millis(),
+            "expires_at": self.ends_at.as_millis(),
             "cluster_permissions": self.cluster_permissions,
             "index_permissions": self.index_permissions,
             "created_by": "admin",
         });
         if self.is_revoked {
-            listed["revoked_at"] = json!(millis(now()));
+            listed["revoked_at"] = json!(SystemClock.now().as_millis());
         }
         listed
     }
-}
-
-fn millis(time: u128) -> u64 {
-    u64::try_from(time).expect("a time of this age")
-}
-
-fn now() -> u128 {
-    SystemTime::now().duration_since(UNIX_EPOCH).expect("a time after 1970").as_millis()
 }
 
 fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {

@@ -47,12 +47,43 @@ pub struct Run {
 }
 
 impl Gateway {
+    /// Runs another command of the gateway on this configuration.
+    ///
+    /// # Panics
+    /// When it cannot be run.
+    #[must_use]
+    pub fn command(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Run {
+        let mut command = Command::new(&self.program);
+        command.args(arguments).arg("--config").arg(self.folder.path().join("oauth4os.yaml"));
+        command.envs(environment.iter().copied());
+        Run::from(command.output().expect("run the gateway"))
+    }
+
     /// Starts a gateway and waits until it is ready.
     ///
     /// # Panics
     /// When it does not become ready; its log is in the message.
     #[must_use]
     pub fn start(settings: Settings) -> Self {
+        let gateway = Self::launched(settings);
+        gateway.wait_until_ready();
+        gateway
+    }
+
+    /// A gateway that cannot start before something is done for it with its own commands.
+    ///
+    /// # Panics
+    /// When it does not become ready then.
+    #[must_use]
+    pub fn start_after(settings: Settings, prepare: impl FnOnce(&Self)) -> Self {
+        let gateway = Self::launched(settings);
+        until("the gateway to give up", Duration::from_secs(30), || (!gateway.is_running()).then_some(()));
+        prepare(&gateway);
+        gateway.start_again();
+        gateway
+    }
+
+    fn launched(settings: Settings) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         tls::write_server_certificate(folder.path());
         for (name, content) in &settings.files {
@@ -70,9 +101,7 @@ impl Gateway {
         let clients = settings.clients.into_iter().map(|client| (client.id.clone(), client)).collect();
         let environment = settings.environment;
         let process = Mutex::new(process);
-        let gateway = Self { folder, program, environment, port, metrics_port, clients, http, process };
-        gateway.wait_until_ready();
-        gateway
+        Self { folder, program, environment, port, metrics_port, clients, http, process }
     }
 
     fn wait_until_ready(&self) {

@@ -23,6 +23,7 @@
 //! Nothing is skipped: where a part is missing, the test fails and says how to get it.
 
 mod answer;
+mod api_key_engine;
 mod authority;
 mod base64url;
 mod cleanup;
@@ -50,6 +51,7 @@ mod wait;
 mod wrong_clock;
 
 pub use answer::Answer;
+pub use api_key_engine::{ApiKeyEngine, Key as ApiKey};
 pub use authority::{Authority, Identity, dns, for_client, uri};
 pub use base64url::{decode as base64url_decode, encode as base64url};
 pub use cleanup::OnDrop;

@@ -218,7 +218,9 @@ impl Shared {
                 name.eq_ignore_ascii_case("authorization") || name.eq_ignore_ascii_case("x-proxy-user")
             };
             if !received.headers.iter().any(has_identity) {
-                if stream.write_all(&json_answer(200, "{}")).is_err() {
+                // Nobody is the administrator by not saying who it is.
+                let status = if received.target.starts_with("/_plugins/_security/api/") { 401 } else { 200 };
+                if stream.write_all(&json_answer(status, "{}")).is_err() {
                     break;
                 }
                 continue;

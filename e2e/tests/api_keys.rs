@@ -16,7 +16,8 @@ fn keys(keys: Value) -> Value {
 }
 
 fn settings(engine: &ApiKeyEngine) -> Settings {
-    let client = |id: &str, key: &str, scopes: &[&str]| ClientSettings::new(id, scopes).with("backend_user", json!(key));
+    let client =
+        |id: &str, key: &str, scopes: &[&str]| ClientSettings::new(id, scopes).with("backend_user", json!(key));
     Settings::new()
         .client_with(client("reader", "logs", &["read:logs-*"]))
         .client_with(client("narrow", "logs", &["search:logs-app-*"]))
@@ -145,7 +146,8 @@ fn a_key_is_replaced_without_a_failed_request_and_the_old_one_revoked_later() {
         more(20);
         // Something else is permitted, so another key is needed.
         gateway.change_config(|config| {
-            config["upstream"]["engine"]["api_key"]["keys"]["logs"]["scopes"] = json!(["read:logs-*", "monitor:logs-*"]);
+            config["upstream"]["engine"]["api_key"]["keys"]["logs"]["scopes"] =
+                json!(["read:logs-*", "monitor:logs-*"]);
         });
         let run = setup(&gateway, &["--apply"]);
         assert!(run.succeeded && run.stdout.contains("~ API key `logs`: it permits something else"), "{}", run.stdout);
@@ -201,12 +203,15 @@ fn what_the_engine_does_not_permit_is_said_before_anything_is_made() {
         assert_eq!(engine.keys().len(), 3, "{rule}");
         engine.set_rule(rule, usual);
     }
-    let wrong = gateway.command(&["engine", "setup", "--apply", "--admin-user", "admin"], &[("OAUTH4OS_ENGINE_PASSWORD", "wrong")]);
+    let wrong = gateway
+        .command(&["engine", "setup", "--apply", "--admin-user", "admin"], &[("OAUTH4OS_ENGINE_PASSWORD", "wrong")]);
     assert!(!wrong.succeeded && wrong.stderr.contains("restapi.roles_enabled"), "{}", wrong.stderr);
     assert!(setup(&gateway, &["--apply"]).succeeded);
     assert_eq!(engine.live().len(), 4);
     // All of it is taken away again, and of no other gateway.
-    let other = start(&engine);
+    let other = Gateway::start_after(settings(&engine).top("issuer", json!("https://other.example.com")), |other| {
+        assert!(setup(other, &["--apply"]).succeeded);
+    });
     let run = setup(&gateway, &["--remove"]);
     assert!(run.succeeded, "{}{}", run.stdout, run.stderr);
     assert_eq!(fs::read_dir(gateway.folder().join("engine-keys")).expect("a folder").count(), 0);

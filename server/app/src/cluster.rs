@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use oauth4os_config::{Cluster, Config};
-use oauth4os_engine::check::ClientScopes;
+use oauth4os_engine::api_keys::HeldError;
 use oauth4os_engine::backend_users::NewPasswords;
+use oauth4os_engine::check::ClientScopes;
 use oauth4os_engine::{
     BackendUsers, CatalogReader, ClientError, EngineClient, GuardError, HandOver, IdentityError, guard,
 };
@@ -42,6 +43,15 @@ pub(crate) enum ReplaceError {
     Guard(#[from] GuardError),
     #[error(transparent)]
     Engine(#[from] ClientError),
+}
+
+/// What requests go with cannot be read again.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PasswordsError {
+    #[error(transparent)]
+    Password(#[from] IdentityError),
+    #[error(transparent)]
+    ApiKey(#[from] HeldError),
 }
 
 impl Running {
@@ -98,12 +108,14 @@ impl Running {
         control.spawn(keys::watch(cluster, signer));
     }
 
-    /// The passwords of the users as whom requests go, as the configuration gives them now.
-    pub(crate) fn passwords(&self, cluster: &Cluster) -> Result<Option<NewPasswords>, IdentityError> {
-        match (&self.own_users, &cluster.upstream.engine.basic) {
-            (Some(HandOver::Users(_)), Some(basic)) => BackendUsers::read_again(basic).map(Some),
-            _ => Ok(None),
-        }
+    /// The passwords or keys of the users as whom requests go, as they are now.
+    pub(crate) fn passwords(&self, cluster: &Cluster) -> Result<Option<NewPasswords>, PasswordsError> {
+        let engine = &cluster.upstream.engine;
+        Ok(match (&self.own_users, &engine.basic, &engine.api_key) {
+            (Some(HandOver::Users(_)), Some(basic), _) => Some(BackendUsers::read_again(basic)?),
+            (Some(HandOver::Users(_)), _, Some(keys)) => Some(BackendUsers::read_api_keys(keys)?),
+            _ => None,
+        })
     }
 
     /// Sends these from the next request on.

@@ -16,7 +16,7 @@ use secrecy::SecretString;
 
 use crate::Failure;
 use crate::arguments::{Admin, SetupAction};
-use crate::{parts, state};
+use crate::{api_keys, parts, state};
 
 /// The environment variable of the administrator's password.
 const PASSWORD: &str = "OAUTH4OS_ENGINE_PASSWORD";
@@ -28,6 +28,9 @@ pub(crate) fn setup(
     action: &SetupAction,
     admin: &Admin,
 ) -> Result<ExitCode, Failure> {
+    if let Some(keys) = api_keys::configured(cluster) {
+        return in_runtime(api_keys::setup(config, cluster, keys, action, admin));
+    }
     if !cluster.upstream.engine.driver.tells_scopes() {
         println!("{NOTHING_TO_SET_UP}");
         return Ok(ExitCode::SUCCESS);
@@ -158,12 +161,15 @@ pub(crate) fn identities(
             let address = engine.gateway_addresses().first().copied();
             Some(Identities::extended_proxy(naming, address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)), lifetime))
         }
-        Driver::Basic | Driver::Sigv4 => None,
+        Driver::Basic | Driver::ApiKey | Driver::Sigv4 => None,
     }
 }
 
 /// As whom requests go to an engine that is told nothing of grants.
 pub(crate) fn own_users(engine: &Engine) -> Result<Option<HandOver>, Failure> {
+    if let (Driver::ApiKey, Some(keys)) = (engine.driver, &engine.api_key) {
+        return Ok(Some(HandOver::Users(Arc::new(BackendUsers::of_api_keys(keys)?))));
+    }
     Ok(match (engine.driver, &engine.basic, &engine.sigv4) {
         (Driver::Basic, Some(basic), _) => Some(HandOver::Users(Arc::new(BackendUsers::new(basic)?))),
         (Driver::Sigv4, _, Some(sigv4)) => Some(HandOver::Signed(Arc::new(Signer::load(sigv4)?))),
@@ -187,7 +193,7 @@ fn naming(cluster: &Cluster) -> Naming {
     };
     match cluster.upstream.engine.driver {
         Driver::ExtendedProxy => naming.for_extended_proxy(),
-        Driver::Jwt | Driver::Basic | Driver::Sigv4 => naming,
+        Driver::Jwt | Driver::Basic | Driver::ApiKey | Driver::Sigv4 => naming,
     }
 }
 
@@ -196,7 +202,7 @@ fn security_config(config: &Config, cluster: &Cluster, keys: &KeySet) -> Result<
     let desired = match cluster.upstream.engine.driver {
         Driver::Jwt => SecurityConfig::new(naming, &config.issuer, keys.verifying().iter().map(AsRef::as_ref))?,
         Driver::ExtendedProxy => SecurityConfig::extended_proxy(naming, cluster.upstream.engine.gateway_addresses())?,
-        Driver::Basic | Driver::Sigv4 => return Err("nothing is to be set up in this cluster".into()),
+        Driver::Basic | Driver::ApiKey | Driver::Sigv4 => return Err("nothing is to be set up in this cluster".into()),
     };
     let tenants = cluster.upstream.dashboards.iter().flat_map(oauth4os_config::Dashboards::engine_tenants);
     Ok(desired.with_field_sets(&config.field_sets).with_tenants(tenants))
@@ -207,7 +213,7 @@ async fn internal_keys(config: &Config) -> Result<KeySet, Failure> {
     Ok(state::internal_keys(&config.state, clock).await?)
 }
 
-fn admin_client(engine: &Engine, admin: &Admin) -> Result<Option<EngineClient>, Failure> {
+pub(crate) fn admin_client(engine: &Engine, admin: &Admin) -> Result<Option<EngineClient>, Failure> {
     let credentials = if let (Some(certificate), Some(key)) = (&admin.admin_cert, &admin.admin_key) {
         AdminCredentials::Certificate { certificate: certificate.clone(), key: key.clone() }
     } else if let Some(user) = &admin.admin_user {

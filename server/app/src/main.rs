@@ -1,5 +1,6 @@
 //! The oauth4os gateway: arguments, configuration, life and death of the process.
 
+mod api_keys;
 mod arguments;
 mod cluster;
 mod engine;

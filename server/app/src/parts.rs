@@ -20,8 +20,8 @@ use oauth4os_telemetry::metrics::Metrics;
 use oauth4os_tokens::clock::{Clock, SystemClock};
 use oauth4os_tokens::keys::{Algorithm, KeyError, SigningKey};
 
-use crate::engine;
 use crate::tls::ServerTls;
+use crate::{api_keys, engine};
 
 /// A part cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +34,12 @@ pub(crate) enum PartsError {
     Grants { client: String, source: Box<RestrictionError> },
     #[error("the client `{client}` cannot be used: {source}")]
     Identity { client: String, source: IdentityError },
+    #[error("the API key `{key}` cannot be used: {source}")]
+    ApiKeyScopes { key: String, source: ScopeError },
+    #[error(
+        "the client `{client}` may do more than its API key `{key}` permits; give the key the scopes of all clients that use it"
+    )]
+    BeyondApiKey { client: String, key: String },
     #[error("the rate `{name}` cannot be used: {source}")]
     Rate { name: String, source: ScopeError },
     #[error(transparent)]
@@ -83,6 +89,7 @@ pub(crate) fn client_scopes(
             let made = identities.hand_over(&client.id, &grant, None, SystemClock.now());
             made.map_err(|source| PartsError::Identity { client: client.id.clone(), source })?;
         }
+        api_keys::is_enough(cluster, client, &grants.scopes)?;
         Ok(ClientScopes { client: client.id.clone(), scopes: grants.scopes, forbids: ruled.forbids().clone() })
     };
     config.clients.iter().map(of).collect()

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use oauth4os_config::{Config, ConfigError};
-use oauth4os_engine::IdentityError;
 use oauth4os_federation::Providers;
 use oauth4os_oauth::{Authority, ClientDirectory, DirectoryError};
 use oauth4os_proxy::Gateway;
@@ -13,7 +12,7 @@ use oauth4os_telemetry::metrics::{Metrics, Reload};
 use oauth4os_tokens::clock::Clock;
 use oauth4os_tokens::id;
 
-use crate::cluster::{self, ReplaceError, Running};
+use crate::cluster::{self, PasswordsError, ReplaceError, Running};
 use crate::parts::{self, PartsError};
 use crate::tls::{ServerTls, TlsError};
 
@@ -47,7 +46,7 @@ enum ReloadError {
     #[error(transparent)]
     Certificate(#[from] ReplaceError),
     #[error(transparent)]
-    Passwords(#[from] IdentityError),
+    Passwords(#[from] PasswordsError),
 }
 
 impl Reloader {

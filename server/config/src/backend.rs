@@ -1,6 +1,6 @@
 //! Users that a cluster already has, and which of them requests go as (`driver: basic`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use schemars::JsonSchema;
@@ -33,7 +33,7 @@ pub struct Basic {
     pub passwords: BTreeMap<String, SecretString>,
 }
 
-/// The user of a cluster as which somebody's requests are sent: one name for every cluster with `driver: basic`, or one for
+/// The user of a cluster, or the API key, as which somebody's requests are sent: one name for every cluster with `driver: basic` or `api_key`, or one for
 /// each: `{eu: reader, us: analyst}`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize, JsonSchema)]
 #[serde(untagged)]
@@ -82,10 +82,10 @@ impl BackendUser {
     /// Makes sure that it is about clusters that have users of their own. `with_users` are the names of these.
     pub(crate) fn check_clusters(&self, key: &str, with_users: &[Option<&str>], problems: &mut Problems) {
         if with_users.is_empty() {
-            problems.add(key, "is for clusters with `driver: basic`, and there is none; leave it out");
+            problems.add(key, "is for clusters with `driver: basic` or `api_key`, and there is none; leave it out");
         }
         for name in self.clusters().filter(|name| !with_users.contains(&Some(name))) {
-            problems.add(key, format!("`{}` is no cluster with `driver: basic`", name.escape_default()));
+            problems.add(key, format!("`{}` is no cluster with `driver: basic` or `api_key`", name.escape_default()));
         }
     }
 }
@@ -132,7 +132,10 @@ impl Basic {
         for name in self.users.keys().filter(|name| !is_user(name)) {
             add(
                 "users",
-                format!("`{}`: a name has 1 to {MAX_NAME} bytes, and no `:` and no control character", name.escape_default()),
+                format!(
+                    "`{}`: a name has 1 to {MAX_NAME} bytes, and no `:` and no control character",
+                    name.escape_default()
+                ),
             );
         }
         for (name, password) in &self.passwords {
@@ -156,29 +159,6 @@ impl Basic {
                 "name the user under whom the names of indices and aliases are read, or say `strict_aliases: off`: then nobody looks whether an alias leads out of a scope".to_owned(),
             ),
             _ => {}
-        }
-    }
-
-    /// Makes sure that somebody who can reach the cluster is sent as one of its users.
-    pub(crate) fn check_user(&self, key: &str, user: Option<&str>, problems: &mut Problems) {
-        match user {
-            None => problems.add(
-                key,
-                "can reach a cluster with `driver: basic` and has no user there; name one of `upstream.engine.basic.users`",
-            ),
-            Some(user) if !self.users.contains_key(user) => {
-                let known: BTreeSet<&str> = self.users.keys().map(String::as_str).collect();
-                let known: Vec<String> = known.into_iter().map(|name| format!("`{}`", name.escape_default())).collect();
-                problems.add(
-                    key,
-                    format!(
-                        "`{}` is none of `upstream.engine.basic.users`: {}",
-                        user.escape_default(),
-                        known.join(", ")
-                    ),
-                );
-            }
-            Some(_) => {}
         }
     }
 }

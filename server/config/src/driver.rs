@@ -24,6 +24,9 @@ pub enum Driver {
     /// Names and passwords of users the cluster already has, for clusters that cannot be changed. The engine enforces the roles
     /// of these users; scopes are held by the gateway alone.
     Basic,
+    /// API keys of the engine's own, from its security plugin 3.7 on, made by `oauth4os engine setup`. The engine enforces what each
+    /// permits; scopes within that are held by the gateway alone.
+    ApiKey,
     /// An AWS signature, for managed OpenSearch. The engine knows the gateway as one principal; scopes are held by the gateway
     /// alone.
     Sigv4,

@@ -20,6 +20,8 @@ const RELOADABLE: &[&str] = &[
     "rates",
     "tls",
     "trusted_proxies",
+    "upstream.engine.api_key.keys",
+    "upstream.engine.api_key.lifetime",
 ];
 
 /// Compares the files' contents; an error names every key that has changed and cannot while the gateway runs.

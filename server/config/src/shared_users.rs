@@ -6,21 +6,22 @@ use crate::clusters::Cluster;
 use crate::driver::Driver;
 use crate::identity::IdentityKind;
 use crate::problem::Problems;
+use crate::upstream::Engine;
 
 /// Makes sure that whoever can reach this cluster has a user there, and is held to nothing that the gateway cannot enforce.
 pub(crate) fn check_cluster(config: &Config, cluster: &Cluster, problems: &mut Problems) {
     let name = cluster.name.as_deref();
-    let basic = cluster.upstream.engine.basic.as_ref().filter(|_| cluster.upstream.engine.driver == Driver::Basic);
+    let users = Users::of(&cluster.upstream.engine);
     let reaches = |scope: &str| is_for(scope, name);
-    let restricted = "rows and fields are enforced by an engine that is told of them; with `driver: basic` and `sigv4` it is not: take the grant out, or give the whole scope";
+    let restricted = "rows and fields are enforced by an engine that is told of them; this cluster's driver does not tell it: take the grant out, or give the whole scope";
     for client in &config.clients {
         let key = format!("clients `{}`", client.id);
         if client.grants.iter().any(|grant| reaches(&grant.scope)) {
             problems.add(format!("{key}: grants"), restricted);
         }
-        if let Some(basic) = basic.filter(|_| client.scopes.iter().any(|scope| reaches(scope))) {
+        if let Some(known) = users.as_ref().filter(|_| client.scopes.iter().any(|scope| reaches(scope))) {
             let user = client.backend_user.as_ref().and_then(|user| user.of_cluster(name));
-            basic.check_user(&format!("{key}: backend_user"), user, problems);
+            known.check(&format!("{key}: backend_user"), user, problems);
         }
     }
     for provider in &config.providers {
@@ -28,13 +29,13 @@ pub(crate) fn check_cluster(config: &Config, cluster: &Cluster, problems: &mut P
         if provider.scopes().any(|(scope, is_restricted)| is_restricted && reaches(scope)) {
             problems.add(format!("{key}: scope_mapping"), restricted);
         }
-        if let Some(basic) = basic.filter(|_| provider.scopes().any(|(scope, _)| reaches(scope))) {
+        if let Some(known) = users.as_ref().filter(|_| provider.scopes().any(|(scope, _)| reaches(scope))) {
             let key = format!("{key}: backend_users");
             let mut users = provider.backend_users.iter().filter_map(|rule| rule.user.of_cluster(name)).peekable();
             if users.peek().is_none() {
-                basic.check_user(&key, None, problems);
+                known.check(&key, None, problems);
             }
-            users.for_each(|user| basic.check_user(&key, Some(user), problems));
+            users.for_each(|user| known.check(&key, Some(user), problems));
         }
     }
 }
@@ -44,12 +45,12 @@ pub(crate) fn check(config: &Config, problems: &mut Problems) {
     let with_users: Vec<Option<&str>> = config
         .clusters()
         .iter()
-        .filter(|cluster| cluster.upstream.engine.driver == Driver::Basic)
+        .filter(|cluster| Users::of(&cluster.upstream.engine).is_some())
         .map(|cluster| cluster.name.as_deref())
         .collect();
     let is_told = config.clusters().is_empty()
         || config.clusters().iter().any(|cluster| cluster.upstream.engine.driver.tells_scopes());
-    let unheard = "`identity: own` and `backend_roles` are for clusters that are told who is asking, and with `driver: basic` and `sigv4` none is; leave them out";
+    let unheard = "`identity: own` and `backend_roles` are for clusters that are told who is asking, and none is by its driver; leave them out";
     for client in &config.clients {
         let key = format!("clients `{}`", client.id);
         if let Some(user) = &client.backend_user {
@@ -66,6 +67,48 @@ pub(crate) fn check(config: &Config, problems: &mut Problems) {
         }
         if provider.identity == IdentityKind::Own && !is_told {
             problems.add(key, unheard);
+        }
+    }
+}
+
+/// The users that requests can be sent as.
+struct Users<'e> {
+    /// Where they are configured.
+    place: &'static str,
+    names: Vec<&'e str>,
+}
+
+impl<'e> Users<'e> {
+    /// `None` where there is no choice.
+    fn of(engine: &'e Engine) -> Option<Self> {
+        match engine.driver {
+            Driver::Basic => {
+                let names = engine.basic.iter().flat_map(|basic| basic.users.keys()).map(String::as_str);
+                Some(Self { place: "upstream.engine.basic.users", names: names.collect() })
+            }
+            Driver::ApiKey => {
+                let names = engine.api_key.iter().flat_map(|keys| keys.keys.keys()).map(String::as_str);
+                Some(Self { place: "upstream.engine.api_key.keys", names: names.collect() })
+            }
+            Driver::Jwt | Driver::ExtendedProxy | Driver::Sigv4 => None,
+        }
+    }
+
+    /// Makes sure that somebody who can reach the cluster is sent as one of them.
+    fn check(&self, key: &str, user: Option<&str>, problems: &mut Problems) {
+        let place = self.place;
+        match user {
+            None => problems.add(
+                key,
+                format!(
+                    "can reach a cluster where requests go as users of its own, and has none; name one of `{place}`"
+                ),
+            ),
+            Some(user) if !self.names.contains(&user) => {
+                let known: Vec<String> = self.names.iter().map(|name| format!("`{}`", name.escape_default())).collect();
+                problems.add(key, format!("`{}` is none of `{place}`: {}", user.escape_default(), known.join(", ")));
+            }
+            Some(_) => {}
         }
     }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::api_key::ApiKeys;
 use crate::backend::Basic;
 use crate::claims::OneOrMany;
 use crate::dashboards::Dashboards;
@@ -58,6 +59,10 @@ pub struct Engine {
     /// What `driver: basic` needs.
     #[serde(default)]
     pub basic: Option<Basic>,
+
+    /// What `driver: api_key` needs.
+    #[serde(default)]
+    pub api_key: Option<ApiKeys>,
 
     /// What `driver: sigv4` needs.
     #[serde(default)]
@@ -147,6 +152,9 @@ impl Upstream {
     pub(crate) fn resolve(&mut self, base: &Path, env: &dyn Fn(&str) -> Option<String>, problems: &mut Problems) {
         if let Some(basic) = &mut self.engine.basic {
             basic.resolve(base, env, problems);
+        }
+        if let Some(keys) = &mut self.engine.api_key {
+            keys.resolve(base);
         }
         if let Some(sigv4) = &mut self.engine.sigv4 {
             sigv4.resolve(base);
@@ -252,14 +260,13 @@ impl Engine {
     fn check_driver(&self, problems: &mut Problems) {
         let mut misplaced = |key: &str, is_there: bool| {
             if is_there {
-                problems.add(
-                    format!("upstream.engine.{key}"),
-                    format!("is for `driver: {key}`; leave it out, or say so"),
-                );
+                problems
+                    .add(format!("upstream.engine.{key}"), format!("is for `driver: {key}`; leave it out, or say so"));
             }
         };
         misplaced("extended_proxy", self.driver != Driver::ExtendedProxy && self.extended_proxy.is_some());
         misplaced("basic", self.driver != Driver::Basic && self.basic.is_some());
+        misplaced("api_key", self.driver != Driver::ApiKey && self.api_key.is_some());
         misplaced("sigv4", self.driver != Driver::Sigv4 && self.sigv4.is_some());
         match self.driver {
             Driver::Jwt => {}
@@ -271,9 +278,11 @@ impl Engine {
                 let basic = self.basic.clone().unwrap_or_default();
                 basic.check(self.strict_aliases != StrictAliases::Off, problems);
             }
+            Driver::ApiKey => self.api_key.clone().unwrap_or_default().check(problems),
             Driver::Sigv4 => match &self.sigv4 {
                 Some(sigv4) => sigv4.check(problems),
-                None => problems.add("upstream.engine.sigv4", "say in which region, and with which keys requests are signed"),
+                None => problems
+                    .add("upstream.engine.sigv4", "say in which region, and with which keys requests are signed"),
             },
         }
         if !self.driver.tells_scopes() && self.partial_access == PartialAccess::Narrow {

@@ -7,6 +7,7 @@ use reqwest::Method;
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
+use crate::backend_users::UserKind;
 use crate::client::{ClientError, EngineClient};
 use crate::hand_over::{HandOver, Sender};
 use crate::identity::{HandedIdentity, Identities, IdentityError};
@@ -29,9 +30,7 @@ pub struct CatalogReader {
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogError {
     /// The engine was not set up for it.
-    #[error(
-        "the engine does not let the gateway read the names of its indices ({reason}): {what_to_do}"
-    )]
+    #[error("the engine does not let the gateway read the names of its indices ({reason}): {what_to_do}")]
     NotAllowed {
         /// What the engine says.
         reason: String,
@@ -68,23 +67,28 @@ impl CatalogReader {
                 self.engine.send_as(identity, Method::GET, PATH, None).await?
             }
             HandOver::Users(users) => {
-                let identity = users.of_catalog()?;
+                let identity = users.of_catalog(now)?;
                 self.engine.send_by(Sender::Fields(&identity), Method::GET, PATH).await?
             }
             HandOver::Signed(signer) => self.engine.send_by(Sender::Signed(signer, now), Method::GET, PATH).await?,
         };
         match answer.status.as_u16() {
             200 => {}
-            401 | 403 => return Err(CatalogError::NotAllowed { reason: answer.reason(), what_to_do: self.what_to_do() }),
+            401 | 403 => {
+                return Err(CatalogError::NotAllowed { reason: answer.reason(), what_to_do: self.what_to_do() });
+            }
             _ => return Err(answer.refused().into()),
         }
         let names = Names::deserialize(&answer.body).map_err(|error| CatalogError::Answer(error.to_string()))?;
         Ok(names.into_catalog())
     }
 
-    const fn what_to_do(&self) -> &'static str {
+    fn what_to_do(&self) -> &'static str {
         match &self.hand_over {
             HandOver::Told(_) => "bring it up to date with `oauth4os engine setup --apply`",
+            HandOver::Users(users) if matches!(users.kind(), UserKind::ApiKey) => {
+                "make the key `names` anew with `oauth4os engine setup --apply`, and reload the gateway"
+            }
             HandOver::Users(_) => {
                 "`upstream.engine.basic.catalog_user` must be a user with this password who may `indices:admin/resolve/index` on `*`"
             }

@@ -76,12 +76,9 @@ pub enum IdentityError {
         "in this cluster requests go as users it already has, and none is configured for this client; name one in `backend_user`, for a provider in `backend_users`"
     )]
     NoUser,
-    /// A user without a password.
-    #[error("the user `{0}` of the cluster is none of `upstream.engine.basic.users`")]
+    /// A user without a password, or a key that there is none of.
+    #[error("`{0}` is none of the users or API keys that are configured for the cluster")]
     UnknownUser(String),
-    /// A key that is not configured.
-    #[error("`{0}` is none of `upstream.engine.api_key.keys`")]
-    UnknownKey(String),
     /// A key of the engine that has ended.
     #[error(
         "the engine's API key `{0}` has ended; `oauth4os engine setup --apply` makes another one, and a reload takes it into use"

@@ -29,7 +29,7 @@ pub mod security_config;
 pub mod setup;
 pub mod sigv4;
 
-pub use backend_users::BackendUsers;
+pub use backend_users::{BackendUsers, UserKind};
 pub use catalog::{CatalogError, CatalogReader};
 pub use client::{AdminCredentials, ClientError, EngineClient};
 pub use guard::GuardError;

@@ -151,7 +151,9 @@ impl Exchange {
             return Err(Refusal::overloaded().into());
         };
         let identity = cluster.identities.of(&session, self.time).map_err(|error| match error {
-            NoIdentity::NamesUnknown | NoIdentity::Signing(_) => Refusal::unavailable(error.to_string()),
+            NoIdentity::NamesUnknown | NoIdentity::Signing(_) | NoIdentity::Driver(IdentityError::KeyEnded(_)) => {
+                Refusal::unavailable(error.to_string())
+            }
             NoIdentity::Restricted
             | NoIdentity::Driver(IdentityError::NoRight | IdentityError::NoUser | IdentityError::TooLarge { .. }) => {
                 Refusal::forbidden(error.to_string(), None)
@@ -160,7 +162,9 @@ impl Exchange {
         })?;
         let dashboards = call.as_ref();
         let (to, payload) = ((cluster, &ways.engine), None);
-        Forward { exchange: self, connection, to, head, body, gate, identity, payload, dashboards, may_repeat }.run().await
+        Forward { exchange: self, connection, to, head, body, gate, identity, payload, dashboards, may_repeat }
+            .run()
+            .await
     }
 
     /// Counts the request against its client's rate.

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use oauth4os_engine::{BackendUsers, HandOver, HandedIdentity, Identities as Told, IdentityError, Signer, SigningError};
+use oauth4os_engine::{
+    BackendUsers, HandOver, HandedIdentity, Identities as Told, IdentityError, Signer, SigningError,
+};
 use oauth4os_policy::EngineGrant;
 use oauth4os_tokens::clock::UnixTime;
 
@@ -28,7 +30,9 @@ pub(crate) enum NoIdentity {
     Driver(#[from] IdentityError),
     #[error(transparent)]
     Signing(#[from] SigningError),
-    #[error("the rows and fields of this token are enforced by an engine that is told of them, and this cluster is not")]
+    #[error(
+        "the rows and fields of this token are enforced by an engine that is told of them, and this cluster is not"
+    )]
     Restricted,
 }
 
@@ -61,7 +65,7 @@ impl Identities {
     pub(crate) fn of(&self, session: &Session, now: UnixTime) -> Result<Identity, NoIdentity> {
         match &self.hand_over {
             HandOver::Told(told) => self.told(told, session, now).map(Identity::Fields),
-            HandOver::Users(users) => user(users, session).map(Identity::Fields),
+            HandOver::Users(users) => user(users, session, now).map(Identity::Fields),
             HandOver::Signed(signer) => {
                 can_be_untold(session)?;
                 signer.check(now)?;
@@ -122,10 +126,10 @@ impl Identities {
 }
 
 /// As whom of the cluster's users the session's requests go.
-fn user(users: &BackendUsers, session: &Session) -> Result<Arc<HandedIdentity>, NoIdentity> {
+fn user(users: &BackendUsers, session: &Session, now: UnixTime) -> Result<Arc<HandedIdentity>, NoIdentity> {
     can_be_untold(session)?;
     let user = session.backend_user.as_deref().ok_or(IdentityError::NoUser)?;
-    Ok(users.identity(user)?)
+    Ok(users.identity(user, now)?)
 }
 
 /// Makes sure that the gateway alone can hold the session to all it is held to, and that the cluster's names are known.

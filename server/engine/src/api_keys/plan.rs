@@ -229,6 +229,31 @@ impl ApiKeySetup {
         Ok(())
     }
 
+    /// What would be made, for somebody who makes it by hand.
+    #[must_use]
+    pub fn instructions(&self) -> String {
+        let mut out = String::from(
+            "# config.yml of the security plugin, from 3.7 on\nconfig: {dynamic: {api_tokens: {enabled: true}}}\n",
+        );
+        for key in &self.keys {
+            let (cluster, index) = key.permissions.to_json();
+            let body = json!({
+                "name": format!("{}{}-1", self.prefix(), key.name),
+                "cluster_permissions": cluster,
+                "index_permissions": index,
+                "duration_seconds": self.lifetime.as_secs(),
+            });
+            let path = Held::path(&self.directory, &key.name);
+            out.push_str(&format!(
+                "\n# {name}: POST {API}/apitokens; with what is answered make `{path}` (mode 600)\n# {{\"id\": \"…\", \"name\": \"{prefix}{name}-1\", \"token\": \"os_…\", \"expires_at\": <milliseconds since 1970>}}\n{body}\n",
+                name = key.name,
+                prefix = self.prefix(),
+                path = path.display(),
+            ));
+        }
+        out
+    }
+
     fn what_is_wrong(
         &self,
         wanted: &WantedKey,

@@ -5,10 +5,11 @@ use oauth4os_tokens::clock::Clock;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
+use super::ClientScopes;
 use super::aliases::list;
 use super::probe::{AUTHINFO, escape};
 use super::report::Report;
-use super::ClientScopes;
+use crate::backend_users::UserKind;
 use crate::catalog::CatalogReader;
 use crate::client::EngineClient;
 use crate::guard;
@@ -41,10 +42,14 @@ impl OwnUsersCheck<'_> {
             HandOver::Told(_) => {}
             HandOver::Users(users) => {
                 for name in users.names() {
-                    let what = format!("the user `{}`", escape(&name));
-                    match users.identity(&name) {
-                        Ok(identity) => self.log_in(&what, "user", Sender::Fields(&identity), &mut report).await,
-                        Err(error) => report.failure("user", error.to_string()),
+                    let subject = match users.kind() {
+                        UserKind::Password => "user",
+                        UserKind::ApiKey => "API key",
+                    };
+                    let what = format!("the {subject} `{}`", escape(&name));
+                    match users.identity(&name, self.clock.now()) {
+                        Ok(identity) => self.log_in(&what, subject, Sender::Fields(&identity), &mut report).await,
+                        Err(error) => report.failure(subject, error.to_string()),
                     }
                 }
             }
@@ -95,7 +100,13 @@ impl OwnUsersCheck<'_> {
                 report.not_checked(subject, "the roles of the principal: the service does not tell them");
                 return;
             }
-            status => return report.failure(subject, format!("{what} is answered {}: {}", status.as_u16(), answer.reason())),
+            status => {
+                return report.failure(subject, format!("{what} is answered {}: {}", status.as_u16(), answer.reason()));
+            }
+        }
+        if subject == "API key" {
+            // It has no roles: it permits what was said when it was made.
+            return report.ok(subject, format!("{what} is taken"));
         }
         let roles = |field: &str| -> Vec<String> {
             let list = answer.body.get(field).and_then(Value::as_array).into_iter().flatten();
@@ -116,7 +127,9 @@ impl OwnUsersCheck<'_> {
         match self.engine.send_by(sender, Method::GET, &format!("{API}/roles")).await {
             Ok(answer) if answer.status.is_success() => report.warning(
                 subject,
-                format!("{what} may read the security configuration, as only administrators of it do; take that right away"),
+                format!(
+                    "{what} may read the security configuration, as only administrators of it do; take that right away"
+                ),
             ),
             _ => {}
         }
