@@ -149,7 +149,8 @@ pub fn report(mut program: Command, variables: &[(&str, &OsStr)]) -> Value {
 #[must_use]
 pub fn python(script: &Path) -> Command {
     static PYTHON: OnceLock<PathBuf> = OnceLock::new();
-    let python = PYTHON.get_or_init(|| python_environment("e2e-python", "requirements.txt", "import aiohttp, opensearchpy"));
+    let python =
+        PYTHON.get_or_init(|| python_environment("e2e-python", "requirements.txt", "import aiohttp, opensearchpy"));
     python_program(python, script)
 }
 

@@ -8,7 +8,9 @@ mod names;
 use std::ffi::OsStr;
 use std::time::Duration;
 
-use e2e::{Gateway, Received, Settings, Turn, Upstream, base64url, json_answer, python_with_botocore, report, until, workspace};
+use e2e::{
+    Gateway, Received, Settings, Turn, Upstream, base64url, json_answer, python_with_botocore, report, until, workspace,
+};
 use serde_json::{Value, json};
 
 use self::names::NAMES;
@@ -119,7 +121,10 @@ fn every_request_has_the_signature_of_the_reference() {
     assert_eq!(lines_of, sent);
     assert_signed(&gateway, &received, "es", Some(TOKEN));
     let bulk = received.last().expect("a request");
-    assert_eq!((bulk.body.bytes.as_slice(), bulk.header("content-length")), (lines.as_bytes(), vec![lines.len().to_string().as_str()]));
+    assert_eq!(
+        (bulk.body.bytes.as_slice(), bulk.header("content-length")),
+        (lines.as_bytes(), vec![lines.len().to_string().as_str()])
+    );
     assert_eq!(upstream.the_request_for("/logs-a/_refresh").header("content-length"), ["0"]);
     assert_eq!(upstream.the_request_for("/logs-a/_search").header("content-length"), Vec::<&str>::new());
     let secrets = [SECRET, TOKEN];
@@ -195,7 +200,8 @@ fn what_could_be_read_in_two_ways_is_not_signed() {
 fn a_body_larger_than_can_be_held_is_refused_before_anything_is_sent() {
     let upstream = Upstream::obliging();
     let sigv4 = json!({"region": "eu-central-1", "credentials_file": "aws.json"});
-    let settings = settings(&sigv4).file("aws.json", &keys(ID, SECRET, None, None)).limit("inspected_body", json!("64KiB"));
+    let settings =
+        settings(&sigv4).file("aws.json", &keys(ID, SECRET, None, None)).limit("inspected_body", json!("64KiB"));
     let gateway = Gateway::start(settings.upstream(&upstream.url()));
     let agent = gateway.with("agent");
     let line = "{\"index\":{\"_index\":\"logs-a\"}}\n{\"a\":1}\n";
@@ -223,7 +229,9 @@ fn keys_are_replaced_while_it_runs() {
     assert_eq!(last(), ID);
     // What is no key changes nothing.
     gateway.write_file("aws.json", "{\"AccessKeyId\": \"AKIDBROKEN\", \"SecretAccessKey\": ");
-    until("the broken file to be seen", Duration::from_secs(20), || gateway.log().contains("the keys before stay in use").then_some(()));
+    until("the broken file to be seen", Duration::from_secs(20), || {
+        gateway.log().contains("those before stay in use").then_some(())
+    });
     ask(200);
     assert_eq!(last(), ID);
     gateway.write_file("aws.json", &keys("AKIDNEXT", "another-secret", None, Some("2999-01-01T00:00:00Z")));
@@ -238,11 +246,15 @@ fn keys_are_replaced_while_it_runs() {
         Some(agent.get("/logs-a/_search").send()).filter(|answer| answer.status == 503)
     });
     assert!(refused.text().contains("have expired"), "{}", refused.text());
+    let ready = gateway.monitor("/readyz");
+    assert_eq!((ready.status, ready.text().contains("have expired")), (503, true), "{}", ready.text());
     let count = upstream.requests().len();
     ask(503);
     assert_eq!(upstream.requests().len(), count);
     gateway.write_file("aws.json", &keys(ID, SECRET, Some(TOKEN), None));
-    until("good keys to be in use", Duration::from_secs(20), || (agent.get("/logs-a/_search").send().status == 200).then_some(()));
+    until("good keys to be in use", Duration::from_secs(20), || {
+        (agent.get("/logs-a/_search").send().status == 200).then_some(())
+    });
     assert_signed(&gateway, &[upstream.requests().last().expect("a request").clone()], "es", Some(TOKEN));
     let log = gateway.log();
     assert!(!log.contains("another-secret") && !log.contains(TOKEN) && !log.contains("AKIDBROKEN"), "{log}");
@@ -250,7 +262,8 @@ fn keys_are_replaced_while_it_runs() {
 
 /// What the service itself says to a request whose signature it does not like.
 const OF_SERVICE: &str = r#"{"message":"The request signature we calculated does not match. The Canonical String should have been 'x-amz-security-token:IQoJ'"}"#;
-const OF_ENGINE: &str = r#"{"error":{"type":"security_exception","reason":"no permissions for [indices:data/read/search]"},"status":403}"#;
+const OF_ENGINE: &str =
+    r#"{"error":{"type":"security_exception","reason":"no permissions for [indices:data/read/search]"},"status":403}"#;
 
 #[test]
 fn what_the_service_says_of_the_signature_is_not_the_clients() {
@@ -370,7 +383,11 @@ fn what_cannot_be_held_with_a_signature_is_refused_at_the_start() {
         ("sigv4", Value::Null, "say in which region"),
         ("sigv4", json!({"region": "EU!", "credentials_file": "aws.json"}), "give a region"),
         ("sigv4", json!({"region": "eu-central-1"}), "or `access_key_id` and `secret_access_key`"),
-        ("sigv4", json!({"region": "eu-central-1", "access_key_id": "AKID", "secret_access_key": "x"}), "a secret is not written into the configuration"),
+        (
+            "sigv4",
+            json!({"region": "eu-central-1", "access_key_id": "AKID", "secret_access_key": "x"}),
+            "a secret is not written into the configuration",
+        ),
         ("sigv4", json!({"region": "eu-central-1", "credentials_file": "nowhere.json"}), "cannot read"),
         ("sigv4", json!({"region": "eu-central-1", "credentials_file": "oauth4os.yaml"}), "is no JSON object with"),
         ("sigv4", json!({"region": "eu-central-1", "service": "s3", "credentials_file": "aws.json"}), "s3"),
@@ -382,8 +399,12 @@ fn what_cannot_be_held_with_a_signature_is_refused_at_the_start() {
     ];
     for (key, value, expected) in cases {
         gateway.change_config(|config| {
-            config["upstream"] = json!({"engine": {"url": upstream.url(), "driver": "sigv4", "strict_aliases": "off", "sigv4": good}});
-            config["clients"][0].as_object_mut().expect("a client").retain(|name, _| !matches!(name.as_str(), "grants" | "backend_user"));
+            config["upstream"] =
+                json!({"engine": {"url": upstream.url(), "driver": "sigv4", "strict_aliases": "off", "sigv4": good}});
+            config["clients"][0]
+                .as_object_mut()
+                .expect("a client")
+                .retain(|name, _| !matches!(name.as_str(), "grants" | "backend_user"));
             match key.strip_prefix("clients.") {
                 Some(name) => config["clients"][0][name] = value.clone(),
                 None if key == "dashboards" => config["upstream"]["dashboards"] = value.clone(),

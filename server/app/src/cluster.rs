@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use oauth4os_config::{Cluster, Config};
-use oauth4os_engine::check::ClientScopes;
 use oauth4os_engine::backend_users::NewPasswords;
+use oauth4os_engine::check::ClientScopes;
 use oauth4os_engine::{
     BackendUsers, CatalogReader, ClientError, EngineClient, GuardError, HandOver, IdentityError, guard,
 };

@@ -132,7 +132,10 @@ impl Basic {
         for name in self.users.keys().filter(|name| !is_user(name)) {
             add(
                 "users",
-                format!("`{}`: a name has 1 to {MAX_NAME} bytes, and no `:` and no control character", name.escape_default()),
+                format!(
+                    "`{}`: a name has 1 to {MAX_NAME} bytes, and no `:` and no control character",
+                    name.escape_default()
+                ),
             );
         }
         for (name, password) in &self.passwords {

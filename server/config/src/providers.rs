@@ -292,7 +292,8 @@ impl ProviderConfig {
 
     fn check_backend_users(&self, key: &str, problems: &mut Problems) {
         check_rules(key, &self.backend_users, problems);
-        let names = |of: fn(&BackendUserRule) -> &Option<String>| self.backend_users.iter().any(|rule| of(rule).is_some());
+        let names =
+            |of: fn(&BackendUserRule) -> &Option<String>| self.backend_users.iter().any(|rule| of(rule).is_some());
         if names(|rule| &rule.role) && self.claims.roles.values().is_empty() {
             problems.add(key, "says what roles mean, but `claims.roles` does not say where they stand");
         }

@@ -110,9 +110,12 @@ impl Sigv4 {
         if !matches!(self.region.len(), 1..=64) || !self.region.bytes().all(is_plain) {
             add("region", "give a region, for example `eu-central-1`");
         }
-        let any_value = self.access_key_id.is_some() || self.secret_access_key.is_some() || self.session_token.is_some();
+        let any_value =
+            self.access_key_id.is_some() || self.secret_access_key.is_some() || self.session_token.is_some();
         match (&self.credentials_file, any_value) {
-            (Some(_), true) => add("credentials_file", "give this, or `access_key_id` and `secret_access_key`, not both"),
+            (Some(_), true) => {
+                add("credentials_file", "give this, or `access_key_id` and `secret_access_key`, not both")
+            }
             (None, _) if self.access_key_id.is_none() || self.secret_access_key.is_none() => {
                 add("credentials_file", "give this, or `access_key_id` and `secret_access_key`");
             }
@@ -162,16 +165,20 @@ impl Sigv4 {
 
 impl AwsKeys {
     fn check(&self) -> Result<(), String> {
-        let is_plain = |value: &str| matches!(value.len(), 1..=MAX_VALUE) && value.bytes().all(|b| b.is_ascii_graphic());
+        let is_plain =
+            |value: &str| matches!(value.len(), 1..=MAX_VALUE) && value.bytes().all(|b| b.is_ascii_graphic());
         let token = self.session_token.as_ref().map_or("-", |token| token.expose_secret());
-        let id_is_plain = !self.access_key_id.is_empty() && self.access_key_id.bytes().all(|b| b.is_ascii_alphanumeric());
+        let id_is_plain =
+            !self.access_key_id.is_empty() && self.access_key_id.bytes().all(|b| b.is_ascii_alphanumeric());
         for (name, is_good) in [
             ("access key id", id_is_plain && self.access_key_id.len() <= 128),
             ("secret access key", is_plain(self.secret_access_key.expose_secret())),
             ("session token", is_plain(token)),
         ] {
             if !is_good {
-                return Err(format!("the {name} is empty, too long, or holds what none has, such as a space or a line break"));
+                return Err(format!(
+                    "the {name} is empty, too long, or holds what none has, such as a space or a line break"
+                ));
             }
         }
         Ok(())

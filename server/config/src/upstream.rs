@@ -252,10 +252,8 @@ impl Engine {
     fn check_driver(&self, problems: &mut Problems) {
         let mut misplaced = |key: &str, is_there: bool| {
             if is_there {
-                problems.add(
-                    format!("upstream.engine.{key}"),
-                    format!("is for `driver: {key}`; leave it out, or say so"),
-                );
+                problems
+                    .add(format!("upstream.engine.{key}"), format!("is for `driver: {key}`; leave it out, or say so"));
             }
         };
         misplaced("extended_proxy", self.driver != Driver::ExtendedProxy && self.extended_proxy.is_some());
@@ -273,7 +271,8 @@ impl Engine {
             }
             Driver::Sigv4 => match &self.sigv4 {
                 Some(sigv4) => sigv4.check(problems),
-                None => problems.add("upstream.engine.sigv4", "say in which region, and with which keys requests are signed"),
+                None => problems
+                    .add("upstream.engine.sigv4", "say in which region, and with which keys requests are signed"),
             },
         }
         if !self.driver.tells_scopes() && self.partial_access == PartialAccess::Narrow {

@@ -29,9 +29,7 @@ pub struct CatalogReader {
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogError {
     /// The engine was not set up for it.
-    #[error(
-        "the engine does not let the gateway read the names of its indices ({reason}): {what_to_do}"
-    )]
+    #[error("the engine does not let the gateway read the names of its indices ({reason}): {what_to_do}")]
     NotAllowed {
         /// What the engine says.
         reason: String,
@@ -75,7 +73,9 @@ impl CatalogReader {
         };
         match answer.status.as_u16() {
             200 => {}
-            401 | 403 => return Err(CatalogError::NotAllowed { reason: answer.reason(), what_to_do: self.what_to_do() }),
+            401 | 403 => {
+                return Err(CatalogError::NotAllowed { reason: answer.reason(), what_to_do: self.what_to_do() });
+            }
             _ => return Err(answer.refused().into()),
         }
         let names = Names::deserialize(&answer.body).map_err(|error| CatalogError::Answer(error.to_string()))?;

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use oauth4os_config::{BackendUser, BackendUserRule, ClaimPaths, IdentityKind, OutsideKind, ProviderConfig, RESERVED_ID_PREFIX, RateLimit};
+use oauth4os_config::{
+    BackendUser, BackendUserRule, ClaimPaths, IdentityKind, OutsideKind, ProviderConfig, RESERVED_ID_PREFIX, RateLimit,
+};
 use oauth4os_policy::{Clusters, Grants, Principal, PrincipalKind};
 use oauth4os_telemetry::metrics::Metrics;
 use oauth4os_tokens::clock::{Clock, UnixTime};
@@ -334,9 +336,10 @@ impl Provider {
     /// The users that fit a token which says this, in the order of the configuration.
     fn backend_users(&self, roles: &[String], groups: &[String], scopes: &[String]) -> Arc<[BackendUser]> {
         let fits = |named: &Option<String>, those: &[String]| named.as_ref().is_none_or(|name| those.contains(name));
-        let rules = self.backend_users.iter().filter(|rule| {
-            fits(&rule.role, roles) && fits(&rule.group, groups) && fits(&rule.scope, scopes)
-        });
+        let rules = self
+            .backend_users
+            .iter()
+            .filter(|rule| fits(&rule.role, roles) && fits(&rule.group, groups) && fits(&rule.scope, scopes));
         rules.map(|rule| rule.user.clone()).collect()
     }
 

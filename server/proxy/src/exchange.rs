@@ -156,7 +156,9 @@ impl Exchange {
         })?;
         let dashboards = call.as_ref();
         let (to, payload) = ((cluster, &ways.engine), None);
-        Forward { exchange: self, connection, to, head, body, gate, identity, payload, dashboards, may_repeat }.run().await
+        Forward { exchange: self, connection, to, head, body, gate, identity, payload, dashboards, may_repeat }
+            .run()
+            .await
     }
 
     /// Counts the request against its client's rate.

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use oauth4os_engine::{BackendUsers, HandOver, HandedIdentity, Identities as Told, IdentityError, Signer, SigningError};
+use oauth4os_engine::{
+    BackendUsers, HandOver, HandedIdentity, Identities as Told, IdentityError, Signer, SigningError,
+};
 use oauth4os_policy::EngineGrant;
 use oauth4os_tokens::clock::UnixTime;
 
@@ -28,7 +30,9 @@ pub(crate) enum NoIdentity {
     Driver(#[from] IdentityError),
     #[error(transparent)]
     Signing(#[from] SigningError),
-    #[error("the rows and fields of this token are enforced by an engine that is told of them, and this cluster is not")]
+    #[error(
+        "the rows and fields of this token are enforced by an engine that is told of them, and this cluster is not"
+    )]
     Restricted,
 }
 

@@ -198,7 +198,8 @@ impl<S: ByteStream> Relay<'_, '_, S> {
         let is_chunked = outline.to_client == Framing::Chunked;
         let mut opening = self.opening.take().filter(|_| matches!(self.exchange.status, Some(200..=299)));
         let mut read = Ok(Progress::More);
-        let mut denial = (self.is_signed && self.exchange.status == Some(403) && self.head.method != "HEAD").then(Vec::new);
+        let mut denial =
+            (self.is_signed && self.exchange.status == Some(403) && self.head.method != "HEAD").then(Vec::new);
         loop {
             let passed = left.take(&mut self.engine.input, self.engine.ended, |bytes| {
                 if let (Some(opening), Ok(Progress::More)) = (&mut opening, &read) {

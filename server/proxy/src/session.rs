@@ -144,7 +144,9 @@ impl Session {
         // Only the identity of the scopes tells the engine what the part is.
         self.may_narrow = cluster.may_narrow && self.backend_roles.is_none();
         let user = match &self.credential {
-            Credential::Provider { outsider, .. } => outsider.backend_users.iter().find_map(|user| user.of_cluster(name)),
+            Credential::Provider { outsider, .. } => {
+                outsider.backend_users.iter().find_map(|user| user.of_cluster(name))
+            }
             _ => self.client.backend_user.as_ref().and_then(|user| user.of_cluster(name)),
         };
         self.backend_user = user.map(Arc::from);

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use oauth4os_config::{AddressRules, BackendUser, CertificateName, Limits, Namespace, RateHeaders, RateLimit, RateMode};
+use oauth4os_config::{
+    AddressRules, BackendUser, CertificateName, Limits, Namespace, RateHeaders, RateLimit, RateMode,
+};
 use oauth4os_federation::{Outsider, Provider, Providers};
 use oauth4os_policy::{Grants, Policies, Principal, PrincipalPolicies};
 use oauth4os_tokens::access::Verifier;
@@ -101,8 +103,16 @@ impl Snapshot {
         let clients = clients
             .into_iter()
             .map(|client| {
-                let SnapshotClient { principal, grants, backend_roles, backend_user, certificate, addresses, within, limit } =
-                    client;
+                let SnapshotClient {
+                    principal,
+                    grants,
+                    backend_roles,
+                    backend_user,
+                    certificate,
+                    addresses,
+                    within,
+                    limit,
+                } = client;
                 for namespace in &within {
                     let limiter = |limit| Limiter::new(limit, limits.rate_mode, limits.rate_headers);
                     namespaces.extend(namespace.rate_limit.map(|limit| (namespace.name.clone(), limiter(limit))));

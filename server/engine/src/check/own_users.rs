@@ -5,10 +5,10 @@ use oauth4os_tokens::clock::Clock;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
+use super::ClientScopes;
 use super::aliases::list;
 use super::probe::{AUTHINFO, escape};
 use super::report::Report;
-use super::ClientScopes;
 use crate::catalog::CatalogReader;
 use crate::client::EngineClient;
 use crate::guard;
@@ -95,7 +95,9 @@ impl OwnUsersCheck<'_> {
                 report.not_checked(subject, "the roles of the principal: the service does not tell them");
                 return;
             }
-            status => return report.failure(subject, format!("{what} is answered {}: {}", status.as_u16(), answer.reason())),
+            status => {
+                return report.failure(subject, format!("{what} is answered {}: {}", status.as_u16(), answer.reason()));
+            }
         }
         let roles = |field: &str| -> Vec<String> {
             let list = answer.body.get(field).and_then(Value::as_array).into_iter().flatten();
@@ -116,7 +118,9 @@ impl OwnUsersCheck<'_> {
         match self.engine.send_by(sender, Method::GET, &format!("{API}/roles")).await {
             Ok(answer) if answer.status.is_success() => report.warning(
                 subject,
-                format!("{what} may read the security configuration, as only administrators of it do; take that right away"),
+                format!(
+                    "{what} may read the security configuration, as only administrators of it do; take that right away"
+                ),
             ),
             _ => {}
         }

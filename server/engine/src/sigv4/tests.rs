@@ -71,7 +71,8 @@ fn everything_that_is_sent_is_part_of_the_signature() {
     let now = UnixTime::from_secs(1_369_353_600);
     let good = Signable { method: "POST", target: "/a/_doc?op_type=create", authority: "a:1", payload: EMPTY };
     let plain = keys("AKID", "secret", None);
-    let sign = |keys: &Keys, request: Signable<'_>, now| signature(&fields(keys, "eu-west-1", "es", &request, now).unwrap());
+    let sign =
+        |keys: &Keys, request: Signable<'_>, now| signature(&fields(keys, "eu-west-1", "es", &request, now).unwrap());
     let expected = sign(&plain, good, now);
     let other = payload_hash(b"x");
     for changed in [
@@ -119,7 +120,13 @@ fn other_keys_are_taken_when_they_have_settled() {
     write(new);
     assert_eq!((signer.look(&mut look), signer.look(&mut look)), (Ok(Looked::Unsettled), Ok(Looked::Replaced)));
     assert_eq!((id().as_str(), signer.look(&mut look)), ("NEW", Ok(Looked::Same)));
-    for broken in ["", "{}", "[]", r#"{"AccessKeyId": "x y", "SecretAccessKey": "SECRET"}"#, r#"{"AccessKeyId": 7, "SecretAccessKey": "SECRET"}"#] {
+    for broken in [
+        "",
+        "{}",
+        "[]",
+        r#"{"AccessKeyId": "x y", "SecretAccessKey": "SECRET"}"#,
+        r#"{"AccessKeyId": 7, "SecretAccessKey": "SECRET"}"#,
+    ] {
         write(broken);
         let error = signer.look(&mut look).unwrap_err().to_string();
         assert!(!error.contains("SECRET"), "{error}");

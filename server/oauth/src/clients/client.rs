@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use oauth4os_config::{AddressRules, BackendUser, CertificateName, ClientConfig, IdentityKind, Namespace, Reference, TokenFormat};
+use oauth4os_config::{
+    AddressRules, BackendUser, CertificateName, ClientConfig, IdentityKind, Namespace, Reference, TokenFormat,
+};
 use oauth4os_policy::{Clusters, Grants, Restriction, RestrictionError, Restrictions, ScopeSet};
 use oauth4os_store::{ClientKind, MAX_LIVE_SECRETS, RateLimit, SecretHash, StoredSecret};
 use oauth4os_tokens::clock::UnixTime;
