@@ -230,7 +230,7 @@ fn keys_are_replaced_while_it_runs() {
     // What is no key changes nothing.
     gateway.write_file("aws.json", "{\"AccessKeyId\": \"AKIDBROKEN\", \"SecretAccessKey\": ");
     until("the broken file to be seen", Duration::from_secs(20), || {
-        gateway.log().contains("the keys before stay in use").then_some(())
+        gateway.log().contains("those before stay in use").then_some(())
     });
     ask(200);
     assert_eq!(last(), ID);
@@ -246,6 +246,8 @@ fn keys_are_replaced_while_it_runs() {
         Some(agent.get("/logs-a/_search").send()).filter(|answer| answer.status == 503)
     });
     assert!(refused.text().contains("have expired"), "{}", refused.text());
+    let ready = gateway.monitor("/readyz");
+    assert_eq!((ready.status, ready.text().contains("have expired")), (503, true), "{}", ready.text());
     let count = upstream.requests().len();
     ask(503);
     assert_eq!(upstream.requests().len(), count);

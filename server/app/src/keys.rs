@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use oauth4os_engine::Signer;
 use oauth4os_engine::sigv4::{Look, Looked};
+use oauth4os_tokens::clock::{Clock as _, SystemClock};
 
 /// How often the files are looked at. New keys are in use after two looks.
 const EVERY: Duration = Duration::from_secs(1);
@@ -16,27 +17,24 @@ pub(crate) async fn watch(cluster: Option<String>, signer: Arc<Signer>) {
     let mut last_problem = None;
     loop {
         tokio::time::sleep(EVERY).await;
-        let signer = Arc::clone(&signer);
+        let looking = Arc::clone(&signer);
         // A disk that is slow holds up nobody.
         let looked = tokio::task::spawn_blocking(move || {
-            let found = signer.look(&mut look);
+            let found = looking.look(&mut look);
             (look, found)
         });
         let Ok((then, found)) = looked.await else { return };
         look = then;
-        match found {
-            Ok(Looked::Replaced) => {
-                last_problem = None;
-                tracing::info!(cluster, "requests to the engine are signed with other keys from here on");
-            }
-            Ok(Looked::Same | Looked::Unsettled) => last_problem = None,
-            Err(error) => {
-                let problem = error.to_string();
-                if last_problem.as_ref() != Some(&problem) {
-                    tracing::warn!(cluster, problem, "the keys before stay in use");
-                    last_problem = Some(problem);
-                }
-            }
+        if found == Ok(Looked::Replaced) {
+            tracing::info!(cluster, "requests to the engine are signed with other keys from here on");
         }
+        let problem = match found {
+            Err(error) => Some(format!("{error}; those before stay in use")),
+            Ok(_) => signer.check(SystemClock.now()).err().map(|expired| expired.to_string()),
+        };
+        if let Some(problem) = problem.as_ref().filter(|_| problem != last_problem) {
+            tracing::warn!(cluster, problem, "requests to the engine may not be signed for long, or are not at all");
+        }
+        last_problem = problem;
     }
 }

@@ -10,11 +10,14 @@ use axum::extract::State;
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use oauth4os_engine::EngineClient;
+use oauth4os_engine::{EngineClient, HandOver};
 use oauth4os_oauth::Readiness;
 use oauth4os_proxy::Names;
 use oauth4os_telemetry::audit::Audit;
 use oauth4os_telemetry::metrics::Metrics;
+use oauth4os_tokens::clock::{Clock as _, SystemClock};
+
+use crate::cluster::Running;
 
 /// How often the engine is looked at.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -32,14 +35,20 @@ struct Watched {
     cluster: Option<String>,
     problem: RwLock<Option<&'static str>>,
     names: Arc<Names>,
+    /// As whom requests go where the engine is told nothing of grants.
+    own_users: Option<HandOver>,
 }
 
 impl EngineWatch {
-    /// Of each cluster: what it is called, and what is known of its names.
-    pub(crate) fn new(clusters: impl Iterator<Item = (Option<String>, Arc<Names>)>, audit: Audit) -> Self {
-        let problem = || RwLock::new(Some("the engine has not been looked at yet"));
-        let engines = clusters.map(|(cluster, names)| Watched { cluster, problem: problem(), names }).collect();
-        Self { engines, audit }
+    /// Looks at these clusters.
+    pub(crate) fn new(clusters: &[Running], audit: Audit) -> Self {
+        let watched = |running: &Running| Watched {
+            cluster: running.name.clone(),
+            problem: RwLock::new(Some("the engine has not been looked at yet")),
+            names: Arc::clone(&running.names),
+            own_users: running.own_users.clone(),
+        };
+        Self { engines: clusters.iter().map(watched).collect(), audit }
     }
 
     /// Looks at the engine of one of the clusters again and again.
@@ -66,11 +75,17 @@ impl Watched {
         let unknown =
             (!self.names.are_known()).then_some("the names of the engine's indices and aliases are not known");
         let problem = *self.problem.read().unwrap_or_else(PoisonError::into_inner);
+        let expired = match &self.own_users {
+            Some(HandOver::Signed(signer)) if signer.check(SystemClock.now()).is_err() => {
+                Some("the keys that requests to the engine are signed with have expired")
+            }
+            _ => None,
+        };
         let of_cluster = |problem: &str| match &self.cluster {
             Some(name) => format!("cluster `{name}`: {problem}"),
             None => problem.to_owned(),
         };
-        problem.into_iter().chain(unknown).map(of_cluster).collect()
+        problem.into_iter().chain(unknown).chain(expired).map(of_cluster).collect()
     }
 }
 

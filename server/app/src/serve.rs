@@ -89,8 +89,7 @@ fn start(
     let clusters = config.clusters().iter().map(Running::new).collect::<Result<Vec<_>, _>>()?;
     let cluster_names = parts::cluster_names(&config);
     let metrics = Arc::new(Metrics::new());
-    let watched = clusters.iter().map(|cluster| (cluster.name.clone(), Arc::clone(&cluster.names)));
-    let engine_watch = Arc::new(EngineWatch::new(watched, audit.clone()));
+    let engine_watch = Arc::new(EngineWatch::new(&clusters, audit.clone()));
     let revocations = Arc::new(Revocations::default());
     let opaque = Arc::new(OpaqueTokens::default());
 
