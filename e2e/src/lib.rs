@@ -47,6 +47,7 @@ mod shippers;
 mod tls;
 mod upstream;
 mod wait;
+pub mod websockets;
 mod wrong_clock;
 
 pub use answer::Answer;
@@ -64,6 +65,7 @@ pub use http::{Client, Request};
 pub use issuer::Issuer;
 pub use keycloak::{Keycloak, basic_credentials};
 pub use paths::{cache_dir, workspace};
+pub use port::Port;
 pub use programs::{Language, python, report};
 pub use relay::Relay;
 pub use settings::{ClientSettings, Driver, Settings};

@@ -12,6 +12,7 @@ use crate::body::RequestBody;
 use crate::connection::{ClientGone, Connection};
 use crate::fields::{ConnectionOptions, opaque_id};
 use crate::limit::Standing;
+use crate::pool::EngineConnection;
 use crate::refusal::Refusal;
 use crate::session::{Decided, Session};
 use crate::wire::request::RequestHead;
@@ -48,6 +49,10 @@ pub(crate) struct Exchange {
     pub(crate) observed: Option<&'static str>,
     /// The engine answers for a part of what is asked for.
     pub(crate) is_partial: bool,
+    /// It asks for a WebSocket. Whatever comes of that, the connection is not used for another request.
+    pub(crate) wants_websocket: bool,
+    /// The WebSocket that Dashboards has opened.
+    pub(crate) websocket: Option<Box<EngineConnection>>,
 }
 
 /// Why an exchange ended without an answer of the engine.
@@ -100,6 +105,8 @@ impl Exchange {
             standing: None,
             observed: None,
             is_partial: false,
+            wants_websocket: false,
+            websocket: None,
         }
     }
 
