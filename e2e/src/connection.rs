@@ -91,6 +91,26 @@ impl Connection {
         self.stream.sock
     }
 
+    /// The stream, on which nothing was read ahead.
+    ///
+    /// # Panics
+    /// When something was.
+    #[must_use]
+    pub fn into_stream(self) -> StreamOwned<ClientConnection, TcpStream> {
+        assert!(self.input.is_empty(), "bytes were read that nobody has looked at");
+        self.stream
+    }
+
+    /// Says that nothing more will be sent, as TLS does, and goes on reading.
+    ///
+    /// # Panics
+    /// When it cannot be said.
+    pub fn end_writing(&mut self) {
+        self.stream.conn.send_close_notify();
+        self.stream.flush().expect("send to the gateway");
+        let _ = self.stream.sock.shutdown(Shutdown::Write);
+    }
+
     /// Ends the writing side of TCP, without a word of TLS.
     pub fn shut_down_writing(&self) {
         let _ = self.stream.sock.shutdown(Shutdown::Write);

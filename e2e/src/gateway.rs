@@ -125,6 +125,12 @@ impl Gateway {
         &self.http
     }
 
+    /// The same on another port of the gateway.
+    #[must_use]
+    pub fn http_on(&self, port: &Port) -> Client {
+        Client::new(port.number(), &self.ca())
+    }
+
     #[must_use]
     pub const fn port(&self) -> u16 {
         self.port.number()

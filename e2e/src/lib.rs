@@ -48,6 +48,7 @@ mod shippers;
 mod tls;
 mod upstream;
 mod wait;
+pub mod websockets;
 mod wrong_clock;
 
 pub use answer::Answer;
@@ -66,6 +67,7 @@ pub use http::{Client, Request};
 pub use issuer::Issuer;
 pub use keycloak::{Keycloak, basic_credentials};
 pub use paths::{cache_dir, workspace};
+pub use port::Port;
 pub use programs::{Language, python, python_with_botocore, report};
 pub use relay::Relay;
 pub use settings::{ClientSettings, Driver, Settings};

@@ -8,14 +8,18 @@ use socket2::{Domain, Socket, Type};
 ///
 /// Gateways share their port with whoever else of the same user asks for it (`SO_REUSEPORT`), so two tests, or two runs
 /// of the tests, must never be given the same one. A bound socket that never listens keeps it.
-pub(crate) struct Port {
+pub struct Port {
     number: u16,
     _held: Socket,
 }
 
 impl Port {
     /// Takes a port below those the kernel gives to outgoing connections.
-    pub(crate) fn reserve() -> Self {
+    ///
+    /// # Panics
+    /// When none is free.
+    #[must_use]
+    pub fn reserve() -> Self {
         let first = 20_000 + u16::try_from(std::process::id() % 600).expect("small") * 20;
         (first..32_700).find_map(Self::hold).expect("a free port")
     }
@@ -29,7 +33,8 @@ impl Port {
         Some(Self { number, _held: socket })
     }
 
-    pub(crate) const fn number(&self) -> u16 {
+    #[must_use]
+    pub const fn number(&self) -> u16 {
         self.number
     }
 }

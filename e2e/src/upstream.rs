@@ -313,6 +313,26 @@ impl Turn<'_> {
         }
     }
 
+    /// Everything until the gateway says that nothing more comes; this side may go on.
+    ///
+    /// # Panics
+    /// When the connection breaks instead.
+    pub fn rest(&mut self) -> Vec<u8> {
+        while receive(self.stream, self.input).is_some() {}
+        std::mem::take(&mut self.input.bytes)
+    }
+
+    /// Sends back whatever comes, until the gateway closes.
+    pub fn echo(&mut self) {
+        loop {
+            let bytes = std::mem::take(&mut self.input.bytes);
+            self.write(&bytes);
+            if !self.keep_open || receive(self.stream, self.input).is_none() {
+                return self.close();
+            }
+        }
+    }
+
     fn read(&mut self, keep: bool) -> Body {
         let mut body = Body::default();
         let mut hash = Sha256::new();

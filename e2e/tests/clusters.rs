@@ -4,7 +4,8 @@ use std::sync::mpsc::channel;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use e2e::{Client, Driver, Engine, Gateway, OnDrop, Settings, Upstream, until};
+use e2e::http2::{self, Http2};
+use e2e::{Client, Driver, Engine, Gateway, OnDrop, Port, Settings, Upstream, until};
 use serde_json::{Value, json};
 
 /// One test at a time: one of them changes how the engine is set up.
@@ -110,6 +111,93 @@ fn what_is_meant_for_no_cluster_is_answered_by_the_gateway() {
         app.get("/oauth/tokens").host(host).expect(200);
     }
     assert!(targets(&other).is_empty());
+}
+
+/// What arrives on a cluster's own port is meant for it, whatever host and path say.
+#[test]
+fn a_listener_of_its_own_leads_to_its_cluster() {
+    let _alone = alone();
+    let (other, third) = (Upstream::obliging(), Upstream::obliging());
+    let (port, third_port) = (Port::reserve(), Port::reserve());
+    let listen = |port: &Port| format!("127.0.0.1:{}", port.number());
+    let gateway = Gateway::start(
+        settings()
+            .cluster(main_cluster())
+            .cluster_at(json!({"name": "other", "hosts": ["other.example.com"], "listen": listen(&port)}), &other.url())
+            .cluster_at(json!({"name": "third", "listen": listen(&third_port)}), &third.url())
+            .client("app", &["read:main/logs-*", "read:other/app-*", "read:third/app-*"]),
+    );
+    let (token, main) = (gateway.token("app"), gateway.with("app"));
+    let (own, of_third) = (gateway.http_on(&port).with_token(&token), gateway.http_on(&third_port).with_token(&token));
+    own.get("/app-1/_search").expect(200);
+    own.get("/app-2/_search").host("gateway.example.com").expect(200);
+    own.get("/main/app-1/_search").expect(403);
+    own.get("/logs-app-2026.11.20/_search").expect(403);
+    of_third.get("/app-3/_search").host("other.example.com").expect(200);
+    // On the gateway's own listener it is as before; a cluster with a listener does not get the rest.
+    main.get("/app-4/_search").host("other.example.com").expect(200);
+    main.get("/main/logs-*/_count").expect(200);
+    main.get("/app-5/_search").expect(404);
+    assert_eq!(targets(&other), ["/app-1/_search", "/app-2/_search", "/app-4/_search"]);
+    assert_eq!(targets(&third), ["/app-3/_search"]);
+    let event = gateway.audit_where("a search", |event| event["path"] == "/app-3/_search");
+    assert_eq!((&event["cluster"], &event["decision"]), (&json!("third"), &json!("allow")), "{event}");
+    for client in [&own, &of_third] {
+        client.get("/oauth/jwks").expect(200);
+        client.get("/_oauth4os/v1/whoami").expect(200);
+        client.anonymous().get("/app-1/_search").expect(401);
+    }
+    http2::run(async {
+        let connection = Http2::open(&of_third).await;
+        assert_eq!(connection.get("/app-6/_search").await.expect("an answer").status, 200);
+        assert_eq!(connection.get("/pii/_search").await.expect("an answer").status, 403);
+    });
+    // Requests are read as strictly there.
+    let before = third.captured();
+    let mut connection = of_third.connect();
+    let smuggled = format!("GET /app-7/_search HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n\r\n");
+    connection.write(
+        format!("POST /app-1/_search HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\nContent-Length: 5\r\nContent-Length: 0\r\n\r\n{smuggled}").as_bytes(),
+    );
+    assert_eq!(connection.answer().status, 400);
+    assert!(connection.is_closed_next());
+    assert_eq!(third.captured(), before);
+    // Connections are counted with all others, and a drain closes every listener.
+    let mut idle = of_third.connect();
+    idle.write(&of_third.get("/app-8/_search").bytes());
+    assert_eq!(idle.answer().status, 200);
+    gateway.stop();
+    assert!(idle.is_closed_next());
+    for port in [gateway.port(), port.number(), third_port.number()] {
+        assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err(), "{port}");
+    }
+}
+
+#[test]
+fn where_clusters_listen_is_said_once_and_at_the_start() {
+    let _alone = alone();
+    let other = Upstream::obliging();
+    let gateway = Gateway::start(settings_for(&["read:main/logs-*", "read:other/*"], &other));
+    for (listen, sentence) in [
+        (["127.0.0.1:PORT", "127.0.0.1:1"], "clusters `main`: listen: is the address of `listen`"),
+        (["127.0.0.1:1", "127.0.0.1:1"], "clusters `other`: listen: is the address of `listen` of the cluster `main`"),
+        (["0.0.0.0:1", "[::1]:1"], "clusters `other`: listen: is the address of `listen` of the cluster `main`"),
+    ] {
+        gateway.change_config(|config| {
+            for (number, listen) in listen.into_iter().enumerate() {
+                config["clusters"][number]["listen"] = json!(listen.replace("PORT", &gateway.port().to_string()));
+            }
+        });
+        let run = gateway.check_config();
+        assert!(!run.succeeded && run.stderr.contains(sentence), "{listen:?}: {run:?}");
+    }
+    gateway.change_config(|config| {
+        config["clusters"][0]["listen"] = json!("127.0.0.1:1");
+        config["clusters"][1]["listen"] = json!("127.0.0.1:2");
+    });
+    assert!(gateway.check_config().succeeded);
+    assert_eq!(gateway.reload(), "needs_restart");
+    assert!(gateway.log().contains("clusters: cannot change while the gateway runs"), "{}", gateway.log());
 }
 
 #[test]

@@ -1,55 +1,19 @@
 //! OpenSearch Dashboards behind the gateway: a double of it on the real engine, and servers in its place that show what
 //! reaches it.
 
-use e2e::{Answer, Client, Dashboards, Engine, Gateway, Settings, Upstream, base64url_decode, json_answer};
+use e2e::http2::{self, Http2};
+use e2e::{Client, Gateway, Port, Settings, Upstream, base64url_decode, json_answer};
 use serde_json::{Value, json};
+use support::{PREFIX, api, on_the_engine, settings};
 
-const PREFIX: &str = "/_dashboards";
-
-fn settings(url: &str) -> Settings {
-    Settings::new()
-        .client("viewer", &["read:dashboards"])
-        .client("ci", &["write:dashboards"])
-        .client("manager", &["manage:dashboards"])
-        .client("keeper", &["admin:dashboards"])
-        .client("reader", &["read:logs-*"])
-        .client("writer", &["write:app-logs-*"])
-        .client("both", &["read:logs-*", "read:dashboards", "write:dashboards"])
-        .dashboards(json!({"url": url, "path_prefix": PREFIX, "tenants": ["global"]}))
-}
-
-/// The double on the real engine, below a path.
-fn on_the_engine() -> (Dashboards, Gateway) {
-    let dashboards = Dashboards::below(PREFIX);
-    let gateway = Gateway::start(settings(&dashboards.upstream().url()));
-    (dashboards, gateway)
-}
+#[path = "dashboards/support.rs"]
+mod support;
 
 /// Something in the place of Dashboards that answers `{}`, and something in the engine's.
 fn before_doubles() -> (Upstream, Upstream, Gateway) {
     let (dashboards, engine) = (Upstream::obliging(), Upstream::obliging());
     let gateway = Gateway::start(settings(&dashboards.url()).upstream(&engine.url()));
     (dashboards, engine, gateway)
-}
-
-fn api(path: &str) -> String {
-    format!("{PREFIX}/api{path}")
-}
-
-fn console(client: &Client, method: &str, path: &str) -> Answer {
-    client.post(&api(&format!("/console/proxy?path={}&method={method}", escaped(path)))).send()
-}
-
-fn escaped(text: &str) -> String {
-    text.bytes()
-        .map(|byte| {
-            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-                char::from(byte).to_string()
-            } else {
-                format!("%{byte:02X}")
-            }
-        })
-        .collect()
 }
 
 /// A form with the file of an import.
@@ -148,114 +112,6 @@ fn the_engine_holds_them_to_the_index_of_dashboards() {
     }
     gateway.with("reader").get(object).expect(403);
     gateway.with("keeper").delete(object).expect(200);
-}
-
-#[test]
-fn a_console_call_is_answered_by_the_engine_under_the_tokens_identity() {
-    let (dashboards, gateway) = on_the_engine();
-    let reader = gateway.with("reader");
-    let answer = console(&reader, "GET", "logs-*/_search?size=1").expect_ok();
-    assert!(answer.json()["hits"]["total"]["value"].as_u64().expect("a number") > 0);
-    let event = gateway.audit_of(answer.request_id());
-    assert_eq!(
-        (&event["upstream"], &event["operation"], &event["targets"]),
-        (&json!("dashboards"), &json!("search"), &json!(["logs-*"]))
-    );
-    let me = console(&reader, "GET", "/_plugins/_security/authinfo").expect_ok().json();
-    assert_eq!(me["user_name"], "oauth4os:reader");
-    let query = json!({"size": 0, "query": {"match_all": {}}});
-    let counted = reader.post(&api("/console/proxy?method=POST&path=%2Flogs-*%2F_search")).json(&query).expect(200);
-    assert!(counted.json()["hits"]["total"]["value"].as_u64().expect("a number") > 0);
-
-    let passed_on = dashboards.passed_on().len();
-    for (client, method, path) in [
-        ("reader", "GET", "pii-customers/_search"),
-        ("reader", "GET", "_search"),
-        ("reader", "GET", "*/_search"),
-        ("reader", "DELETE", "logs-app"),
-        ("reader", "POST", "logs-a/_doc"),
-        ("reader", "GET", "_cat/indices"),
-        ("reader", "GET", "_cluster/settings"),
-        ("reader", "GET", "_plugins/_security/api/internalusers"),
-        ("reader", "GET", "_nodes/http"),
-        ("reader", "POST", "logs-a/_no_such_thing"),
-        ("viewer", "GET", "logs-*/_search"),
-        ("keeper", "GET", "logs-*/_search"),
-        ("keeper", "GET", ".kibana/_search"),
-        ("writer", "GET", "app-logs-a/_search"),
-    ] {
-        let refused = console(&gateway.with(client), method, path);
-        assert!(matches!(refused.status, 403 | 405), "{client} {method} {path}: {} {}", refused.status, refused.text());
-    }
-    assert_eq!(dashboards.passed_on().len(), passed_on, "{:?}", dashboards.passed_on());
-}
-
-#[test]
-fn the_body_of_a_console_call_is_decided_on_as_the_engine_s() {
-    let (dashboards, gateway) = on_the_engine();
-    let name = "app-logs-e2e-console";
-    Engine::get().delete_index(name);
-    let bulk = api("/console/proxy?path=_bulk%3Frefresh%3Dtrue&method=POST");
-    let lines = |index: &str| {
-        [
-            json!({"index": {"_index": name, "_id": "1"}}),
-            json!({"a": 1}),
-            json!({"index": {"_index": index, "_id": "2"}}),
-            json!({"a": 2}),
-        ]
-    };
-    let writer = gateway.with("writer");
-    writer.post(&bulk).lines(&lines("pii-customers")).expect(403);
-    assert_eq!(Engine::get().admin().get(&format!("/{name}")).send().status, 404, "nothing of a refused request");
-    assert_eq!(writer.post(&bulk).lines(&lines(name)).expect(200).json()["errors"], false);
-    assert_eq!(Engine::get().count(name), 2);
-    Engine::get().delete_index(name);
-
-    let search = api("/console/proxy?path=logs-*%2F_search&method=POST");
-    let reader = gateway.with("reader");
-    let passed_on = dashboards.passed_on().len();
-    let lookup = json!({"query": {"terms": {"user": {"index": "pii-customers", "id": "1", "path": "a"}}}});
-    reader.post(&search).json(&lookup).expect(403);
-    reader
-        .post(&api("/console/proxy?path=_mget&method=POST"))
-        .json(&json!({"docs": [{"_index": "pii-customers", "_id": "1"}]}))
-        .expect(403);
-    reader.post(&search).body("application/cbor", b"\xa0".to_vec()).expect(415);
-    // The engine would be told nothing of the encoding.
-    reader.post(&search).header("Content-Encoding", "gzip").json(&json!({})).expect(415);
-    assert_eq!(dashboards.passed_on().len(), passed_on);
-}
-
-/// What the double makes of each is not what stands there, as far as a simple reader goes; none gets so far.
-#[test]
-fn a_console_call_that_dashboards_reads_in_its_own_way_never_gets_there() {
-    let (dashboards, gateway) = on_the_engine();
-    let reader = gateway.with("reader");
-    for query in [
-        "path=logs-a%2F..%2Fpii-customers%2F_search&method=GET",
-        "path=logs-a%2F%252e%252e%2Fpii-customers%2F_search&method=GET",
-        "path=logs-a%5C..%5C..%5Cpii-customers%2F_search&method=GET",
-        "path=%2F%2Fpii-customers%2F_search&method=GET",
-        "path=logs-a%2F_sea%09rch&method=GET",
-        "path=logs-a%2F_search%23&method=GET",
-        "path=logs-a%2F_search&method=GET&path=pii-customers%2F_search",
-        "path=logs-a%2F_search&method=GET&method=DELETE",
-        "path=logs-a%2F_search&method=GET&dataSourceId=1",
-        "path=logs-a%2F_search&method=delete",
-        "path=logs-a%2F_count%3Fa%3Db%3Bindex%3Dpii-customers&method=GET",
-        "%70ath=pii-customers%2F_search&path=logs-a%2F_search&method=GET",
-        "path=logs-a%2F_search&method=GET&authorization=eyJhbGciOiJub25lIn0",
-        "path=logs-a%2F_search&method=GET&security_tenant=team",
-        "path=logs-a%2F_search&method=GET&access_token=x",
-    ] {
-        let refused = reader.post(&api(&format!("/console/proxy?{query}"))).send();
-        assert_eq!(refused.status, 400, "{query}: {}", refused.text());
-    }
-    for path in ["/console%2Fproxy", "/c%6fnsole/proxy", "//console/proxy", "/console/proxy/x"] {
-        let refused = reader.post(&api(&format!("{path}?path=pii-customers%2F_search&method=GET"))).send();
-        assert!(matches!(refused.status, 400 | 403), "{path}: {}", refused.status);
-    }
-    assert_eq!(dashboards.passed_on(), [""; 0]);
 }
 
 #[test]
@@ -521,4 +377,97 @@ fn large_answers_stream() {
     assert_eq!(export().body.len(), PIECES * 0x10000);
     let (_, peak) = gateway.resident_kib();
     assert!(peak < before + 8 * 1024, "{before} KiB before, {peak} KiB at most");
+}
+
+/// What arrives on its own port is meant for Dashboards, whatever its host says.
+#[test]
+fn a_listener_of_its_own_leads_there_and_nowhere_else() {
+    let (dashboards, engine, port) = (Upstream::obliging(), Upstream::obliging(), Port::reserve());
+    let listen = format!("127.0.0.1:{}", port.number());
+    let gateway = Gateway::start(
+        settings("http://127.0.0.1:9")
+            .upstream(&engine.url())
+            .dashboards(json!({"url": dashboards.url(), "listen": listen})),
+    );
+    let main = gateway.with("both");
+    let own = gateway.http_on(&port).with_token(&gateway.token("both"));
+    own.get("/api/status").expect(200);
+    own.get("/api/saved_objects/dashboard/1").host("gateway.example.com").expect(200);
+    // By its table, whatever the engine would make of it.
+    own.get("/logs-a/_search").host("opensearch.example.com").expect(403);
+    main.get("/logs-a/_search").expect(200);
+    main.get("/api/status").expect(403);
+    assert_eq!((dashboards.requests().len(), engine.requests().len()), (2, 1));
+    // The gateway's own endpoints are on both.
+    for client in [&main, &own] {
+        client.get("/oauth/jwks").expect(200);
+        client.get("/_oauth4os/v1/whoami").expect(200);
+        client.get("/healthz").expect(200);
+    }
+    own.anonymous().get("/api/status").expect(401);
+    http2::run(async {
+        let connection = Http2::open(&own).await;
+        assert_eq!(connection.get("/api/status").await.expect("an answer").status, 200);
+        assert_eq!(connection.get("/logs-a/_search").await.expect("an answer").status, 403);
+    });
+    let event = gateway.audit_where("a call", |event| event["path"] == "/api/saved_objects/dashboard/1");
+    assert_eq!((&event["upstream"], &event["decision"]), (&json!("dashboards"), &json!("allow")));
+    // Requests are read as strictly there.
+    let before = dashboards.captured();
+    let mut connection = own.connect();
+    let token = own.authorization().expect("a token");
+    let smuggled = format!("GET /api/smuggled HTTP/1.1\r\nHost: a\r\nAuthorization: {token}\r\n\r\n");
+    connection.write(
+        format!("POST /api/saved_objects/query HTTP/1.1\r\nHost: a\r\nAuthorization: {token}\r\nContent-Length: {}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{smuggled}", smuggled.len() + 5).as_bytes(),
+    );
+    assert_eq!(connection.answer().status, 400);
+    assert!(connection.is_closed_next());
+    assert_eq!(dashboards.captured(), before);
+    // Where it listens is read at the start only.
+    gateway.change_config(|config| config["upstream"]["dashboards"]["listen"] = json!("127.0.0.1:1"));
+    assert_eq!(gateway.reload(), "needs_restart");
+    assert!(gateway.log().contains("upstream.dashboards.listen: cannot change"), "{}", gateway.log());
+}
+
+#[test]
+fn on_its_own_listener_its_base_path_is_what_it_is_elsewhere() {
+    for strip in [false, true] {
+        let (dashboards, engine, port) = (Upstream::obliging(), Upstream::obliging(), Port::reserve());
+        let listen = format!("127.0.0.1:{}", port.number());
+        let gateway = Gateway::start(settings("http://127.0.0.1:9").upstream(&engine.url()).dashboards(
+            json!({"url": dashboards.url(), "listen": listen, "path_prefix": PREFIX, "strip_prefix": strip}),
+        ));
+        let (main, own) = (gateway.with("viewer"), gateway.http_on(&port).with_token(&gateway.token("viewer")));
+        main.get(&api("/status?main")).expect(200);
+        own.get(&api("/status?own")).expect(200);
+        own.get("/api/status?bare").expect(200);
+        main.get("/api/status?bare").expect(403);
+        let prefix = if strip { "" } else { PREFIX };
+        let targets: Vec<String> = dashboards.requests().into_iter().map(|request| request.target).collect();
+        assert_eq!(
+            targets,
+            [format!("{prefix}/api/status?main"), format!("{prefix}/api/status?own"), "/api/status?bare".to_owned()]
+        );
+    }
+}
+
+#[test]
+fn each_listener_has_an_address_of_its_own() {
+    let (_dashboards, _engine, gateway) = before_doubles();
+    let taken = json!(format!("127.0.0.1:{}", gateway.port()));
+    for (address, sentence) in [
+        (taken, "upstream.dashboards.listen: is the address of `listen`"),
+        (json!(format!("0.0.0.0:{}", gateway.port())), "upstream.dashboards.listen: is the address of `listen`"),
+        (json!("127.0.0.1"), "the configuration is not valid"),
+    ] {
+        gateway.change_config(|config| config["upstream"]["dashboards"]["listen"] = address.clone());
+        let run = gateway.check_config();
+        assert!(!run.succeeded && run.stderr.contains(sentence), "{address}: {run:?}");
+    }
+    gateway.change_config(|config| config["upstream"]["dashboards"]["listen"] = config["metrics"]["listen"].clone());
+    let run = gateway.check_config();
+    assert!(
+        !run.succeeded && run.stderr.contains("metrics.listen: is the address of `upstream.dashboards.listen`"),
+        "{run:?}"
+    );
 }

@@ -48,7 +48,8 @@ pub(crate) fn run(config: Config, path: &Path) -> Result<(), Failure> {
     let store: Arc<dyn Store> = Arc::new(control.block_on(state::open(&config.state, Arc::clone(&clock)))?);
     let (gateway, mut reloader) = start(config, path, &control, Arc::clone(&store), clock, audit)?;
     let config = &reloader.config;
-    tracing::info!(address = %gateway.address(), issuer = config.issuer, workers = config.workers, "serving");
+    let addresses = gateway.addresses().map(|address| address.to_string()).collect::<Vec<_>>().join(", ");
+    tracing::info!(addresses, issuer = config.issuer, workers = config.workers, "serving");
 
     let reason = control.block_on(async {
         loop {

@@ -53,6 +53,21 @@ pub fn classify_dashboards(method: &str, target: &str) -> Result<Operation, Clas
     Err(ClassifyError::MethodNotAllowed { method: method.to_owned(), path: raw.path.to_owned(), allowed })
 }
 
+/// Reads the request line that opens a WebSocket on a path the operator has listed for it, with what is needed there. What
+/// it carries afterwards is not looked at, so it is about objects of any type.
+///
+/// # Errors
+/// As [`classify_dashboards`], for what is malformed or could be read in more than one way.
+pub fn classify_dashboards_websocket(target: &str, class: Class) -> Result<Operation, ClassifyError> {
+    let raw = RawTarget::parse(target)?;
+    check_escapes(raw.path)?;
+    let parameters = parameters(raw.query)?;
+    let action = if class == Class::DashboardsRead { Action::Get } else { Action::Update };
+    let route =
+        Route { methods: &[Method::Get], path: "", name: "dashboards.websocket", class, action, kind: Kind::Plain };
+    route.operation(None, &parameters)
+}
+
 /// Whether a type of saved objects has a name as such types have.
 pub(crate) fn is_type(name: &str) -> bool {
     matches!(name.len(), 1..=128)

@@ -33,7 +33,7 @@ pub use body::inspection::{BodyTarget, Inspection};
 pub use body::msearch::{MsearchItem, MsearchScanner};
 pub use body::restricted::{Hidden, past_restriction};
 pub use class::{Action, Class};
-pub use dashboards::classify_dashboards;
+pub use dashboards::{classify_dashboards, classify_dashboards_websocket};
 pub use error::{BodyError, ClassifyError};
 pub use operation::{Operation, Targets};
 pub use route::classify;

@@ -1,5 +1,7 @@
 //! The clusters behind the gateway: one, or several with a name each.
 
+use std::net::SocketAddr;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -11,15 +13,21 @@ use crate::upstream::Upstream;
 const MAX_CLUSTERS: usize = 64;
 const MAX_NAME: usize = 32;
 
-/// One of several clusters, and which requests are meant for it: those with one of `hosts`, else those below `path_prefix`.
-/// One cluster may have neither; it gets all others.
+/// One of several clusters, and which requests are meant for it: those with one of `hosts`, else those below `path_prefix`, and
+/// all that arrive on a `listen` of its own. One cluster may have none of these; it gets all others.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NamedCluster {
     /// What scopes call it: `read:eu/logs-*`. Up to 32 lower-case letters, digits and `-`.
     pub name: String,
 
-    /// The host names by which it is asked: requests with one of these in `Host`, with any port.
+    /// An address and port of its own to listen on: what arrives there is meant for it, whatever `Host` says. The gateway's own
+    /// endpoints are there, too.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub listen: Option<SocketAddr>,
+
+    /// The host names by which it is asked on `listen` of the gateway: requests with one of these in `Host`, with any port.
     #[serde(default)]
     pub hosts: Vec<String>,
 
@@ -36,6 +44,8 @@ pub struct NamedCluster {
 pub struct Cluster {
     /// What scopes call it; the only cluster has no name.
     pub name: Option<String>,
+    /// The address of its own to listen on.
+    pub listen: Option<SocketAddr>,
     /// The host names by which it is asked.
     pub hosts: Vec<String>,
     /// The path below which it is asked.
@@ -47,20 +57,20 @@ pub struct Cluster {
 impl Cluster {
     /// The only cluster.
     pub(crate) const fn only(upstream: Upstream) -> Self {
-        Self { name: None, hosts: Vec::new(), path_prefix: None, upstream }
+        Self { name: None, listen: None, hosts: Vec::new(), path_prefix: None, upstream }
     }
 
     /// Whether it is asked whatever is meant for no other.
     #[must_use]
     pub const fn gets_the_rest(&self) -> bool {
-        self.hosts.is_empty() && self.path_prefix.is_none()
+        self.listen.is_none() && self.hosts.is_empty() && self.path_prefix.is_none()
     }
 }
 
 impl From<NamedCluster> for Cluster {
     fn from(named: NamedCluster) -> Self {
-        let NamedCluster { name, hosts, path_prefix, upstream } = named;
-        Self { name: Some(name), hosts, path_prefix, upstream }
+        let NamedCluster { name, listen, hosts, path_prefix, upstream } = named;
+        Self { name: Some(name), listen, hosts, path_prefix, upstream }
     }
 }
 
@@ -112,7 +122,7 @@ pub(crate) fn check(clusters: &[Cluster], problems: &mut Problems) {
         }
         if cluster.gets_the_rest() {
             if let Some(other) = catch_all {
-                problems.add(&key, format!("give `hosts` or `path_prefix`; the cluster `{other}` has neither already, and gets all that is meant for no other"));
+                problems.add(&key, format!("give `hosts`, `path_prefix` or `listen`; the cluster `{other}` has none of them already, and gets all that is meant for no other"));
             }
             catch_all = Some(name);
         }
@@ -149,12 +159,13 @@ mod tests {
         for good in [
             &["name: a", "name: b\npath_prefix: /b"][..],
             &["name: a\nhosts: [a.example.com]", "name: b\nhosts: [b.example.com]", "name: c"],
+            &["name: a\nlisten: 127.0.0.1:1", "name: b\nlisten: 127.0.0.1:2", "name: c"],
             &["name: a\npath_prefix: /a", "name: ab\npath_prefix: /ab", "name: c\npath_prefix: /x/a"],
         ] {
             assert_eq!(problems(good), "");
         }
         for (wrong, sentence) in [
-            (&["name: a", "name: b"][..], "`a` has neither already"),
+            (&["name: a", "name: b"][..], "`a` has none of them already"),
             (&["name: a", "name: a\npath_prefix: /a"], "another cluster of this name"),
             (&["name: A"], "a name has up to"),
             (&["name: a/b"], "a name has up to"),

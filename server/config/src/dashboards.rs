@@ -1,5 +1,6 @@
 //! OpenSearch Dashboards behind the gateway.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
@@ -8,6 +9,7 @@ use serde::Deserialize;
 use crate::problem::Problems;
 use crate::units::Span;
 use crate::upstream::{ConnectionPool, Origin};
+use crate::websockets::{self, WebSocketPath};
 
 /// OpenSearch Dashboards: which requests are meant for it, and on whose behalf it acts.
 ///
@@ -23,8 +25,14 @@ pub struct Dashboards {
     #[serde(default)]
     pub ca: Option<PathBuf>,
 
-    /// The host names by which it is asked: requests with one of these in `Host`, with any port, are meant for it. Give
-    /// this or `path_prefix`.
+    /// An address and port of its own to listen on: what arrives there is meant for it, whatever `Host` says. The gateway's own
+    /// endpoints are there, too.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub listen: Option<SocketAddr>,
+
+    /// The host names by which it is asked on `listen` of the gateway: requests with one of these in `Host`, with any port, are
+    /// meant for it. Not together with `path_prefix`.
     #[serde(default)]
     pub hosts: Vec<String>,
 
@@ -41,6 +49,10 @@ pub struct Dashboards {
     /// `oauth4os engine setup`.
     #[serde(default)]
     pub tenants: Vec<String>,
+
+    /// Paths on which WebSockets may be opened. Default: none.
+    #[serde(default)]
+    pub websockets: Vec<WebSocketPath>,
 
     /// How long to wait for a connection, TLS included.
     #[serde(default = "default_connect_timeout")]
@@ -85,9 +97,9 @@ impl Dashboards {
             problems.add("upstream.dashboards.ca", format!("there is no file `{}`", ca.display()));
         }
         match &self.path_prefix {
-            None if self.hosts.is_empty() => problems.add(
+            None if self.hosts.is_empty() && self.listen.is_none() => problems.add(
                 "upstream.dashboards",
-                "give `hosts` or `path_prefix`: without them no request is meant for Dashboards",
+                "give `hosts`, `path_prefix` or `listen`: without them no request is meant for Dashboards",
             ),
             Some(_) if !self.hosts.is_empty() => {
                 problems.add("upstream.dashboards", "give `hosts` or `path_prefix`, not both");
@@ -113,6 +125,7 @@ impl Dashboards {
                 ),
             );
         }
+        websockets::check(&self.websockets, problems);
         if self.connect_timeout < Span::seconds(1) || self.response_timeout < Span::seconds(1) {
             problems.add("upstream.dashboards", "timeouts are at least `1s`");
         }
@@ -159,8 +172,10 @@ mod tests {
         assert_eq!(problems(&format!("{url}\nhosts: [dashboards.example.com]")), "");
         assert_eq!(problems(&format!("{url}\npath_prefix: /_dashboards\nstrip_prefix: true")), "");
         assert_eq!(problems(&format!("{url}\npath_prefix: /a/b-c\ntenants: [global, team_a]")), "");
+        assert_eq!(problems(&format!("{url}\nlisten: 127.0.0.1:5602")), "");
+        assert_eq!(problems(&format!("{url}\nlisten: '[::]:5602'\nhosts: [dashboards.example.com]")), "");
         for (wrong, sentence) in [
-            ("", "give `hosts` or `path_prefix`"),
+            ("", "give `hosts`, `path_prefix` or `listen`"),
             ("hosts: [a]\npath_prefix: /b", "not both"),
             ("hosts: [a:1]", "not a host name"),
             ("hosts: [A]", "not a host name"),

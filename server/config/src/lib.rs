@@ -21,6 +21,7 @@ mod driver;
 mod grants;
 mod identity;
 mod limits;
+mod listeners;
 mod namespaces;
 mod policies;
 mod problem;
@@ -35,6 +36,7 @@ mod state;
 mod tokens;
 mod units;
 mod upstream;
+mod websockets;
 
 use std::path::{Path, PathBuf};
 
@@ -68,6 +70,7 @@ pub use state::State;
 pub use tokens::Tokens;
 pub use units::{ByteSize, Span};
 pub use upstream::{ConnectionPool, Engine, Origin, PartialAccess, StrictAliases, Upstream};
+pub use websockets::{WebSocketPath, WebSocketVerb};
 
 /// Everything the gateway needs to know to run, as written in `oauth4os.yaml`.
 ///
@@ -265,9 +268,7 @@ impl Config {
         rates::check_all(&self.rates, problems);
         self.audit.check(problems);
         self.metrics.check(problems);
-        if self.metrics.listen == Some(self.listen) {
-            problems.add("metrics.listen", "is the address of `listen`; give metrics a port of its own");
-        }
+        listeners::check(self, problems);
     }
 
     fn check_upstream(&self, cluster: &Cluster, has_restricted: bool, problems: &mut Problems) {

@@ -36,6 +36,17 @@ pub(crate) struct Cluster {
     pub(crate) in_flight: AtomicUsize,
 }
 
+/// Where a connection came in: what arrives on a listener of its own is meant for whoever has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Entrance {
+    /// The gateway's listener: each request says what it is meant for.
+    Main,
+    /// The cluster with this number.
+    Cluster(usize),
+    /// The Dashboards of this cluster.
+    Dashboards(usize),
+}
+
 /// One worker's ways to a cluster.
 pub(crate) struct Ways {
     pub(crate) engine: Nodes,
@@ -60,8 +71,13 @@ pub(crate) struct Destination<'a> {
     pub(crate) target: Cow<'a, str>,
 }
 
-/// The cluster a request is meant for: by its host, else by its path, else the one that gets all others.
-pub(crate) fn find<'a>(clusters: &'a [Cluster], head: &RequestHead<'a>) -> Option<Destination<'a>> {
+/// The cluster a request is meant for: the one whose listener it came in by, else by its host, else by its path, else the one
+/// that gets all others.
+pub(crate) fn find<'a>(clusters: &'a [Cluster], entrance: Entrance, head: &RequestHead<'a>) -> Option<Destination<'a>> {
+    if let Entrance::Cluster(number) | Entrance::Dashboards(number) = entrance {
+        let cluster = clusters.get(number)?;
+        return Some(Destination { number, cluster, target: Cow::Borrowed(head.target) });
+    }
     if let [cluster @ Cluster { name: None, .. }] = clusters {
         return Some(Destination { number: 0, cluster, target: Cow::Borrowed(head.target) });
     }

@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use crate::body::{BodyError, RequestBody};
 use crate::buffers::{Buffer, read_into};
 use crate::certificate::PeerCertificate;
+use crate::cluster::Entrance;
 use crate::deadline::Deadline;
 use crate::refusal::Refusal;
 use crate::wire::request::{Arrived, find_end};
@@ -33,6 +34,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ByteStream for S {}
 pub(crate) struct Connection<S> {
     pub(crate) worker: Rc<Worker>,
     pub(crate) stream: S,
+    /// Where it came in.
+    pub(crate) entrance: Entrance,
     /// The certificate that was shown in TLS.
     pub(crate) certificate: Option<Rc<PeerCertificate>>,
     /// Whose connection it is: the other end, or whom a trusted proxy there speaks for.

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use oauth4os_classify::{ClassifyError, Operation, classify_dashboards};
+use oauth4os_classify::{ClassifyError, Operation, classify_dashboards, classify_dashboards_websocket};
 use oauth4os_config::Dashboards as Settings;
 
 use crate::cluster::{below, is_host};
@@ -16,6 +16,7 @@ use crate::fields::ConnectionOptions;
 use crate::nodes::{Health, Nodes};
 use crate::refusal::Refusal;
 use crate::session::{Credential, Session};
+use crate::websocket::Handshake;
 use crate::wire::request::{Field, RequestHead};
 use crate::wire::trim;
 
@@ -36,6 +37,8 @@ pub(crate) struct Call<'a> {
     /// The target without the base path, as its routes are written.
     route: Cow<'a, str>,
     pub(crate) extra: Extra<'a>,
+    /// When a WebSocket is asked for.
+    pub(crate) websocket: Option<Handshake<'a>>,
 }
 
 /// What is sent along with a request.
@@ -57,20 +60,18 @@ impl Dashboards {
         self.settings.response_timeout.as_duration()
     }
 
-    /// The request as a call of Dashboards, when it is meant for it.
-    pub(crate) fn call<'a>(&'a self, head: &RequestHead<'a>, nodes: &Rc<Nodes>) -> Option<Call<'a>> {
-        let (target, route) = match &self.settings.path_prefix {
-            Some(prefix) => {
-                let route = below(head.target, prefix)?;
-                let target = if self.settings.strip_prefix { route.clone() } else { Cow::Borrowed(head.target) };
-                (target, route)
-            }
-            None if self.settings.hosts.iter().any(|host| is_host(head.host, host)) => {
-                (Cow::Borrowed(head.target), Cow::Borrowed(head.target))
-            }
+    /// The request as a call of Dashboards, when it is meant for it; `is_own` when it arrived on its own listener.
+    pub(crate) fn call<'a>(&'a self, head: &RequestHead<'a>, nodes: &Rc<Nodes>, is_own: bool) -> Option<Call<'a>> {
+        let below = self.settings.path_prefix.as_ref().and_then(|prefix| below(head.target, prefix));
+        let is_asked = is_own || self.settings.hosts.iter().any(|host| is_host(head.host, host));
+        let (target, route) = match below {
+            Some(route) if self.settings.strip_prefix => (route.clone(), route),
+            Some(route) => (Cow::Borrowed(head.target), route),
+            None if is_asked => (Cow::Borrowed(head.target), Cow::Borrowed(head.target)),
             None => return None,
         };
-        Some(Call { dashboards: self, nodes: Rc::clone(nodes), target, route, extra: Extra::default() })
+        let (extra, websocket) = (Extra::default(), None);
+        Some(Call { dashboards: self, nodes: Rc::clone(nodes), target, route, extra, websocket })
     }
 
     /// What becomes of the `Location` of an answer: as it is, without the host and port that only the gateway can reach, and
@@ -113,7 +114,11 @@ pub(crate) enum Location<'v> {
 impl<'a> Call<'a> {
     /// What the request does, to Dashboards or by it to the engine.
     pub(crate) fn classify(&self, head: &RequestHead<'_>) -> Result<Operation, Refusal> {
-        let operation = classify_dashboards(head.method, &self.route).map_err(|error| match error {
+        let classified = match &self.websocket {
+            None => classify_dashboards(head.method, &self.route),
+            Some(websocket) => classify_dashboards_websocket(&self.route, websocket.class),
+        };
+        let operation = classified.map_err(|error| match error {
             ClassifyError::Unclassified { .. } => Refusal::forbidden(error.to_string(), None),
             ClassifyError::MethodNotAllowed { ref allowed, .. } => Refusal::method_of_path(error.to_string(), allowed),
             _ => Refusal::unreadable(error.to_string()),
@@ -123,6 +128,18 @@ impl<'a> Call<'a> {
             return Err(Refusal::content("a body that Dashboards passes on to the engine is sent without an encoding"));
         }
         Ok(operation)
+    }
+
+    /// Reads the request as one for a WebSocket; `sent_ahead` when more than its head has arrived.
+    pub(crate) fn open_websocket(
+        &mut self,
+        head: &RequestHead<'a>,
+        session: &Session,
+        sent_ahead: bool,
+    ) -> Result<(), Refusal> {
+        let paths = &self.dashboards.settings.websockets;
+        self.websocket = Some(Handshake::read(head, &self.route, paths, session, sent_ahead)?);
+        Ok(())
     }
 
     /// Finds out what is to be sent along.
@@ -183,7 +200,7 @@ mod tests {
         let head = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n");
         let mut slots = [httparse::EMPTY_HEADER; MAX_HEADERS];
         let head = RequestHead::parse(head.as_bytes(), &mut slots, 10).unwrap();
-        let call = dashboards.call(&head, &nodes())?;
+        let call = dashboards.call(&head, &nodes(), false)?;
         Some((call.target.into_owned(), call.route.into_owned()))
     }
 

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::pin::{Pin, pin};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -31,10 +31,26 @@ impl Deadline {
 
     /// Moves the deadline to `after` from now.
     pub(crate) fn set(&mut self, after: Duration) {
-        self.at = Instant::now() + after;
+        self.set_at(Instant::now() + after);
+    }
+
+    /// Moves the deadline to this time.
+    pub(crate) fn set_at(&mut self, at: Instant) {
+        self.at = at;
         if self.at < self.timer.deadline() {
             self.timer.as_mut().reset(self.at);
         }
+    }
+
+    /// Ready when the time is up.
+    pub(crate) fn poll_up(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        while self.timer.as_mut().poll(context).is_ready() {
+            if Instant::now() >= self.at {
+                return Poll::Ready(());
+            }
+            self.timer.as_mut().reset(self.at);
+        }
+        Poll::Pending
     }
 
     /// Waits for `step`, but no longer than the deadline.
@@ -44,13 +60,7 @@ impl Deadline {
             if let Poll::Ready(value) = step.as_mut().poll(context) {
                 return Poll::Ready(Ok(value));
             }
-            while self.timer.as_mut().poll(context).is_ready() {
-                if Instant::now() >= self.at {
-                    return Poll::Ready(Err(TimedOut));
-                }
-                self.timer.as_mut().reset(self.at);
-            }
-            Poll::Pending
+            self.poll_up(context).map(|()| Err(TimedOut))
         })
         .await
     }

@@ -14,7 +14,7 @@ use crate::arrival::check_client;
 use crate::authenticate::authenticate;
 use crate::body::RequestBody;
 use crate::certificate::ClientCertificates;
-use crate::cluster;
+use crate::cluster::{self, Entrance};
 use crate::connection::{ByteStream, ClientGone, Connection, Next};
 use crate::forward::Forward;
 use crate::gate::Gate;
@@ -27,6 +27,7 @@ use crate::refusal::{ADDRESS_RATE, CLIENT_RATE, NAMESPACE_RATE, Refusal};
 use crate::session::Session;
 use crate::wire::request::{MAX_HEADERS, RequestHead};
 use crate::worker::{MAX_KEPT_TARGET, Worker, with_audit};
+use crate::{tunnel, websocket};
 
 /// Serves one request whose head has arrived.
 pub(crate) async fn run<S: ByteStream>(connection: &mut Connection<S>, head: &[u8]) -> Next {
@@ -37,15 +38,7 @@ pub(crate) async fn run<S: ByteStream>(connection: &mut Connection<S>, head: &[u
         Ok(head) => head,
         Err(problem) => return refuse_unread(connection, &Refusal::malformed(problem)).await,
     };
-    let admitted = {
-        let listener = worker.shared.listener.load();
-        let (client, admitted) = listener.admit(connection.peer, head.fields);
-        connection.client = client;
-        admitted.and_then(|()| {
-            let (taken, shown) = (listener.client_certificates.as_ref(), connection.certificate.as_deref());
-            ClientCertificates::check(taken, shown, || worker.shared.clock.now())
-        })
-    };
+    let admitted = admit(connection, &head);
     if admitted.is_ok() && worker.shared.control.owns(head.path()) {
         return own::run(connection, &head).await;
     }
@@ -61,7 +54,23 @@ pub(crate) async fn run<S: ByteStream>(connection: &mut Connection<S>, head: &[u
         Err(Stop::Gone) => Next::Gone,
     };
     exchange.record(connection, &head, &body);
+    if let Some(upstream) = exchange.websocket.take() {
+        // Apart, so that no other connection has to have room for it.
+        return Box::pin(tunnel::run(connection, &head, &exchange, *upstream)).await;
+    }
     next
+}
+
+/// Finds out whose request it is, and whether it may come from there on this connection.
+pub(crate) fn admit<S>(connection: &mut Connection<S>, head: &RequestHead<'_>) -> Result<(), Refusal> {
+    let shared = &connection.worker.shared;
+    let listener = shared.listener.load();
+    let (client, admitted) = listener.admit(connection.peer, head.fields);
+    connection.client = client;
+    admitted.and_then(|()| {
+        let (taken, shown) = (listener.client_certificates.as_ref(), connection.certificate.as_deref());
+        ClientCertificates::check(taken, shown, || shared.clock.now())
+    })
 }
 
 /// Answers a request whose end is not known, and closes the connection.
@@ -98,7 +107,7 @@ impl Exchange {
         if head.expects_unknown {
             return Err(Refusal::expectation().into());
         }
-        let Some(destination) = cluster::find(&worker.shared.clusters, head) else {
+        let Some(destination) = cluster::find(&worker.shared.clusters, connection.entrance, head) else {
             return Err(Refusal::no_cluster().into());
         };
         let (cluster, head) = (destination.cluster, &RequestHead { target: &destination.target, ..*head });
@@ -126,9 +135,14 @@ impl Exchange {
             return Err(Refusal::no_cluster().into());
         };
         let dashboards = cluster.dashboards.as_ref().zip(ways.dashboards.as_ref());
-        let mut call = dashboards.and_then(|(dashboards, nodes)| dashboards.call(head, nodes));
+        let is_own = matches!(connection.entrance, Entrance::Dashboards(_));
+        let mut call = dashboards.and_then(|(dashboards, nodes)| dashboards.call(head, nodes, is_own));
         if let Some(call) = &mut call {
             self.is_dashboards = true;
+            self.wants_websocket = websocket::is_asked_for(head);
+            if self.wants_websocket {
+                call.open_websocket(head, &session, !connection.input.is_empty())?;
+            }
             call.complete(head, &session)?;
             self.dashboards_tenant = call.extra.tenant.map(str::to_owned);
         }
@@ -294,7 +308,8 @@ impl Exchange {
         // is closed after the answer. A client that waits for `100 Continue` may send it or not.
         let taken =
             body.take(&mut connection.input, |_| Ok::<(), crate::body::BodyError>(())).is_ok() && body.is_done();
-        let close = refusal.close || !taken || !head.keep_alive || connection.worker.is_draining();
+        let close =
+            refusal.close || self.wants_websocket || !taken || !head.keep_alive || connection.worker.is_draining();
         let mut out = Vec::new();
         if let Some(told) = self.told.take() {
             refusal.told.get_or_insert_default().with(*told);

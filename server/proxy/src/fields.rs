@@ -133,6 +133,11 @@ pub(crate) fn is_removed_from_response(name: &str) -> bool {
     NAMES.iter().any(|removed| name.eq_ignore_ascii_case(removed))
 }
 
+/// The values of the fields with this name, in whatever case, without the white space around them.
+pub(crate) fn values<'a>(fields: &'a [Field<'a>], name: &'static str) -> impl Iterator<Item = &'a [u8]> {
+    fields.iter().filter(move |field| field.name.eq_ignore_ascii_case(name)).map(|field| trim(field.value))
+}
+
 /// The options of the `Connection` fields of a request or an answer.
 #[derive(Debug, Default)]
 pub(crate) struct ConnectionOptions<'a> {

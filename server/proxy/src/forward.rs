@@ -25,6 +25,7 @@ use crate::pool::{EngineConnection, Sent};
 use crate::record::{Exchange, Stop};
 use crate::refusal::Refusal;
 use crate::relay::{self, Upload};
+use crate::websocket;
 use crate::wire::request::RequestHead;
 use crate::wire::{Framing, chunked};
 
@@ -65,9 +66,22 @@ enum Arrived {
 impl<S: ByteStream> Forward<'_, '_, S> {
     /// Sends the request and passes the answer on.
     pub(crate) async fn run(mut self) -> Result<Next, Stop> {
+        if self.dashboards.is_some_and(|call| call.websocket.is_some()) {
+            return self.forward_handshake().await;
+        }
         self.ask_for_body().await?;
         let is_held = self.identity.is_signed() || matches!(self.gate, Gate::Whole { .. });
         if is_held { self.forward_held().await } else { self.forward_streaming().await }
+    }
+
+    /// Forwards a request for a WebSocket, on a connection that no other request was sent on, and once.
+    async fn forward_handshake(mut self) -> Result<Next, Stop> {
+        self.may_repeat = false;
+        let mut place = self.place(&mut Tried::default())?;
+        let mut out = Buffer::lend();
+        self.write_head(&mut out, place.pool.authority(), Framing::None);
+        let (engine, upload) = self.send_on_new(&mut place, &mut out).await?;
+        self.answer(place, engine, upload, None).await
     }
 
     /// Tells a client that waits with its body that it may send it.
@@ -348,6 +362,9 @@ impl<S: ByteStream> Forward<'_, '_, S> {
                 let _ = write!(out, "content-length: {length}\r\n");
             }
             Framing::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+        }
+        if self.dashboards.is_some_and(|call| call.websocket.is_some()) {
+            out.extend_from_slice(websocket::FIELDS);
         }
         if let Some(extra) = self.dashboards.map(|call| call.extra) {
             if let Some(tenant) = extra.tenant {

@@ -17,7 +17,7 @@ use oauth4os_tokens::id;
 use tokio::sync::watch;
 
 use crate::arrival::Listener;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Entrance};
 use crate::control::ControlPlane;
 use crate::dashboards;
 use crate::identity::Identities;
@@ -81,7 +81,7 @@ pub struct ClusterSetup {
 #[derive(Debug, thiserror::Error)]
 pub enum GatewayError {
     /// The address is taken or not this machine's.
-    #[error("cannot listen on `{address}`: {source}; change `listen`, or stop what has the port")]
+    #[error("cannot listen on `{address}`: {source}; change the `listen` that names it, or stop what has the port")]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -174,10 +174,22 @@ impl ClusterSetup {
     }
 }
 
+/// Where connections come in. The gateway's own listener is the last, so that whoever finds it open finds all.
+fn entrances(setup: &Setup) -> Vec<(Entrance, SocketAddr)> {
+    let of_cluster = |(number, cluster): (usize, &ClusterSetup)| {
+        let dashboards = cluster.config.upstream.dashboards.as_ref().and_then(|dashboards| dashboards.listen);
+        let own = cluster.config.listen.map(|address| (Entrance::Cluster(number), address));
+        own.into_iter().chain(dashboards.map(|address| (Entrance::Dashboards(number), address)))
+    };
+    let own = setup.clusters.iter().enumerate().flat_map(of_cluster);
+    own.chain([(Entrance::Main, setup.listen)]).collect()
+}
+
 /// A running data plane.
 pub struct Gateway {
     shared: Arc<Shared>,
-    address: SocketAddr,
+    /// Where connections come in; the gateway's own listener is the last.
+    entrances: Vec<(Entrance, SocketAddr)>,
     stop: watch::Sender<bool>,
     /// Held while a snapshot is published, so that one follows the other.
     publishing: Mutex<()>,
@@ -191,6 +203,7 @@ impl Gateway {
     /// When the address cannot be listened on, or the engine's URL cannot be used.
     pub fn start(setup: Setup) -> Result<Self, GatewayError> {
         let cluster_names = setup.clusters.iter().filter_map(|cluster| cluster.config.name.clone()).collect();
+        let entrances = entrances(&setup);
         let (mut clusters, mut lines) = (Vec::new(), Vec::new());
         for cluster in setup.clusters {
             let (cluster, to) = cluster.build(&setup.metrics)?;
@@ -202,6 +215,7 @@ impl Gateway {
             limits: setup.limits,
             listener: ArcSwap::from_pointee(setup.listener),
             snapshot: ArcSwap::from_pointee(setup.snapshot),
+            changed: watch::Sender::new(()),
             revocations: setup.revocations,
             opaque: setup.opaque,
             strangers: Strangers::default(),
@@ -214,13 +228,8 @@ impl Gateway {
             connections: AtomicUsize::new(0),
         });
         let (stop, stopped) = watch::channel(false);
-        let mut gateway = Self {
-            shared,
-            address: setup.listen,
-            stop,
-            publishing: Mutex::default(),
-            workers: Vec::with_capacity(setup.workers),
-        };
+        let mut gateway =
+            Self { shared, entrances, stop, publishing: Mutex::default(), workers: Vec::with_capacity(setup.workers) };
         for number in 0..setup.workers.max(1) {
             let pools = lines.iter().map(Lines::pools).collect();
             gateway.start_worker(number, pools, stopped.clone())?;
@@ -234,24 +243,28 @@ impl Gateway {
         pools: Vec<Pools>,
         stopped: watch::Receiver<bool>,
     ) -> Result<(), GatewayError> {
-        let refused = |source| GatewayError::Listen { address: self.address, source };
-        let listener = serve::listen(self.address).map_err(refused)?;
-        // The first listener may have been given a free port; the others share it.
-        self.address = listener.local_addr().map_err(refused)?;
+        let mut listeners = Vec::with_capacity(self.entrances.len());
+        for (entrance, address) in &mut self.entrances {
+            let wanted = *address;
+            let refused = |source| GatewayError::Listen { address: wanted, source };
+            let listener = serve::listen(wanted).map_err(refused)?;
+            // The first worker's may have been given a free port; the others share it.
+            *address = listener.local_addr().map_err(refused)?;
+            listeners.push((*entrance, listener));
+        }
         let shared = Arc::clone(&self.shared);
         let prefix = id::request_id().map_err(|_| GatewayError::Randomness)?;
         let thread = std::thread::Builder::new()
             .name(format!("worker-{number}"))
-            .spawn(move || serve::run(shared, pools, prefix, listener, stopped))
+            .spawn(move || serve::run(shared, pools, prefix, listeners, stopped))
             .map_err(GatewayError::Thread)?;
         self.workers.push(thread);
         Ok(())
     }
 
-    /// The address that is listened on.
-    #[must_use]
-    pub const fn address(&self) -> SocketAddr {
-        self.address
+    /// The addresses that are listened on; the gateway's own is the last.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.entrances.iter().map(|(_, address)| *address)
     }
 
     /// Replaces the snapshot; the next request is decided by the new one.
@@ -259,12 +272,14 @@ impl Gateway {
         let _one_at_a_time = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
         snapshot.follow(&self.shared.snapshot.load());
         self.shared.snapshot.store(Arc::new(snapshot));
+        self.shared.changed.send_replace(());
     }
 
     /// Replaces certificate, key and the rules for addresses: new connections get the new certificate, open ones go on,
     /// and every request is held to the new rules.
     pub fn replace_listener(&self, listener: Listener) {
         self.shared.listener.store(Arc::new(listener));
+        self.shared.changed.send_replace(());
     }
 
     /// Stops accepting, waits for what is under way as long as `limits.drain_timeout` allows, and ends the workers.

@@ -28,6 +28,7 @@ use tokio::sync::Notify;
 
 use crate::buffers::Buffer;
 use crate::certificate::{ClientCertificates, PeerCertificate};
+use crate::cluster::Entrance;
 use crate::connection::{Connection, LINGER_BYTES, LINGER_TIME};
 use crate::deadline::Deadline;
 use crate::exchange;
@@ -66,6 +67,7 @@ struct Streams {
 /// Serves a connection on which the client has chosen HTTP/2.
 pub(crate) async fn serve(
     worker: &Rc<Worker>,
+    entrance: Entrance,
     stream: ClientStream,
     certificate: Option<Rc<PeerCertificate>>,
     peer: IpAddr,
@@ -112,7 +114,7 @@ pub(crate) async fn serve(
         }
         let (worker, certificate, open) = (Rc::clone(worker), certificate.clone(), streams.open());
         tokio::task::spawn_local(async move {
-            let was_given_up = answer(worker, certificate, peer, request, respond).await;
+            let was_given_up = answer(worker, entrance, certificate, peer, request, respond).await;
             open.close(was_given_up);
         });
     }
@@ -141,6 +143,7 @@ fn builder(limits: &Limits) -> Builder {
 /// Serves the request of a stream; whether the client has given it up before the end of the answer.
 async fn answer(
     worker: Rc<Worker>,
+    entrance: Entrance,
     certificate: Option<Rc<PeerCertificate>>,
     peer: IpAddr,
     request: Request<h2::RecvStream>,
@@ -156,6 +159,7 @@ async fn answer(
     let mut connection = Connection {
         worker,
         stream,
+        entrance,
         certificate,
         peer,
         client: peer,

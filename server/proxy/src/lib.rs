@@ -44,6 +44,8 @@ mod session;
 mod snapshot;
 mod strangers;
 mod transport;
+mod tunnel;
+mod websocket;
 mod wire;
 mod worker;
 

@@ -28,7 +28,7 @@ pub(crate) struct Pool {
 /// A connection to the engine and what was read from it but not used yet.
 #[derive(Debug)]
 pub(crate) struct EngineConnection {
-    stream: EngineStream,
+    pub(crate) stream: EngineStream,
     /// Bytes of the answer that have arrived.
     pub(crate) input: Buffer,
     /// Whether the engine has ended its side.
@@ -125,7 +125,7 @@ impl EngineConnection {
     }
 
     /// Whether the answer has begun to arrive. Interim answers are none, and are taken off here: the client is told by the gateway
-    /// itself whether to go on. `101` is no interim answer, since the gateway never asks for another protocol.
+    /// itself whether to go on. `101` is no interim answer: it is the answer to a request for another protocol, or a wrong one.
     pub(crate) fn has_answered(&mut self) -> bool {
         while let Some(status) = self.input.get(STATUS) {
             if !status.starts_with(b"1") || status == b"101" || self.interim == MAX_INTERIM {

@@ -14,6 +14,7 @@ use oauth4os_tokens::clock::UnixTime;
 use crate::body::RequestBody;
 use crate::connection::{ClientGone, Connection};
 use crate::fields::{ConnectionOptions, opaque_id};
+use crate::pool::EngineConnection;
 use crate::rates::{Rules, Told};
 use crate::refusal::Refusal;
 use crate::session::{Decided, Session};
@@ -57,6 +58,10 @@ pub(crate) struct Exchange {
     pub(crate) observed: Option<Cow<'static, str>>,
     /// The engine answers for a part of what is asked for.
     pub(crate) is_partial: bool,
+    /// It asks for a WebSocket. Whatever comes of that, the connection is not used for another request.
+    pub(crate) wants_websocket: bool,
+    /// The WebSocket that Dashboards has opened.
+    pub(crate) websocket: Option<Box<EngineConnection>>,
 }
 
 /// Why an exchange ended without an answer of the engine.
@@ -112,6 +117,8 @@ impl Exchange {
             over: Vec::new(),
             observed: None,
             is_partial: false,
+            wants_websocket: false,
+            websocket: None,
         }
     }
 

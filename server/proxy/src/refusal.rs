@@ -29,6 +29,8 @@ pub(crate) struct Refusal {
     retry_after: Option<Duration>,
     /// The methods that would do.
     allow: Option<String>,
+    /// Whether it tells the version of WebSockets that would do.
+    tells_websocket_version: bool,
     /// Whether the connection cannot be used any more.
     pub(crate) close: bool,
 }
@@ -62,6 +64,7 @@ impl Refusal {
             told: None,
             retry_after: None,
             allow: None,
+            tells_websocket_version: false,
             close: false,
         }
     }
@@ -108,6 +111,16 @@ impl Refusal {
         Self {
             allow: Some(allowed.join(", ")),
             ..Self::new(405, "illegal_argument_exception", Outcome::Malformed, reason)
+        }
+    }
+
+    /// A version of WebSockets that is not spoken (RFC 6455 section 4.4).
+    pub(crate) fn websocket_version() -> Self {
+        let reason = "only version 13 of WebSockets is spoken; send `Sec-WebSocket-Version: 13`, once";
+        Self {
+            tells_websocket_version: true,
+            close: true,
+            ..Self::new(426, "illegal_argument_exception", Outcome::Malformed, reason)
         }
     }
 
@@ -330,7 +343,9 @@ impl Refusal {
         if let Some(allow) = &self.allow {
             let _ = write!(out, "allow: {allow}\r\n");
         }
-        if close {
+        if self.tells_websocket_version {
+            out.extend_from_slice(b"upgrade: websocket\r\nsec-websocket-version: 13\r\nconnection: upgrade, close\r\n");
+        } else if close {
             out.extend_from_slice(b"connection: close\r\n");
         }
         out.extend_from_slice(b"\r\n");
@@ -365,6 +380,7 @@ pub(crate) const fn reason_phrase(status: u16) -> &'static str {
         414 => "URI Too Long",
         415 => "Unsupported Media Type",
         417 => "Expectation Failed",
+        426 => "Upgrade Required",
         429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
         500 => "Internal Server Error",

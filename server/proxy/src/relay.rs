@@ -18,6 +18,7 @@ use crate::points_in_time::{Opening, Progress};
 use crate::pool::{EngineConnection, MAX_HEAD, Sent};
 use crate::record::{Exchange, Stop};
 use crate::refusal::Refusal;
+use crate::websocket;
 use crate::wire::chunked::{self, ChunkedDecoder, Piece};
 use crate::wire::request::{Arrived, MAX_HEADERS, RequestHead, find_end};
 use crate::wire::response::ResponseHead;
@@ -116,6 +117,8 @@ struct Outline {
     /// How the client is told where the body ends.
     to_client: Framing,
     engine_keep_alive: bool,
+    /// The protocol is another from here on.
+    switches: bool,
 }
 
 impl<S: ByteStream> Relay<'_, '_, S> {
@@ -123,7 +126,12 @@ impl<S: ByteStream> Relay<'_, '_, S> {
     pub(crate) async fn run(mut self) -> Result<Next, Stop> {
         let mut out = Buffer::lend();
         let outline = self.receive_head(&mut out).await?;
+        if outline.switches {
+            return self.switch(out).await;
+        }
+        // One who was refused a WebSocket may speak as if it were open.
         let client_keep_alive = self.head.keep_alive
+            && !self.exchange.wants_websocket
             && self.upload == Upload::Complete
             && outline.to_client != Framing::UntilClose
             && !self.connection.worker.is_draining();
@@ -132,11 +140,35 @@ impl<S: ByteStream> Relay<'_, '_, S> {
         }
         out.extend_from_slice(b"\r\n");
         self.pass_body(&outline, out).await?;
-        if outline.engine_keep_alive && self.upload == Upload::Complete {
+        if outline.engine_keep_alive && self.upload == Upload::Complete && !self.exchange.wants_websocket {
             self.engine.is_new = false;
             self.place.pool.put(self.engine);
         }
         Ok(if client_keep_alive { Next::KeepAlive } else { Next::Close })
+    }
+
+    /// Tells the client that its WebSocket is open. What it sends from here on goes to Dashboards as it is.
+    async fn switch(self, mut out: Buffer) -> Result<Next, Stop> {
+        // What has come is looked at once more: it was sent before the client can know the answer.
+        let (stream, input) = (&mut self.connection.stream, &mut self.connection.input);
+        let read = std::future::poll_fn(|context| {
+            Poll::Ready(match poll_read_into(Pin::new(&mut *stream), context, input) {
+                Poll::Ready(Ok(0) | Err(_)) => Err(Stop::Gone),
+                Poll::Ready(Ok(_)) | Poll::Pending => Ok(()),
+            })
+        });
+        read.await?;
+        if !self.connection.input.is_empty() {
+            return Err(Refusal::unreadable(
+                "nothing may be sent on a WebSocket before the answer that opens it has arrived",
+            )
+            .into());
+        }
+        out.extend_from_slice(websocket::FIELDS);
+        out.extend_from_slice(b"\r\n");
+        self.connection.send(&out).await?;
+        self.exchange.websocket = Some(Box::new(self.engine));
+        Ok(Next::Close)
     }
 
     /// Receives the head and writes the client's, all but its last line.
@@ -174,7 +206,18 @@ impl<S: ByteStream> Relay<'_, '_, S> {
             }
         };
         let outline = match answer.status {
-            101 => return Err(self.broken("the engine changed the protocol without being asked")),
+            101 => {
+                let Some(asked) = self.dashboards.and_then(|call| call.websocket) else {
+                    return Err(self.broken("the engine changed the protocol without being asked"));
+                };
+                if let Err(problem) = asked.check(&answer) {
+                    return Err(self.broken(problem));
+                }
+                self.place.succeeded();
+                self.exchange.status = Some(101);
+                let outline = write_head(&answer, self.head, self.exchange, None, out);
+                Outline { switches: true, ..outline }
+            }
             // Those that may come were read over when they arrived.
             100..=199 => return Err(self.broken("the engine sends one interim answer after the other")),
             401 => return Err(self.not_accepted()),
@@ -355,7 +398,7 @@ fn write_head(
         }
         Framing::Chunked | Framing::UntilClose => Framing::UntilClose,
     };
-    Outline { framing: answer.framing, to_client, engine_keep_alive: answer.keep_alive }
+    Outline { framing: answer.framing, to_client, engine_keep_alive: answer.keep_alive, switches: false }
 }
 
 /// What is still to come of an answer's body.

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 use oauth4os_tokens::clock::UnixTime;
+use tokio::sync::watch;
 
 /// The ids of revoked tokens that have not expired yet.
 ///
@@ -14,6 +15,8 @@ use oauth4os_tokens::clock::UnixTime;
 pub struct Revocations {
     generation: AtomicU64,
     ids: RwLock<HashMap<Box<str>, UnixTime>>,
+    /// For those who wait for the next revocation.
+    changed: watch::Sender<()>,
 }
 
 impl Revocations {
@@ -26,11 +29,17 @@ impl Revocations {
         ids.extend(tokens.into_iter().map(|(id, expires_at)| (id.into_boxed_str(), expires_at)));
         // Whoever sees the new generation finds the ids: they are written before it, under the lock.
         self.generation.fetch_add(1, Ordering::Release);
+        self.changed.send_replace(());
     }
 
     /// Changes with every revocation.
     pub(crate) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
+    }
+
+    /// Tells of every revocation from now on.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
     }
 
     /// Whether the token with this id is revoked.

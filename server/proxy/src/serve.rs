@@ -11,13 +11,13 @@ use oauth4os_telemetry::metrics::ConnectionRefusal;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::task::LocalSet;
+use tokio::task::{JoinSet, LocalSet};
 use tokio_rustls::TlsAcceptor;
 
 use crate::arrival::Unwelcome;
 use crate::buffers::Buffer;
 use crate::certificate::{PeerCertificate, refused_in_handshake};
-use crate::cluster::{Cluster, Ways};
+use crate::cluster::{Cluster, Entrance, Ways};
 use crate::connection::{ByteStream, Connection, Next};
 use crate::deadline::Deadline;
 use crate::nodes::Nodes;
@@ -63,8 +63,8 @@ pub(crate) fn run(
     shared: Arc<Shared>,
     pools: Vec<Pools>,
     request_prefix: String,
-    listener: std::net::TcpListener,
-    stop: watch::Receiver<bool>,
+    listeners: Vec<(Entrance, std::net::TcpListener)>,
+    mut stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
     keep_audit(Some(AuditBuffer::new(shared.audit.clone())));
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -77,8 +77,14 @@ pub(crate) fn run(
     let worker = Rc::new(Worker::new(shared, ways, request_prefix));
     let tasks = LocalSet::new();
     tasks.block_on(&runtime, async {
-        let listener = TcpListener::from_std(listener)?;
-        accept(&worker, listener, stop).await;
+        let mut accepting = JoinSet::new();
+        for (entrance, listener) in listeners {
+            let listener = TcpListener::from_std(listener)?;
+            accepting.spawn_local(accept(Rc::clone(&worker), entrance, listener, stop.clone()));
+        }
+        sweep(&worker, &mut stop).await;
+        // Nothing is accepted any more when they have ended.
+        while accepting.join_next().await.is_some() {}
         worker.drain(drain_timeout).await;
         Ok::<(), io::Error>(())
     })?;
@@ -89,14 +95,25 @@ pub(crate) fn run(
     Ok(())
 }
 
-async fn accept(worker: &Rc<Worker>, listener: TcpListener, mut stop: watch::Receiver<bool>) {
+/// Closes connections that nobody needs, until it is time to stop.
+async fn sweep(worker: &Worker, stop: &mut watch::Receiver<bool>) {
     let mut sweep = tokio::time::interval(SWEEP);
+    loop {
+        tokio::select! {
+            _ = sweep.tick() => worker.ways.iter().for_each(Ways::sweep),
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+    }
+}
+
+/// Accepts connections of one listener until it is time to stop.
+async fn accept(worker: Rc<Worker>, entrance: Entrance, listener: TcpListener, mut stop: watch::Receiver<bool>) {
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    if let Some(slot) = ConnectionSlot::take(worker) {
-                        tokio::task::spawn_local(serve(slot, stream, peer.ip()));
+                    if let Some(slot) = ConnectionSlot::take(&worker) {
+                        tokio::task::spawn_local(serve(slot, entrance, stream, peer.ip()));
                     }
                 }
                 Err(error) => {
@@ -105,16 +122,13 @@ async fn accept(worker: &Rc<Worker>, listener: TcpListener, mut stop: watch::Rec
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             },
-            _ = sweep.tick() => {
-                worker.ways.iter().for_each(Ways::sweep);
-            }
             _ = stop.wait_for(|stop| *stop) => return,
         }
     }
 }
 
 /// Serves a connection from its first byte to its last.
-async fn serve(slot: ConnectionSlot, mut stream: TcpStream, peer: IpAddr) {
+async fn serve(slot: ConnectionSlot, entrance: Entrance, mut stream: TcpStream, peer: IpAddr) {
     let worker = Rc::clone(&slot.worker);
     let limits = &worker.shared.limits;
     if stream.set_nodelay(true).is_err() {
@@ -146,11 +160,12 @@ async fn serve(slot: ConnectionSlot, mut stream: TcpStream, peer: IpAddr) {
     drop(listener);
     if stream.get_ref().1.alpn_protocol() == Some(http2::ALPN) {
         // Apart, so that no connection of HTTP/1.1 has to have room for it.
-        return Box::pin(http2::serve(&worker, stream, certificate, peer, deadline)).await;
+        return Box::pin(http2::serve(&worker, entrance, stream, certificate, peer, deadline)).await;
     }
     let mut connection = Connection {
         worker: Rc::clone(&worker),
         stream,
+        entrance,
         certificate,
         peer,
         client: peer,

@@ -15,7 +15,7 @@ use oauth4os_telemetry::audit::{Audit, AuditBuffer};
 use oauth4os_telemetry::metrics::{ConnectionRefusal, Metrics};
 use oauth4os_tokens::clock::Clock;
 use quick_cache::unsync::Cache;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::arrival::Listener;
 use crate::cluster::{Cluster, Ways};
@@ -30,12 +30,17 @@ use crate::strangers::Strangers;
 const CLASSIFICATIONS: usize = 4_096;
 pub(crate) const MAX_KEPT_TARGET: usize = 512;
 
+/// How long a drain waits at its end for the records of what it ends.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// What all workers share.
 pub(crate) struct Shared {
     pub(crate) issuer: String,
     pub(crate) limits: Limits,
     pub(crate) listener: ArcSwap<Listener>,
     pub(crate) snapshot: ArcSwap<Snapshot>,
+    /// Tells that `listener` or `snapshot` is another one.
+    pub(crate) changed: watch::Sender<()>,
     pub(crate) revocations: Arc<Revocations>,
     pub(crate) opaque: Arc<OpaqueTokens>,
     pub(crate) strangers: Strangers,
@@ -66,6 +71,11 @@ pub(crate) struct Worker {
     /// Connections that say goodbye before they are closed.
     shared_connections: Cell<usize>,
     quiet: Notify,
+    /// WebSockets that are open, and what ends those that are at the end of a drain.
+    tunnels: Cell<usize>,
+    tunnels_ended: Notify,
+    is_time_up: Cell<bool>,
+    time_is_up: Notify,
 }
 
 thread_local! {
@@ -126,6 +136,10 @@ impl Worker {
             drain_begins: Notify::new(),
             shared_connections: Cell::new(0),
             quiet: Notify::new(),
+            tunnels: Cell::new(0),
+            tunnels_ended: Notify::new(),
+            is_time_up: Cell::new(false),
+            time_is_up: Notify::new(),
         }
     }
 
@@ -147,6 +161,21 @@ impl Worker {
         SharedConnection(self)
     }
 
+    /// Counts a WebSocket as open until the answer is dropped.
+    pub(crate) fn open_tunnel(&self) -> OpenTunnel<'_> {
+        self.tunnels.set(self.tunnels.get() + 1);
+        self.shared.metrics.websockets.inc();
+        OpenTunnel(self)
+    }
+
+    /// Waits until nothing may go on any more.
+    pub(crate) async fn time_is_up(&self) {
+        let is_up = self.time_is_up.notified();
+        if !self.is_time_up.get() {
+            is_up.await;
+        }
+    }
+
     /// Waits until connections should be closed.
     pub(crate) async fn drain_begins(&self) {
         let begins = self.drain_begins.notified();
@@ -166,6 +195,15 @@ impl Worker {
         };
         if tokio::time::timeout(timeout, all_done).await.is_err() {
             tracing::warn!(requests = self.active.get(), "requests were still under way when the time to stop was up");
+            self.is_time_up.set(true);
+            self.time_is_up.notify_waiters();
+            let recorded = async {
+                while self.tunnels.get() > 0 {
+                    self.tunnels_ended.notified().await;
+                }
+            };
+            // They wait for nobody to write down how they ended.
+            let _ = tokio::time::timeout(LAST_WORDS, recorded).await;
         }
     }
 }
@@ -178,6 +216,19 @@ impl Drop for UnderWay<'_> {
         self.0.active.set(self.0.active.get() - 1);
         if self.0.active.get() == 0 {
             self.0.quiet.notify_one();
+        }
+    }
+}
+
+/// A WebSocket that is open.
+pub(crate) struct OpenTunnel<'a>(&'a Worker);
+
+impl Drop for OpenTunnel<'_> {
+    fn drop(&mut self) {
+        self.0.shared.metrics.websockets.dec();
+        self.0.tunnels.set(self.0.tunnels.get() - 1);
+        if self.0.tunnels.get() == 0 {
+            self.0.tunnels_ended.notify_one();
         }
     }
 }

@@ -36,7 +36,7 @@ pub struct Event<'a> {
     #[serde(serialize_with = "rfc3339")]
     pub time: UnixTime,
     /// What happened: `request`, `token.issued`, `token.refused`, `token.revoked`,
-    /// `config.reloaded`, `connection`.
+    /// `config.reloaded`, `connection`, `websocket.closed` (with the id of the request that opened it).
     pub event: &'static str,
     /// The id the answer carries in `X-Request-Id`.
     pub request_id: &'a str,

@@ -229,6 +229,8 @@ pub struct Metrics {
     pub connections: Gauge<i64, AtomicI64>,
     /// Connections on which clients chose HTTP/2.
     pub http2_connections: Counter,
+    /// WebSockets that are open.
+    pub websockets: Gauge<i64, AtomicI64>,
     /// Connections to the engine that were opened.
     pub upstream_connections: Counter,
     /// Nodes of the engine, and Dashboards.
@@ -351,6 +353,8 @@ impl Metrics {
         let tokens_revoked = counter("tokens_revoked", "Access tokens revoked");
         let connections = Gauge::default();
         registry.register("connections", "Connections from clients that are open", connections.clone());
+        let websockets = Gauge::default();
+        registry.register("websockets", "WebSockets to Dashboards that are open", websockets.clone());
         let audit_dropped = Gauge::default();
         registry.register(
             "audit_dropped",
@@ -372,6 +376,7 @@ impl Metrics {
             token_cache_misses,
             connections,
             http2_connections,
+            websockets,
             upstream_connections,
             upstream_nodes,
             upstream_nodes_out,

@@ -206,3 +206,21 @@ fn fields_of_a_pattern_need_the_right_to_search_it() {
         assert!(read(&line).is_err(), "{line}");
     }
 }
+
+#[test]
+fn a_websocket_is_about_objects_of_any_type() {
+    for (class, action) in [
+        (Class::DashboardsRead, Action::Get),
+        (Class::DashboardsWrite, Action::Update),
+        (Class::DashboardsManage, Action::Update),
+    ] {
+        let operation = classify_dashboards_websocket("/api/events?a=b", class).unwrap();
+        assert_eq!((operation.name, operation.class, operation.action), ("dashboards.websocket", class, action));
+        assert_eq!((operation.targets, operation.body), (Targets::Dashboards(vec!["*".to_owned()]), Body::Opaque));
+    }
+    for target in
+        ["/api/events?authorization=x", "/api/events?security_tenant=x", "/api/events?dataSourceId=1", "/api/%65vents"]
+    {
+        assert!(classify_dashboards_websocket(target, Class::DashboardsRead).is_err(), "{target}");
+    }
+}
