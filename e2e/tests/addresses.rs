@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use e2e::{Answer, Client, ClientSettings, Connection, Gateway, Settings, Upstream};
+use e2e::{Answer, Client, ClientSettings, Connection, Gateway, Port, Settings, Upstream};
 use serde_json::json;
 
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
@@ -244,6 +244,42 @@ fn addresses_that_may_not_come_are_closed_before_tls_and_recorded() {
     assert_eq!((&event["decision"], &event["address"]), (&json!("deny"), &json!("127.0.0.7")), "{event}");
     assert!(event["reason"].as_str().is_some_and(|reason| reason.contains("`addresses.deny`")), "{event}");
     reader.from_address([127, 0, 1, 1].into()).get("/logs-a/_search").expect(200);
+}
+
+#[test]
+fn a_listener_has_rules_of_its_own_within_those_of_all() {
+    let (one, two) = (Upstream::obliging(), Upstream::obliging());
+    let port = Port::reserve();
+    let listen = format!("127.0.0.1:{}", port.number());
+    let gateway = Gateway::start(
+        Settings::new()
+            .top("addresses", json!({"deny": ["127.0.0.66"]}))
+            .cluster_at(json!({"name": "one"}), &one.url())
+            .cluster_at(
+                json!({"name": "two", "listen": listen, "addresses": {"allow": ["127.0.0.64/28"], "deny": ["127.0.0.67"]}}),
+                &two.url(),
+            )
+            .client("reader", &["read:one/logs-*", "read:two/logs-*"]),
+    );
+    let token = gateway.token("reader");
+    let (reader, on_two) = (gateway.http().with_token(&token), gateway.http_on(&port).with_token(&token));
+    // By the gateway's listener whoever all let in; by the cluster's own whoever it lets in, too.
+    for (last, of_all, of_two) in [(1, true, false), (64, true, true), (66, false, false), (67, true, false)] {
+        for (client, may) in [(&reader, of_all), (&on_two, of_two)] {
+            let client = client.from_address([127, 0, 0, last].into());
+            if may {
+                client.get("/logs-a/_search").expect(200);
+            } else {
+                assert!(client.try_connect().is_err(), "127.0.0.{last}");
+            }
+        }
+    }
+    let address = "127.0.0.67";
+    let event = gateway.audit_where(address, |event| event["address"] == address && event["event"] == "connection");
+    assert!(event["reason"].as_str().is_some_and(|reason| reason.contains("of this listener")), "{event}");
+    gateway.change_config(|config| drop(config["clusters"][1].as_object_mut().expect("a cluster").remove("listen")));
+    let run = gateway.check_config();
+    assert!(!run.succeeded && run.stderr.contains("is for a `listen` of its own"), "{}", run.stderr);
 }
 
 #[test]

@@ -14,7 +14,9 @@ use oauth4os_policy::{
     Catalog, Clusters, EngineGrant, Grants, Policies, PolicyFile, Principal, PrincipalKind, RestrictionError,
     ScopeError,
 };
-use oauth4os_proxy::{BasicClient, BasicClients, BasicRefusal, Listener, Rates, Snapshot, SnapshotClient};
+use oauth4os_proxy::{
+    BasicClient, BasicClients, BasicRefusal, Listener, OwnListeners, Rates, Snapshot, SnapshotClient,
+};
 use oauth4os_store::ClientKind;
 use oauth4os_telemetry::metrics::Metrics;
 use oauth4os_tokens::clock::{Clock, SystemClock};
@@ -112,8 +114,14 @@ pub(crate) fn listener(config: &Config, tls: &ServerTls) -> Listener {
         tls: Arc::clone(&tls.config),
         client_certificates: tls.client_certificates.clone(),
         addresses: config.addresses.clone(),
+        of_clusters: config.clusters().iter().map(own_listeners).collect(),
         trusted_proxies: config.trusted_proxies.clone(),
     }
+}
+
+fn own_listeners(cluster: &Cluster) -> OwnListeners {
+    let dashboards = cluster.upstream.dashboards.as_ref().map(|dashboards| dashboards.addresses.clone());
+    OwnListeners { cluster: cluster.addresses.clone(), dashboards: dashboards.unwrap_or_default() }
 }
 
 /// What the data plane is told of clients, policies and providers.

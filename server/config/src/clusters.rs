@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::addresses::AddressRules;
 use crate::dashboards::{is_host, is_prefix};
 use crate::problem::Problems;
 use crate::upstream::Upstream;
@@ -27,6 +28,10 @@ pub struct NamedCluster {
     #[schemars(with = "Option<String>")]
     pub listen: Option<SocketAddr>,
 
+    /// Which addresses may come to its `listen`, of those that the gateway's `addresses` let in.
+    #[serde(default)]
+    pub addresses: AddressRules,
+
     /// The host names by which it is asked on `listen` of the gateway: requests with one of these in `Host`, with any port.
     #[serde(default)]
     pub hosts: Vec<String>,
@@ -46,6 +51,8 @@ pub struct Cluster {
     pub name: Option<String>,
     /// The address of its own to listen on.
     pub listen: Option<SocketAddr>,
+    /// Which addresses may come there.
+    pub addresses: AddressRules,
     /// The host names by which it is asked.
     pub hosts: Vec<String>,
     /// The path below which it is asked.
@@ -56,8 +63,15 @@ pub struct Cluster {
 
 impl Cluster {
     /// The only cluster.
-    pub(crate) const fn only(upstream: Upstream) -> Self {
-        Self { name: None, listen: None, hosts: Vec::new(), path_prefix: None, upstream }
+    pub(crate) fn only(upstream: Upstream) -> Self {
+        Self {
+            name: None,
+            listen: None,
+            addresses: AddressRules::default(),
+            hosts: Vec::new(),
+            path_prefix: None,
+            upstream,
+        }
     }
 
     /// Whether it is asked whatever is meant for no other.
@@ -69,8 +83,8 @@ impl Cluster {
 
 impl From<NamedCluster> for Cluster {
     fn from(named: NamedCluster) -> Self {
-        let NamedCluster { name, listen, hosts, path_prefix, upstream } = named;
-        Self { name: Some(name), listen, hosts, path_prefix, upstream }
+        let NamedCluster { name, listen, addresses, hosts, path_prefix, upstream } = named;
+        Self { name: Some(name), listen, addresses, hosts, path_prefix, upstream }
     }
 }
 
@@ -91,6 +105,12 @@ pub(crate) fn check(clusters: &[Cluster], problems: &mut Problems) {
         let before = named.get(..position).unwrap_or_default();
         if before.iter().any(|(other, _)| other == name) {
             problems.add(&key, "there is another cluster of this name");
+        }
+        if cluster.listen.is_none() && cluster.addresses != AddressRules::default() {
+            problems.add(
+                &key,
+                "addresses: is for a `listen` of its own; give one, or use `addresses` of the whole gateway",
+            );
         }
         for host in cluster.hosts.iter().filter(|host| !is_host(host)) {
             problems.add(&key, format!("hosts: `{host}` is not a host name in lower case without a port"));

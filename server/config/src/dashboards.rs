@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::addresses::AddressRules;
 use crate::problem::Problems;
 use crate::units::Span;
 use crate::upstream::{ConnectionPool, Origin};
@@ -30,6 +31,10 @@ pub struct Dashboards {
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub listen: Option<SocketAddr>,
+
+    /// Which addresses may come to its `listen`, of those that the gateway's `addresses` let in.
+    #[serde(default)]
+    pub addresses: AddressRules,
 
     /// The host names by which it is asked on `listen` of the gateway: requests with one of these in `Host`, with any port, are
     /// meant for it. Not together with `path_prefix`.
@@ -97,6 +102,10 @@ impl Dashboards {
             problems.add("upstream.dashboards.ca", format!("there is no file `{}`", ca.display()));
         }
         match &self.path_prefix {
+            _ if self.listen.is_none() && self.addresses != AddressRules::default() => problems.add(
+                "upstream.dashboards.addresses",
+                "is for a `listen` of its own; give one, or use `addresses` of the whole gateway",
+            ),
             None if self.hosts.is_empty() && self.listen.is_none() => problems.add(
                 "upstream.dashboards",
                 "give `hosts`, `path_prefix` or `listen`: without them no request is meant for Dashboards",

@@ -20,6 +20,7 @@ const RELOADABLE: &[&str] = &[
     "rates",
     "tls",
     "trusted_proxies",
+    "upstream.dashboards.addresses",
     "upstream.engine.api_key.keys",
     "upstream.engine.api_key.lifetime",
 ];

@@ -8,6 +8,7 @@ use oauth4os_config::{AddressRefusal, AddressRules, ToldBy, TrustedProxies};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::certificate::{ClientCertificates, Unreadable};
+use crate::cluster::Entrance;
 use crate::refusal::Refusal;
 use crate::snapshot::GatewayClient;
 use crate::wire::proxy_protocol::{self, HEAD};
@@ -23,8 +24,19 @@ pub struct Listener {
     pub client_certificates: Option<ClientCertificates>,
     /// Which addresses may come.
     pub addresses: AddressRules,
+    /// Which of them may come by the listeners of their own that clusters have, in the order of the clusters.
+    pub of_clusters: Vec<OwnListeners>,
     /// Whose word on the client's address is taken.
     pub trusted_proxies: TrustedProxies,
+}
+
+/// Which addresses may come by the listeners of one cluster's own.
+#[derive(Debug, Clone, Default)]
+pub struct OwnListeners {
+    /// To the cluster.
+    pub cluster: AddressRules,
+    /// To its Dashboards.
+    pub dashboards: AddressRules,
 }
 
 /// Why a connection is closed before its first request.
@@ -50,6 +62,7 @@ impl Listener {
     pub(crate) async fn receive(
         &self,
         stream: &mut (impl AsyncRead + Unpin),
+        entrance: Entrance,
         peer: IpAddr,
     ) -> Result<IpAddr, Unwelcome> {
         let peer = peer.to_canonical();
@@ -61,13 +74,18 @@ impl Listener {
         };
         // What a proxy says of each request comes later.
         if !(is_proxy && self.trusted_proxies.tell_by == ToldBy::XForwardedFor) {
-            self.addresses.check(address).map_err(|refusal| Unwelcome::Address { address, refusal })?;
+            self.check(entrance, address).map_err(|refusal| Unwelcome::Address { address, refusal })?;
         }
         Ok(address)
     }
 
     /// Whose request this is, of a connection that is `peer`'s, and whether it may come from there.
-    pub(crate) fn admit(&self, peer: IpAddr, fields: &[Field<'_>]) -> (IpAddr, Result<(), Refusal>) {
+    pub(crate) fn admit(
+        &self,
+        entrance: Entrance,
+        peer: IpAddr,
+        fields: &[Field<'_>],
+    ) -> (IpAddr, Result<(), Refusal>) {
         let trusted = &self.trusted_proxies;
         let told = if trusted.tell_by == ToldBy::XForwardedFor && trusted.contains(peer) {
             forwarded_for(fields, trusted, peer)
@@ -78,14 +96,25 @@ impl Listener {
             let reason = "the proxy's `X-Forwarded-For` is not a list of addresses, so nobody knows who asks";
             return (peer, Err(Refusal::unreadable(reason)));
         };
-        (address, self.addresses.check(address).map_err(|refusal| Refusal::address(sentence(&refusal))))
+        (address, self.check(entrance, address).map_err(|refusal| Refusal::address(sentence(&refusal))))
+    }
+
+    /// Whether somebody may come from there by this listener: by the rules for all, and by its own.
+    fn check(&self, entrance: Entrance, address: IpAddr) -> Result<(), AddressRefusal> {
+        self.addresses.check(address)?;
+        let own = match entrance {
+            Entrance::Main => None,
+            Entrance::Cluster(number) => self.of_clusters.get(number).map(|own| &own.cluster),
+            Entrance::Dashboards(number) => self.of_clusters.get(number).map(|own| &own.dashboards),
+        };
+        own.map_or(Ok(()), |own| own.check(address))
     }
 }
 
 const fn sentence(refusal: &AddressRefusal) -> &'static str {
     match refusal {
-        AddressRefusal::Denied => "this address is denied by `addresses.deny`",
-        AddressRefusal::NotAllowed => "this address is not in `addresses.allow`",
+        AddressRefusal::Denied => "this address is denied by `addresses.deny` of the gateway or of this listener",
+        AddressRefusal::NotAllowed => "this address is not in `addresses.allow` of the gateway or of this listener",
     }
 }
 

@@ -65,7 +65,7 @@ pub(crate) async fn run<S: ByteStream>(connection: &mut Connection<S>, head: &[u
 pub(crate) fn admit<S>(connection: &mut Connection<S>, head: &RequestHead<'_>) -> Result<(), Refusal> {
     let shared = &connection.worker.shared;
     let listener = shared.listener.load();
-    let (client, admitted) = listener.admit(connection.peer, head.fields);
+    let (client, admitted) = listener.admit(connection.entrance, connection.peer, head.fields);
     connection.client = client;
     admitted.and_then(|()| {
         let (taken, shown) = (listener.client_certificates.as_ref(), connection.certificate.as_deref());

@@ -79,7 +79,7 @@ impl<S: ByteStream> Forward<'_, '_, S> {
         self.may_repeat = false;
         let mut place = self.place(&mut Tried::default())?;
         let mut out = Buffer::lend();
-        self.write_head(&mut out, place.pool.authority(), Framing::None);
+        self.write_head(&mut out, place.pool.authority(), Framing::None)?;
         let (engine, upload) = self.send_on_new(&mut place, &mut out).await?;
         self.answer(place, engine, upload, None).await
     }

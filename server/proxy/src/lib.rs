@@ -49,7 +49,7 @@ mod websocket;
 mod wire;
 mod worker;
 
-pub use arrival::Listener;
+pub use arrival::{Listener, OwnListeners};
 pub use basic::{BasicClient, BasicClients, BasicRefusal};
 pub use certificate::ClientCertificates;
 pub use control::{ControlPlane, Origin};

@@ -136,7 +136,7 @@ async fn serve(slot: ConnectionSlot, entrance: Entrance, mut stream: TcpStream, 
     }
     let mut deadline = Deadline::new(limits.head_timeout.as_duration());
     let listener = worker.shared.listener.load_full();
-    let peer = match deadline.guard(listener.receive(&mut stream, peer)).await {
+    let peer = match deadline.guard(listener.receive(&mut stream, entrance, peer)).await {
         Ok(Ok(address)) => address,
         Ok(Err(unwelcome)) => return note(&worker, peer, &unwelcome),
         Err(_) => return note(&worker, peer, &Unwelcome::Ended(io::ErrorKind::TimedOut.into())),
