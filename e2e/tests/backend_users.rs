@@ -113,6 +113,9 @@ fn the_engine_enforces_the_roles_and_the_gateway_the_scopes() {
     let seen = report.get("/e2e-bu-a/_search").expect(200);
     assert!(is_masked(&documents(&seen.json())), "{}", seen.text());
     report.get("/e2e-bu-a/_doc/3").expect(404);
+    let _ = gateway.audit_where("the search", |event| {
+        event["operation"] == "search" && event["client"] == "report" && event["backend_user"] == MASKED
+    });
     // The user has more than the scope: the gateway says no.
     for target in ["/e2e-bu-b/_search", "/e2e-bu-*/_search", "/_search"] {
         let refused = report.get(target).expect(403);

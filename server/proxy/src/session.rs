@@ -149,7 +149,7 @@ impl Session {
             }
             _ => self.client.backend_user.as_ref().and_then(|user| user.of_cluster(name)),
         };
-        self.backend_user = user.map(Arc::from);
+        self.backend_user = user.filter(|_| cluster.identities.are_users()).map(Arc::from);
         if !cluster.identities.tells_clients_apart() {
             self.holder = self.holder_of_its_scopes();
         }
@@ -184,6 +184,7 @@ impl Session {
     pub(crate) fn describe<'a>(&'a self, event: &mut Event<'a>) {
         let principal = &self.client.principal;
         event.client = Some(&principal.id);
+        event.backend_user = self.backend_user.as_deref();
         event.scopes = Some(&self.scope_text);
         match &self.credential {
             Credential::Own { token_id, .. } => event.token_id = Some(token_id),
