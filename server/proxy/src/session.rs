@@ -61,6 +61,9 @@ pub(crate) struct Session {
     pub(crate) hidden: Hidden,
     /// Whether a search by wildcard may be narrowed by the engine to what is permitted of it.
     may_narrow: bool,
+    /// Whether the engine is told the scopes. If not, a wildcard in front reaches its own indices too, whose names begin with a dot:
+    /// nobody but the gateway keeps it from them.
+    engine_knows_scopes: bool,
     /// The snapshot the session was made from; another one makes another session.
     pub(crate) snapshot_generation: u64,
     pub(crate) identity: RefCell<Option<Arc<HandedIdentity>>>,
@@ -124,6 +127,7 @@ impl Session {
             holder,
             hidden: hidden(&grants),
             may_narrow: false,
+            engine_knows_scopes: true,
             grants,
             scope_text,
             expires_at,
@@ -141,8 +145,9 @@ impl Session {
             self.grants = self.grants.for_cluster(name);
             self.hidden = hidden(&self.grants);
         }
+        self.engine_knows_scopes = cluster.identities.tells_clients_apart() && self.backend_roles.is_none();
         // Only the identity of the scopes tells the engine what the part is.
-        self.may_narrow = cluster.may_narrow && self.backend_roles.is_none();
+        self.may_narrow = cluster.may_narrow && self.engine_knows_scopes;
         let user = match &self.credential {
             Credential::Provider { outsider, .. } => {
                 outsider.backend_users.iter().find_map(|user| user.of_cluster(name))
@@ -228,6 +233,7 @@ impl Session {
         targets: &Targets,
         hidden: bool,
     ) -> Rc<Decided> {
+        let hidden = hidden || !self.engine_knows_scopes;
         let mut decisions = self.decisions.borrow_mut();
         let known = decisions.known.iter().find(|(question, _)| {
             question.class == class
