@@ -15,6 +15,9 @@ use crate::cluster::Cluster;
 use crate::names::Known;
 use crate::snapshot::GatewayClient;
 
+/// Why a wildcard in front is refused where it would be permitted otherwise.
+const DOTS: &str = "a wildcard in front also stands for the engine's own indices, whose names begin with a dot, and this engine is not told of scopes that leave them out: write `*,-.*`, or names";
+
 /// Decisions a session remembers. A token is mostly used for a handful of operations again and again.
 const REMEMBERED: usize = 16;
 
@@ -233,7 +236,7 @@ impl Session {
         targets: &Targets,
         hidden: bool,
     ) -> Rc<Decided> {
-        let hidden = hidden || !self.engine_knows_scopes;
+        let (asked, hidden) = (hidden, hidden || !self.engine_knows_scopes);
         let mut decisions = self.decisions.borrow_mut();
         let known = decisions.known.iter().find(|(question, _)| {
             question.class == class
@@ -248,9 +251,15 @@ impl Session {
         let names = self.names.borrow();
         // While nothing is known nothing is forwarded: there is no identity.
         let catalog = names.catalog.as_deref().unwrap_or_else(|| Catalog::none());
-        let access = Access { operation, class, action, targets, hidden, catalog, may_narrow: self.may_narrow };
-        let decision = decide(&self.client.principal, &self.grants.scopes, &self.client.policies, &access);
-        let decided = Rc::new(Decided::from(decision));
+        let decision = |hidden| {
+            let access = Access { operation, class, action, targets, hidden, catalog, may_narrow: self.may_narrow };
+            decide(&self.client.principal, &self.grants.scopes, &self.client.policies, &access)
+        };
+        let mut decided = Decided::from(decision(hidden));
+        if !decided.allow && hidden != asked && decision(asked).allow {
+            (decided.reason, decided.needed_scope) = (Some(DOTS.to_owned()), None);
+        }
+        let decided = Rc::new(decided);
         let question = Question { operation, class, action, targets: targets.clone(), hidden };
         decisions.remember(question, Rc::clone(&decided));
         decided
