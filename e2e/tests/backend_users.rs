@@ -113,6 +113,9 @@ fn the_engine_enforces_the_roles_and_the_gateway_the_scopes() {
     let seen = report.get("/e2e-bu-a/_search").expect(200);
     assert!(is_masked(&documents(&seen.json())), "{}", seen.text());
     report.get("/e2e-bu-a/_doc/3").expect(404);
+    let _ = gateway.audit_where("the search", |event| {
+        event["operation"] == "search" && event["client"] == "report" && event["backend_user"] == MASKED
+    });
     // The user has more than the scope: the gateway says no.
     for target in ["/e2e-bu-b/_search", "/e2e-bu-*/_search", "/_search"] {
         let refused = report.get(target).expect(403);
@@ -136,6 +139,45 @@ fn the_engine_enforces_the_roles_and_the_gateway_the_scopes() {
     // Nothing of these passwords is written down.
     let written = format!("{}{}{}", gateway.log(), gateway.audit_text(), gateway.monitor("/metrics").text());
     assert!(!written.contains(WIDE_PASSWORD) && !written.contains(MASKED_PASSWORD), "a password was written down");
+}
+
+/// To the engine a wildcard in front stands for its own indices too, whose names begin with a dot; to a scope it does not.
+#[test]
+fn a_leading_wildcard_does_not_reach_the_engines_own_indices() {
+    let _alone = alone();
+    let _cluster = cluster();
+    let (engine, dot) = (Engine::get(), ".e2e-bu-dot");
+    engine.delete_index(dot);
+    let _gone = OnDrop(|| Engine::get().delete_index(dot));
+    engine.admin().put(&format!("/{dot}/_doc/1?refresh=true")).json(&json!({"secret": true})).expect(201);
+    let everything = json!({
+        "cluster_permissions": ["cluster:monitor/main", "indices:data/read/msearch*"],
+        "index_permissions": [{"index_patterns": ["*"], "allowed_actions": ["read", "indices:admin/resolve/index"]}],
+    });
+    engine.admin().put(&format!("{API}/roles/{WIDE}")).json(&everything).expect(200);
+    let gateway = Gateway::start(settings().client_with(client("all", WIDE, &["read:*"])).client_with(client(
+        "dots",
+        WIDE,
+        &["read:*", "read:.e2e-*"],
+    )));
+    let all = gateway.with("all");
+    for target in [
+        "/_search",
+        "/*/_search",
+        "/_all/_count",
+        "/*bu-dot/_search",
+        "/.e2e-bu-dot/_search",
+        "/e2e-bu-a,.e2e*/_search",
+    ] {
+        let refused = all.get(target).expect(403);
+        let says_so = refused.text().contains("write `*,-.*`");
+        assert_eq!(says_so, !target.contains("/.e2e") && !target.contains(",.e2e"), "{target}: {}", refused.text());
+    }
+    all.post("/_msearch").body("application/x-ndjson", "{}\n{\"query\":{\"match_all\":{}}}\n").expect(403);
+    let seen = all.get("/*,-.*/_search?size=100&q=secret:true").expect(200);
+    assert!(!seen.text().contains(dot), "{}", seen.text());
+    all.get("/e2e-bu-*/_search").expect(200);
+    assert!(gateway.with("dots").get("/.e2e-bu-*/_search").expect(200).text().contains(dot));
 }
 
 fn open_scroll(client: &Client) -> String {

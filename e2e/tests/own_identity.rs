@@ -96,6 +96,8 @@ fn the_clusters_own_rules_apply_and_the_scopes_narrow_on_top() {
     }
     // The scope has more than the role: the engine says no.
     let wide = gateway.with("wide");
+    // A wildcard in front would reach the engine's own indices, as far as the role does.
+    assert!(wide.get("/_search").expect(403).text().contains("write `*,-.*`"));
     assert!(is_masked(&documents(&wide.get("/e2e-own-b/_search").expect(200).json())));
     let document = json!({"tenant": "acme"});
     for answer in [wide.get("/logs-*/_search").send(), wide.put("/e2e-own-a/_doc/9").json(&document).send()] {

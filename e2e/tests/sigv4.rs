@@ -6,11 +6,15 @@
 mod names;
 
 use std::ffi::OsStr;
+use std::io::Write as _;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use e2e::{
     Gateway, Received, Settings, Turn, Upstream, base64url, json_answer, python_with_botocore, report, until, workspace,
 };
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 
 use self::names::NAMES;
@@ -154,6 +158,84 @@ fn a_body_that_comes_in_pieces_goes_with_a_length() {
     let received = upstream.the_request_for("/_bulk");
     assert_eq!(received.body.bytes, line.as_bytes());
     assert_signed(&gateway, &[received], "aoss", None);
+}
+
+#[test]
+fn a_packed_body_is_read_and_signed_as_it_came() {
+    let upstream = Upstream::obliging();
+    let gateway = gateway(&upstream);
+    let lines = "{\"index\":{\"_index\":\"logs-a\"}}\n{\"a\":1}\n".repeat(100);
+    let mut packer = GzEncoder::new(Vec::new(), Compression::default());
+    packer.write_all(lines.as_bytes()).expect("memory");
+    let packed = packer.finish().expect("memory");
+    let agent = gateway.with("agent");
+    let request = agent.post("/_bulk?refresh").header("content-encoding", "gzip");
+    request.body("application/x-ndjson", packed.clone()).expect(200);
+    assert_eq!(upstream.the_request_for("/_bulk?refresh").body.bytes, packed);
+    let outside = lines.replace("logs-a", "pii-a");
+    agent.post("/_bulk").body("application/x-ndjson", outside).expect(403);
+    assert_signed(&gateway, &upstream.requests(), "es", Some(TOKEN));
+}
+
+#[test]
+fn keys_in_several_files_are_replaced_together() {
+    let upstream = Upstream::obliging();
+    let file = |name: &str| json!({"file": name});
+    let sigv4 = json!({
+        "region": "eu-central-1",
+        "access_key_id": file("id"), "secret_access_key": file("secret"), "session_token": file("token"),
+    });
+    let settings = settings(&sigv4).file("id", "AKIDOLD").file("secret", "old-secret").file("token", "old-token");
+    let gateway = Gateway::start(settings.upstream(&upstream.url()));
+    let agent = gateway.with("agent");
+    agent.get("/logs-a/_search").expect(200);
+    for (name, value) in [("id", ID), ("secret", SECRET), ("token", TOKEN)] {
+        gateway.write_file(name, value);
+    }
+    until("the new keys to be in use", Duration::from_secs(20), || {
+        agent.get("/logs-new/_search").expect(200);
+        upstream.requests().pop().filter(|last| last.header("x-amz-security-token") == [TOKEN])
+    });
+    assert_signed(&gateway, &[upstream.requests().pop().expect("a request")], "es", Some(TOKEN));
+}
+
+#[test]
+fn setup_has_nothing_to_do_and_check_asks_as_the_principal() {
+    let roles = Arc::new(Mutex::new(json!(["readers"])));
+    let told = Arc::clone(&roles);
+    let upstream = Upstream::start(move |turn| {
+        turn.read_body();
+        let (status, body) = match turn.received.target.as_str() {
+            "/_plugins/_security/authinfo" => {
+                let roles = told.lock().expect("the roles").clone();
+                (
+                    if roles.is_null() { 403 } else { 200 },
+                    json!({"roles": roles, "backend_roles": ["arn:aws:iam::1:role/g"]}),
+                )
+            }
+            "/_plugins/_security/api/roles" => (403, json!({})),
+            _ => (200, json!({"indices": [], "aliases": [], "data_streams": []})),
+        };
+        turn.write(&json_answer(status, &body.to_string()));
+    });
+    let sigv4 = json!({"region": "eu-central-1", "credentials_file": "aws.json"});
+    let settings = settings(&sigv4).file("aws.json", &keys(ID, SECRET, Some(TOKEN), None));
+    let gateway = Gateway::start(settings.engine_option("strict_aliases", json!("enforce")).upstream(&upstream.url()));
+    let run = gateway.engine_command(&["setup", "--print"]);
+    assert!(run.succeeded && run.stdout.contains("nothing is to be set up"), "{run:?}");
+    for (answer, succeeds, sentence) in [
+        (json!(["readers"]), true, "the principal that signs is taken, with the roles readers"),
+        (json!(["all_access"]), true, "the principal that signs has `all_access`"),
+        (Value::Null, false, "the engine does not take the principal that signs (status 403"),
+    ] {
+        *roles.lock().expect("the roles") = answer;
+        let run = gateway.engine_command(&["check"]);
+        assert_eq!((run.succeeded, run.stdout.contains(sentence)), (succeeds, true), "{sentence}: {run:?}");
+        assert!(!format!("{run:?}").contains(TOKEN), "{run:?}");
+    }
+    let asked: Vec<Received> =
+        upstream.requests().into_iter().filter(|request| !request.header("x-amz-date").is_empty()).collect();
+    assert_signed(&gateway, &asked, "es", Some(TOKEN));
 }
 
 #[test]

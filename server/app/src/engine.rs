@@ -112,6 +112,7 @@ fn check_own_users(config: &Config, cluster: &Cluster, hand_over: &HandOver) -> 
         let clients = parts::client_scopes(config, cluster, &policies)?;
         let check = OwnUsersCheck {
             engine: &engine,
+            shows_certificate: settings.client_certificate.is_some(),
             hand_over,
             clients: &clients,
             strict_aliases: settings.strict_aliases,

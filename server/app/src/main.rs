@@ -59,6 +59,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             cluster::client_scopes(&config, &policies)?;
             for cluster in config.clusters() {
                 tls::EngineTls::load(&cluster.upstream.engine)?;
+                engine::own_users(&cluster.upstream.engine)?;
                 cluster.upstream.dashboards.iter().try_for_each(|it| tls::dashboards(it).map(drop))?;
             }
             println!("{}", summary(&config, &policies));

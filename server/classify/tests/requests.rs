@@ -125,6 +125,30 @@ fn errors_say_what_to_do_and_have_a_status() {
     assert_eq!(classify("GET", "//").unwrap_err().status(), 400);
 }
 
+#[test]
+fn scroll_ids_in_path_and_query_are_told_and_so_is_what_opens_a_scroll() {
+    for (method, target, handles, scrolls) in [
+        ("POST", "/_search/scroll", &[][..], true),
+        ("POST", "/_search/scroll/a%2Fb", &["a/b"], true),
+        ("GET", "/_search/scroll?scroll=1m&scroll_id=a", &["a"], true),
+        ("GET", "/_search/scroll?%73croll_id=a%2Cb", &["a", "b"], true),
+        // A captured parameter hides one of the query.
+        ("GET", "/_search/scroll/a?scroll_id=b", &["a"], true),
+        ("DELETE", "/_search/scroll/a,,b", &["a", "b"], false),
+        ("GET", "/logs/_search?scroll=1m", &[], true),
+        ("GET", "/logs/_search?%73croll=1m", &[], true),
+        ("GET", "/logs/_search?scroll_size=1", &[], false),
+        ("POST", "/logs/_update_by_query?scroll=1m", &[], false),
+    ] {
+        let operation = classify(method, target).unwrap();
+        assert_eq!(
+            (operation.handles, operation.scrolls),
+            (handles.iter().map(ToString::to_string).collect(), scrolls),
+            "{target}"
+        );
+    }
+}
+
 fn percent_encode(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }

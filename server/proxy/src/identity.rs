@@ -61,6 +61,11 @@ impl Identities {
         self.hand_over.tells_clients_apart()
     }
 
+    /// Whether requests go as users of the cluster's own.
+    pub(crate) const fn are_users(&self) -> bool {
+        matches!(self.hand_over, HandOver::Users(_))
+    }
+
     /// The identity for a session. Without one there is no request: the caller must not forward anything on an error.
     pub(crate) fn of(&self, session: &Session, now: UnixTime) -> Result<Identity, NoIdentity> {
         match &self.hand_over {

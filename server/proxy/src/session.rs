@@ -16,6 +16,9 @@ use crate::names::Known;
 use crate::rates::{Rates, Rules};
 use crate::snapshot::GatewayClient;
 
+/// Why a wildcard in front is refused where it would be permitted otherwise.
+const DOTS: &str = "a wildcard in front also stands for the engine's own indices, whose names begin with a dot, and this engine is not told of scopes that leave them out: write `*,-.*`, or names";
+
 /// Decisions a session remembers. A token is mostly used for a handful of operations again and again.
 const REMEMBERED: usize = 16;
 
@@ -64,6 +67,9 @@ pub(crate) struct Session {
     pub(crate) rates: Arc<Rates>,
     /// Whether a search by wildcard may be narrowed by the engine to what is permitted of it.
     may_narrow: bool,
+    /// Whether the engine is told the scopes. If not, a wildcard in front reaches its own indices too, whose names begin with a dot:
+    /// nobody but the gateway keeps it from them.
+    engine_knows_scopes: bool,
     /// The snapshot the session was made from; another one makes another session.
     pub(crate) snapshot_generation: u64,
     pub(crate) identity: RefCell<Option<Arc<HandedIdentity>>>,
@@ -130,6 +136,7 @@ impl Session {
             hidden: hidden(&grants),
             rates: Arc::default(),
             may_narrow: false,
+            engine_knows_scopes: true,
             grants,
             scope_text,
             expires_at,
@@ -148,15 +155,16 @@ impl Session {
             self.grants = self.grants.for_cluster(name);
             self.hidden = hidden(&self.grants);
         }
+        self.engine_knows_scopes = cluster.identities.tells_clients_apart() && self.backend_roles.is_none();
         // Only the identity of the scopes tells the engine what the part is.
-        self.may_narrow = cluster.may_narrow && self.backend_roles.is_none();
+        self.may_narrow = cluster.may_narrow && self.engine_knows_scopes;
         let user = match &self.credential {
             Credential::Provider { outsider, .. } => {
                 outsider.backend_users.iter().find_map(|user| user.of_cluster(name))
             }
             _ => self.client.backend_user.as_ref().and_then(|user| user.of_cluster(name)),
         };
-        self.backend_user = user.map(Arc::from);
+        self.backend_user = user.filter(|_| cluster.identities.are_users()).map(Arc::from);
         if !cluster.identities.tells_clients_apart() {
             self.holder = self.holder_of_its_scopes();
         }
@@ -191,6 +199,7 @@ impl Session {
     pub(crate) fn describe<'a>(&'a self, event: &mut Event<'a>) {
         let principal = &self.client.principal;
         event.client = Some(&principal.id);
+        event.backend_user = self.backend_user.as_deref();
         event.scopes = Some(&self.scope_text);
         match &self.credential {
             Credential::Own { token_id, .. } => event.token_id = Some(token_id),
@@ -244,6 +253,7 @@ impl Session {
         targets: &Targets,
         hidden: bool,
     ) -> Rc<Decided> {
+        let (asked, hidden) = (hidden, hidden || !self.engine_knows_scopes);
         let mut decisions = self.decisions.borrow_mut();
         let known = decisions.known.iter().find(|(question, _)| {
             question.class == class
@@ -258,10 +268,16 @@ impl Session {
         let names = self.names.borrow();
         // While nothing is known nothing is forwarded: there is no identity.
         let catalog = names.catalog.as_deref().unwrap_or_else(|| Catalog::none());
-        let access = Access { operation, class, action, targets, hidden, catalog, may_narrow: self.may_narrow };
-        let decision = decide(&self.client.principal, &self.grants.scopes, &self.client.policies, &access);
-        let touched = self.rates.touched(self.grants.scopes.of_cluster(), class, targets, hidden, catalog);
-        let decided = Rc::new(Decided { touched, ..Decided::from(decision) });
+        let decision = |hidden| {
+            let access = Access { operation, class, action, targets, hidden, catalog, may_narrow: self.may_narrow };
+            decide(&self.client.principal, &self.grants.scopes, &self.client.policies, &access)
+        };
+        let mut decided = Decided::from(decision(hidden));
+        if !decided.allow && hidden != asked && decision(asked).allow {
+            (decided.reason, decided.needed_scope) = (Some(DOTS.to_owned()), None);
+        }
+        decided.touched = self.rates.touched(self.grants.scopes.of_cluster(), class, targets, hidden, catalog);
+        let decided = Rc::new(decided);
         let question = Question { operation, class, action, targets: targets.clone(), hidden };
         decisions.remember(question, Rc::clone(&decided));
         decided

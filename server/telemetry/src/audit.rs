@@ -71,6 +71,9 @@ pub struct Event<'a> {
     /// The cluster it is meant for, where there are several.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster: Option<&'a str>,
+    /// The user of the cluster as which the request goes there, where it has users of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backend_user: Option<&'a str>,
     /// The address the connection came from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<std::net::IpAddr>,
@@ -144,6 +147,7 @@ impl<'a> Event<'a> {
             method: None,
             path: None,
             cluster: None,
+            backend_user: None,
             upstream: None,
             dashboards_tenant: None,
             operation: None,
