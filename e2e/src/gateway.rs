@@ -466,6 +466,9 @@ fn configuration(settings: &Settings, folder: &Path, port: u16, metrics_port: u1
             .map(|cluster| {
                 let mut entry = cluster.fields.clone();
                 entry["upstream"] = json!({"engine": engine(settings, cluster.url.as_deref())});
+                if let Some(dashboards) = &cluster.dashboards {
+                    entry["upstream"]["dashboards"] = dashboards.clone();
+                }
                 entry
             })
             .collect();

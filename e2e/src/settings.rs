@@ -37,6 +37,8 @@ pub(crate) struct ClusterSettings {
     pub(crate) fields: Value,
     /// Another engine than the real one.
     pub(crate) url: Option<String>,
+    /// Its OpenSearch Dashboards.
+    pub(crate) dashboards: Option<Value>,
 }
 
 /// A client of the gateway. Its secret is made at random when the gateway starts.
@@ -139,14 +141,24 @@ impl Settings {
     /// The real engine as one of several clusters: name and which requests are meant for it.
     #[must_use]
     pub fn cluster(mut self, fields: Value) -> Self {
-        self.clusters.push(ClusterSettings { fields, url: None });
+        self.clusters.push(ClusterSettings { fields, url: None, dashboards: None });
         self
     }
 
     /// Another engine as one of several clusters.
     #[must_use]
     pub fn cluster_at(mut self, fields: Value, url: &str) -> Self {
-        self.clusters.push(ClusterSettings { fields, url: Some(url.to_owned()) });
+        self.clusters.push(ClusterSettings { fields, url: Some(url.to_owned()), dashboards: None });
+        self
+    }
+
+    /// OpenSearch Dashboards of the cluster that was added last, as `upstream.dashboards`.
+    ///
+    /// # Panics
+    /// When there is no cluster yet.
+    #[must_use]
+    pub fn dashboards_of_cluster(mut self, dashboards: Value) -> Self {
+        self.clusters.last_mut().expect("a cluster").dashboards = Some(dashboards);
         self
     }
 

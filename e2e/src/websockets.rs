@@ -86,6 +86,7 @@ impl WebSockets {
 }
 
 impl Shared {
+    #[allow(clippy::result_large_err, reason = "the library's own type")]
     fn serve(&self, stream: TcpStream) {
         let _ = stream.set_nodelay(true);
         let Ok(mut socket) =

@@ -173,6 +173,35 @@ fn a_listener_of_its_own_leads_to_its_cluster() {
     }
 }
 
+/// Each has its own Dashboards, on a port of its own.
+#[test]
+fn the_listener_of_dashboards_leads_to_that_of_its_cluster() {
+    let engines = [Upstream::obliging(), Upstream::obliging()];
+    let dashboards = [Upstream::obliging(), Upstream::obliging()];
+    let ports = [Port::reserve(), Port::reserve()];
+    let mut settings = Settings::new().driver(Driver::Jwt).client("app", &["read:one/dashboards", "read:two/logs-*"]);
+    for (number, name) in ["one", "two"].into_iter().enumerate() {
+        let host = format!("{name}.example.com");
+        settings = settings
+            .cluster_at(json!({"name": name, "hosts": [host]}), &engines[number].url())
+            .dashboards_of_cluster(json!({
+                "url": dashboards[number].url(), "listen": format!("127.0.0.1:{}", ports[number].number()),
+            }));
+    }
+    let gateway = Gateway::start(settings);
+    let token = gateway.token("app");
+    let own = ports.each_ref().map(|port| gateway.http_on(port).with_token(&token));
+    own[0].get("/api/status").host("two.example.com").expect(200);
+    let refused = own[1].get("/api/status").host("one.example.com").expect(403);
+    assert!(refused.header("www-authenticate").expect("a challenge").contains("scope=\"read:two/dashboards\""));
+    own[1].get("/logs-a/_search").expect(403);
+    gateway.with("app").get("/logs-a/_search").host("two.example.com").expect(200);
+    assert_eq!((targets(&dashboards[0]), targets(&dashboards[1])), (vec!["/api/status".to_owned()], Vec::new()));
+    assert_eq!((targets(&engines[0]).len(), targets(&engines[1]).len()), (0, 1));
+    let event = gateway.audit_where("a call", |event| event["path"] == "/api/status" && event["decision"] == "allow");
+    assert_eq!((&event["cluster"], &event["upstream"]), (&json!("one"), &json!("dashboards")), "{event}");
+}
+
 #[test]
 fn where_clusters_listen_is_said_once_and_at_the_start() {
     let _alone = alone();

@@ -236,6 +236,7 @@ fn an_answer_that_is_not_the_one_asked_for_is_none() {
         change("Connection", "Sec-WebSocket-Extensions: permessage-deflate\r\nConnection"),
         change("\r\n", "\n"),
         change("HTTP/1.1", "HTTP/2"),
+        change("HTTP/1.1", "HTTP/1.0"),
         change("Connection", "Connection : a\r\nConnection"),
     ] {
         say.send(format!("{answer}{stray}")).expect("the server listens");

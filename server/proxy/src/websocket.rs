@@ -104,11 +104,13 @@ impl<'a> Handshake<'a> {
     /// Whether an answer with status 101 is the one this request has asked for; the sentence says why not.
     pub(crate) fn check(&self, answer: &ResponseHead<'_>) -> Result<(), &'static str> {
         let is_agreed = one(answer.fields, "upgrade").is_some_and(|it| it.eq_ignore_ascii_case(b"websocket"))
-            && is_upgrade_alone(answer.fields);
+            && is_upgrade_alone(answer.fields)
+            // HTTP/1.0 has no such answer.
+            && answer.keep_alive;
         if !is_agreed {
             return Err("the answer 101 does not say `Connection: upgrade` and `Upgrade: websocket`, and nothing else");
         }
-        // RFC 9110 sections 8.6 and RFC 9112 section 6.1: it may not have them, and one who goes by them waits for a body.
+        // RFC 9110 section 8.6 and RFC 9112 section 6.1: it may not have them, and one who goes by them waits for a body.
         if ["content-length", "transfer-encoding"].iter().any(|name| values(answer.fields, name).next().is_some()) {
             return Err("the answer 101 announces a body");
         }
