@@ -9,6 +9,7 @@ use serde::Deserialize;
 use crate::claims::OneOrMany;
 use crate::dashboards::Dashboards;
 use crate::driver::{Driver, ExtendedProxy};
+use crate::jwt::Jwt;
 use crate::problem::Problems;
 use crate::server::KeyPair;
 use crate::units::Span;
@@ -48,6 +49,10 @@ pub struct Engine {
     /// How the engine learns who is asking.
     #[serde(default)]
     pub driver: Driver,
+
+    /// What `driver: jwt` may say.
+    #[serde(default)]
+    pub jwt: Option<Jwt>,
 
     /// What `driver: extended_proxy` needs.
     #[serde(default)]
@@ -143,6 +148,9 @@ impl Upstream {
         }
         if let Some(pair) = &mut self.engine.client_certificate {
             pair.resolve(base);
+        }
+        if let Some(jwt) = &mut self.engine.jwt {
+            jwt.resolve(base);
         }
     }
 
@@ -240,6 +248,11 @@ impl Engine {
                 problems
                     .add("upstream.engine.extended_proxy", "is for `driver: extended_proxy`; leave it out, or say so");
             }
+            (_, None) => {}
+        }
+        match (self.driver, &self.jwt) {
+            (Driver::Jwt, Some(jwt)) => jwt.check(problems),
+            (_, Some(_)) => problems.add("upstream.engine.jwt", "is for `driver: jwt`; leave it out, or say so"),
             (_, None) => {}
         }
     }

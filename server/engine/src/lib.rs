@@ -9,6 +9,7 @@
 //! - [`security_config`]: the auth domain, the roles and the mappings, as they must be.
 //! - [`setup`]: what is different on a cluster, and how to bring it in line or take it away again.
 //! - [`check`]: whether a live cluster gives a token exactly what it says.
+//! - [`keys`]: whether a cluster takes tokens of a key.
 //! - [`guard`]: that the gateway's own certificate opens nothing by itself.
 //! - [`catalog`]: what the names of a cluster stand for.
 //! - [`client`]: the HTTP client for all of these.
@@ -18,6 +19,7 @@ pub mod check;
 pub mod client;
 pub mod guard;
 pub mod identity;
+pub mod keys;
 pub mod security_config;
 pub mod setup;
 
@@ -25,4 +27,5 @@ pub use catalog::{CatalogError, CatalogReader};
 pub use client::{AdminCredentials, ClientError, EngineClient};
 pub use guard::GuardError;
 pub use identity::{FieldError, HandedIdentity, Identities, IdentityError};
-pub use security_config::{Naming, SecurityConfig};
+pub use keys::Seen;
+pub use security_config::{KeySource, Naming, SecurityConfig};

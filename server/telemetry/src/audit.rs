@@ -36,7 +36,7 @@ pub struct Event<'a> {
     #[serde(serialize_with = "rfc3339")]
     pub time: UnixTime,
     /// What happened: `request`, `token.issued`, `token.refused`, `token.revoked`,
-    /// `config.reloaded`, `connection`.
+    /// `config.reloaded`, `connection`, `engine_key.made`, `engine_key.active`, `engine_key.retired`.
     pub event: &'static str,
     /// The id the answer carries in `X-Request-Id`.
     pub request_id: &'a str,
@@ -71,6 +71,9 @@ pub struct Event<'a> {
     /// The cluster it is meant for, where there are several.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster: Option<&'a str>,
+    /// The key for the engine that it is about, by its id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kid: Option<&'a str>,
     /// The address the connection came from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<std::net::IpAddr>,
@@ -144,6 +147,7 @@ impl<'a> Event<'a> {
             method: None,
             path: None,
             cluster: None,
+            kid: None,
             upstream: None,
             dashboards_tenant: None,
             operation: None,
