@@ -51,6 +51,15 @@ pub(crate) enum EngineCommand {
         #[command(flatten)]
         admin: Admin,
     },
+    /// Have the gateway that runs replace the key it signs tokens for the engine with. Each cluster goes over to the new key
+    /// once its engine takes it, and no request fails.
+    RotateKey {
+        /// Only say how far it is
+        #[arg(long)]
+        status: bool,
+        #[command(flatten)]
+        gateway: GatewayAccess,
+    },
     /// Prove on the live cluster that a scoped token gets exactly its patterns, and warn of what would widen it.
     Check {
         #[command(flatten)]
@@ -70,6 +79,23 @@ pub(crate) struct SetupAction {
     /// Take everything of the gateway's away again
     #[arg(long)]
     pub(crate) remove: bool,
+}
+
+/// Where the gateway that runs is, and how it knows its administrator: a client with the scope `admin:gateway`. Never kept.
+#[derive(Debug, Args)]
+pub(crate) struct GatewayAccess {
+    /// Address of the gateway; default: `issuer`
+    #[arg(long, value_name = "URL")]
+    pub(crate) gateway: Option<String>,
+    /// Certificates (PEM) of the authority that signed the gateway's; default: the system's authorities
+    #[arg(long, value_name = "FILE")]
+    pub(crate) gateway_ca: Option<PathBuf>,
+    /// Id of the client; its secret comes from `--client-secret-file` or OAUTH4OS_CLIENT_SECRET
+    #[arg(long, value_name = "ID")]
+    pub(crate) client_id: String,
+    /// A file that holds only the client's secret
+    #[arg(long, value_name = "FILE")]
+    pub(crate) client_secret_file: Option<PathBuf>,
 }
 
 /// How the engine knows its administrator: a certificate of `plugins.security.authcz.admin_dn`, or a user with a role of

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use oauth4os_config::{Cluster, Config};
+use oauth4os_config::{Cluster, Config, Driver, KeySource};
 use oauth4os_engine::api_keys::HeldError;
 use oauth4os_engine::backend_users::NewPasswords;
 use oauth4os_engine::check::ClientScopes;
@@ -11,12 +11,13 @@ use oauth4os_engine::{
 };
 use oauth4os_policy::Policies;
 use oauth4os_proxy::{ClusterSetup, Names};
+use oauth4os_store::Keyring;
 use oauth4os_tokens::clock::Clock;
-use oauth4os_tokens::keys::SigningKey;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
 use crate::parts::{self, PartsError};
+use crate::rotation::{self, Rotating};
 use crate::tls::{EngineTls, OwnCertificate, TlsError};
 use crate::{Failure, engine, keys, names, tls};
 
@@ -67,23 +68,32 @@ impl Running {
     }
 
     /// What the data plane is told.
-    pub(crate) fn setup(
-        &self,
-        config: &Config,
-        cluster: &Cluster,
-        key: &Arc<SigningKey>,
-    ) -> Result<ClusterSetup, Failure> {
+    pub(crate) fn setup(&self, config: &Config, cluster: &Cluster, keys: &Keyring) -> Result<ClusterSetup, Failure> {
+        let key = keys.of_cluster(rotation::key(self.name.as_deref()))?.signing;
         Ok(ClusterSetup {
             config: cluster.clone(),
             engine_tls: Arc::clone(&self.engine_tls.config),
             dashboards_tls: cluster.upstream.dashboards.as_ref().map(tls::dashboards).transpose()?,
             identities: match &self.own_users {
                 Some(own) => own.clone(),
-                None => engine::identities(config, cluster, || Arc::clone(key))
+                None => engine::identities(config, cluster, || key)
                     .map(HandOver::Told)
                     .ok_or("the engine's driver makes no identities")?,
             },
             names: Arc::clone(&self.names),
+        })
+    }
+
+    /// What the rotation of keys has to do with it; nothing, where the engine goes by no key.
+    pub(crate) fn rotating(&self, cluster: &Cluster, setup: &ClusterSetup) -> Option<Rotating> {
+        let engine = &cluster.upstream.engine;
+        let HandOver::Told(identities) = &setup.identities else { return None };
+        (engine.driver == Driver::Jwt).then(|| Rotating {
+            name: self.name.clone(),
+            engine: self.engine.clone(),
+            identities: identities.clone(),
+            fetches: engine.jwt.as_ref().is_some_and(|jwt| jwt.keys == KeySource::Jwks),
+            state: rotation::State::default(),
         })
     }
 

@@ -4,19 +4,20 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use oauth4os_config::{Cluster, Config, Driver, Engine, TrustedBy};
-use oauth4os_engine::check::{Check, OwnUsersCheck, Severity};
+use oauth4os_config::{Cluster, Config, Driver, Engine, Jwt, TrustedBy};
+use oauth4os_engine::check::{Check, OtherKeys, OwnUsersCheck, Severity};
 use oauth4os_engine::setup;
 use oauth4os_engine::{
-    AdminCredentials, BackendUsers, EngineClient, HandOver, Identities, Naming, SecurityConfig, Signer,
+    AdminCredentials, BackendUsers, EngineClient, HandOver, Identities, KeySource, Naming, SecurityConfig, Signer,
 };
+use oauth4os_store::ClusterKeys;
 use oauth4os_tokens::clock::{Clock, SystemClock};
-use oauth4os_tokens::keys::{KeySet, SigningKey};
+use oauth4os_tokens::keys::SigningKey;
 use secrecy::SecretString;
 
 use crate::Failure;
 use crate::arguments::{Admin, SetupAction};
-use crate::{api_keys, parts, state};
+use crate::{api_keys, parts, rotation, state, tls};
 
 /// The environment variable of the administrator's password.
 const PASSWORD: &str = "OAUTH4OS_ENGINE_PASSWORD";
@@ -36,7 +37,7 @@ pub(crate) fn setup(
         return Ok(ExitCode::SUCCESS);
     }
     in_runtime(async {
-        let keys = internal_keys(config).await?;
+        let keys = keys(config, cluster).await?;
         let desired = security_config(config, cluster, &keys)?;
         if action.print {
             print!("{}", setup::instructions(&desired));
@@ -72,12 +73,12 @@ pub(crate) fn check(config: &Config, cluster: &Cluster, admin: &Admin) -> Result
         return check_own_users(config, cluster, &hand_over);
     }
     in_runtime(async {
-        let keys = internal_keys(config).await?;
+        let keys = keys(config, cluster).await?;
         let desired = security_config(config, cluster, &keys)?;
         let settings = &cluster.upstream.engine;
         let engine = EngineClient::plain(settings)?;
         let admin = admin_client(settings, admin)?;
-        let Some(identities) = identities(config, cluster, || Arc::clone(keys.active())) else {
+        let Some(identities) = identities(config, cluster, || Arc::clone(&keys.signing)) else {
             return Err("this cluster is told nothing of scopes".into());
         };
         let proxy = settings.extended_proxy.clone().unwrap_or_default();
@@ -86,7 +87,12 @@ pub(crate) fn check(config: &Config, cluster: &Cluster, admin: &Admin) -> Result
             .transpose()?;
         let policies = parts::policies(config)?;
         let clients = parts::client_scopes(config, cluster, &policies)?;
+        let other_keys = match settings.driver {
+            Driver::Jwt => other_keys(&keys),
+            _ => OtherKeys::default(),
+        };
         let check = Check {
+            other_keys: &other_keys,
             engine: &engine,
             stranger: stranger.as_ref(),
             admin: admin.as_ref(),
@@ -198,10 +204,14 @@ fn naming(cluster: &Cluster) -> Naming {
     }
 }
 
-fn security_config(config: &Config, cluster: &Cluster, keys: &KeySet) -> Result<SecurityConfig, Failure> {
+fn security_config(config: &Config, cluster: &Cluster, keys: &ClusterKeys) -> Result<SecurityConfig, Failure> {
     let naming = naming(cluster);
     let desired = match cluster.upstream.engine.driver {
-        Driver::Jwt => SecurityConfig::new(naming, &config.issuer, keys.verifying().iter().map(AsRef::as_ref))?,
+        Driver::Jwt => {
+            let keys = keys.public(SystemClock.now());
+            SecurityConfig::new(naming, &config.issuer, keys.iter().map(AsRef::as_ref))?
+                .with_keys_from(key_source(config, cluster)?)
+        }
         Driver::ExtendedProxy => SecurityConfig::extended_proxy(naming, cluster.upstream.engine.gateway_addresses())?,
         Driver::Basic | Driver::ApiKey | Driver::Sigv4 => return Err("nothing is to be set up in this cluster".into()),
     };
@@ -209,9 +219,28 @@ fn security_config(config: &Config, cluster: &Cluster, keys: &KeySet) -> Result<
     Ok(desired.with_field_sets(&config.field_sets).with_tenants(tenants))
 }
 
-async fn internal_keys(config: &Config) -> Result<KeySet, Failure> {
+/// Where the engine is to have the gateway's keys from.
+fn key_source(config: &Config, cluster: &Cluster) -> Result<KeySource, Failure> {
+    let jwt = cluster.upstream.engine.jwt.clone().unwrap_or_default();
+    if jwt.keys == oauth4os_config::KeySource::Static {
+        return Ok(KeySource::Configuration);
+    }
+    let path = Jwt::jwks_path(cluster.name.as_deref());
+    let jwks_uri = jwt.jwks_uri.unwrap_or_else(|| format!("{}{path}", config.issuer));
+    let ca = jwt.jwks_ca.map(|path| tls::certificates_as_text(&path)).transpose()?;
+    Ok(KeySource::Fetched { jwks_uri, ca })
+}
+
+async fn keys(config: &Config, cluster: &Cluster) -> Result<ClusterKeys, Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    Ok(state::internal_keys(&config.state, clock).await?)
+    let keyring = state::engine_keys(&config.state, clock).await?;
+    Ok(keyring.of_cluster(rotation::key(cluster.name.as_deref()))?)
+}
+
+fn other_keys(keys: &ClusterKeys) -> OtherKeys {
+    let now = SystemClock.now();
+    let over = keys.retiring.iter().filter(|retiring| retiring.is_over(now));
+    OtherKeys { waiting: keys.waiting.clone(), over: over.map(|retiring| Arc::clone(&retiring.key)).collect() }
 }
 
 pub(crate) fn admin_client(engine: &Engine, admin: &Admin) -> Result<Option<EngineClient>, Failure> {
@@ -236,6 +265,6 @@ fn password(admin: &Admin) -> Result<SecretString, Failure> {
     Ok(SecretString::from(text.trim_end_matches(['\r', '\n'])))
 }
 
-fn in_runtime<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+pub(crate) fn in_runtime<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
 }

@@ -10,6 +10,8 @@ mod monitor;
 mod names;
 mod parts;
 mod reload;
+mod rotate_key;
+mod rotation;
 mod serve;
 mod state;
 mod tls;
@@ -67,11 +69,15 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         }
         Command::Engine { config, cluster, command } => {
             let config = load(config)?;
+            if let EngineCommand::RotateKey { status, gateway } = command {
+                return rotate_key::run(&config, cluster.as_deref(), *status, gateway);
+            }
             let cluster = engine::chosen(&config, cluster.as_deref())?;
             log::start("warn", false)?;
             match command {
                 EngineCommand::Setup { action, admin } => engine::setup(&config, cluster, action, admin),
                 EngineCommand::Check { admin } => engine::check(&config, cluster, admin),
+                EngineCommand::RotateKey { status, gateway } => rotate_key::run(&config, None, *status, gateway),
             }
         }
     }

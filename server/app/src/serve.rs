@@ -21,6 +21,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::cluster::Running;
 use crate::monitor::{self, EngineWatch};
 use crate::reload::Reloader;
+use crate::rotation::Rotation;
 use crate::tls::ServerTls;
 use crate::{Failure, cluster, first_admin, parts, state};
 
@@ -94,14 +95,29 @@ fn start(
     let revocations = Arc::new(Revocations::default());
     let opaque = Arc::new(OpaqueTokens::default());
 
-    let (authority, internal_keys) = control.block_on(async {
+    let scopes = cluster::client_scopes(&config, &policies)?;
+    let internal_keys = control.block_on(async {
+        // The first start makes one.
+        signing_keys(store.as_ref(), KeyUse::Internal, clock.now()).await?;
+        store.engine_keys().await
+    })?;
+    let (mut setups, mut rotating) = (Vec::new(), Vec::new());
+    for (running, cluster) in clusters.iter().zip(config.clusters()) {
+        let setup = running.setup(&config, cluster, &internal_keys)?;
+        rotating.extend(running.rotating(cluster, &setup));
+        setups.push(setup);
+    }
+
+    let (authority, rotation) = control.block_on(async {
         let shown = first_admin::path(&config.state.directory);
         let show = |admin: &FirstAdmin| first_admin::show(admin, &shown);
         if ensure_first_admin(store.as_ref(), clock.as_ref(), &config.clients, show).await?.is_some() {
             tracing::info!(path = %shown.display(), "first start: the administrator's credential is in this file; keep it safe and delete the file");
         }
         let now = clock.now();
-        let internal_keys = signing_keys(store.as_ref(), KeyUse::Internal, now).await?;
+        let lifetime = config.tokens.internal_lifetime.as_duration();
+        let rotation = Rotation::new(Arc::clone(&store), Arc::clone(&clock), audit.clone(), lifetime, rotating).await?;
+        let rotation = Arc::new(rotation);
         let clients = ClientDirectory::load(&config.clients, cluster_names.clone(), Arc::clone(&store), Arc::clone(&clock)).await?;
         // Before the first request: a token that was revoked stays revoked over a restart.
         revocations.revoke(revoked(&store.revoked_tokens().await?), now);
@@ -128,17 +144,15 @@ fn start(
             revocations: Arc::clone(&sink) as _,
             opaque: sink,
             readiness: Arc::clone(&engine_watch) as _,
+            engine_keys: Arc::clone(&rotation) as _,
         })?;
-        Ok::<_, Failure>((Arc::new(authority), internal_keys))
+        Ok::<_, Failure>((Arc::new(authority), rotation))
     })?;
 
-    let scopes = cluster::client_scopes(&config, &policies)?;
-    let (mut setups, mut looks) = (Vec::new(), Vec::new());
-    for ((running, cluster), scopes) in clusters.iter().zip(config.clusters()).zip(scopes) {
-        let setup = running.setup(&config, cluster, internal_keys.active())?;
-        looks.push(running.watch_names(cluster, &setup, scopes, Arc::clone(&clock), control));
+    let mut looks = Vec::new();
+    for (((running, cluster), setup), scopes) in clusters.iter().zip(config.clusters()).zip(&setups).zip(scopes) {
+        looks.push(running.watch_names(cluster, setup, scopes, Arc::clone(&clock), control));
         running.watch_keys(control);
-        setups.push(setup);
     }
     // One that gives no answer holds nobody up who does not need it.
     control.block_on(async {
@@ -183,6 +197,8 @@ fn start(
         audit: audit.clone(),
         clock: Arc::clone(&clock),
     })?;
+    // Last: an engine that is shown a new key may ask for it here.
+    rotation.start(control.handle());
     let reloader =
         Reloader { path: path.to_owned(), config, server_tls, clusters, authority, providers, metrics, audit, clock };
     Ok((gateway, reloader))

@@ -8,9 +8,8 @@ use std::sync::Arc;
 
 use oauth4os_config::State;
 use oauth4os_store::seal::{MasterKey, SealError, Sealer};
-use oauth4os_store::{KeyUse, SqliteStore, StoreError, signing_keys};
+use oauth4os_store::{EngineKeys, KeyUse, Keyring, SqliteStore, StoreError, signing_keys};
 use oauth4os_tokens::clock::Clock;
-use oauth4os_tokens::keys::KeySet;
 use secrecy::ExposeSecret;
 
 const DATABASE: &str = "oauth4os.db";
@@ -38,13 +37,17 @@ pub(crate) async fn open(state: &State, clock: Arc<dyn Clock>) -> Result<SqliteS
 }
 
 /// The keys of internal tokens, also while the gateway is running.
-pub(crate) async fn internal_keys(state: &State, clock: Arc<dyn Clock>) -> Result<KeySet, StateError> {
+pub(crate) async fn engine_keys(state: &State, clock: Arc<dyn Clock>) -> Result<Keyring, StateError> {
     match open(state, Arc::clone(&clock)).await {
-        Ok(store) => Ok(signing_keys(&store, KeyUse::Internal, clock.now()).await?),
+        Ok(store) => {
+            // Made, when there is none yet.
+            signing_keys(&store, KeyUse::Internal, clock.now()).await?;
+            Ok(store.engine_keys().await?)
+        }
         Err(StateError::Store(StoreError::InUse { .. })) => {
             let database = state.directory.join(DATABASE);
             let sealer = Sealer::new(master_key(state, &database)?);
-            Ok(SqliteStore::peek_keys(database, &sealer, KeyUse::Internal).await?)
+            Ok(SqliteStore::peek_engine_keys(database, &sealer).await?)
         }
         Err(error) => Err(error),
     }

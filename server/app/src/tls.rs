@@ -60,3 +60,23 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     }
     Ok(chain)
 }
+
+/// The certificates of a file as text, and nothing else that may stand in it.
+pub(crate) fn certificates_as_text(path: &Path) -> Result<String, TlsError> {
+    const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+    const END: &str = "-----END CERTIFICATE-----";
+    trusted(certificates(path)?, path)?;
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| TlsError::Pem { path: path.to_owned(), reason: error.to_string() })?;
+    let mut kept = String::new();
+    let mut is_certificate = false;
+    for line in text.lines().map(str::trim_end) {
+        is_certificate |= line == BEGIN;
+        if is_certificate {
+            kept.push_str(line);
+            kept.push('\n');
+        }
+        is_certificate &= line != END;
+    }
+    Ok(kept)
+}

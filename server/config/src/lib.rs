@@ -20,6 +20,7 @@ mod distinguished_name;
 mod driver;
 mod grants;
 mod identity;
+mod jwt;
 mod limits;
 mod listeners;
 mod namespaces;
@@ -57,6 +58,7 @@ pub use grants::{
     FieldSet, FieldSets, GrantConfig, GrantOrScope, Reference, RowBool, RowField, RowRange, RowValue, RowValues, Rows,
 };
 pub use identity::{IdentityKind, RESERVED_ROLE_PREFIX};
+pub use jwt::{Jwt, KeySource};
 pub use limits::{Limits, RateHeaders, RateMode};
 pub use namespaces::Namespace;
 pub use policies::Policies;

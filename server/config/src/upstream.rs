@@ -11,6 +11,7 @@ use crate::backend::Basic;
 use crate::claims::OneOrMany;
 use crate::dashboards::Dashboards;
 use crate::driver::{Driver, ExtendedProxy};
+use crate::jwt::Jwt;
 use crate::problem::Problems;
 use crate::server::KeyPair;
 use crate::sigv4::Sigv4;
@@ -51,6 +52,10 @@ pub struct Engine {
     /// How the engine learns who is asking.
     #[serde(default)]
     pub driver: Driver,
+
+    /// What `driver: jwt` may say.
+    #[serde(default)]
+    pub jwt: Option<Jwt>,
 
     /// What `driver: extended_proxy` needs.
     #[serde(default)]
@@ -171,6 +176,9 @@ impl Upstream {
         if let Some(pair) = &mut self.engine.client_certificate {
             pair.resolve(base);
         }
+        if let Some(jwt) = &mut self.engine.jwt {
+            jwt.resolve(base);
+        }
     }
 
     pub(crate) fn check(&self, problems: &mut Problems) {
@@ -290,6 +298,11 @@ impl Engine {
                 "upstream.engine.partial_access",
                 "`narrow` needs an engine that is told the scopes; with this driver it would answer for all its user may see",
             );
+        }
+        match (self.driver, &self.jwt) {
+            (Driver::Jwt, Some(jwt)) => jwt.check(problems),
+            (_, Some(_)) => problems.add("upstream.engine.jwt", "is for `driver: jwt`; leave it out, or say so"),
+            (_, None) => {}
         }
     }
 }

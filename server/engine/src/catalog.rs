@@ -13,7 +13,7 @@ use crate::hand_over::{HandOver, Sender};
 use crate::identity::{HandedIdentity, Identities, IdentityError};
 
 /// The name of the gateway itself, behind the prefix of its users.
-const SUBJECT: &str = "_gateway";
+pub(crate) const SUBJECT: &str = "_gateway";
 
 /// Every index, open or closed, hidden or not, with its aliases and its data stream.
 const PATH: &str = "/_resolve/index/*?expand_wildcards=all";

@@ -6,6 +6,7 @@
 mod aliases;
 mod environment;
 mod forgeries;
+mod keys;
 mod own_users;
 mod pattern;
 mod probe;
@@ -20,6 +21,7 @@ use crate::client::EngineClient;
 use crate::identity::Identities;
 use crate::security_config::SecurityConfig;
 
+pub use keys::OtherKeys;
 pub use own_users::OwnUsersCheck;
 pub use report::{Item, Report, Severity};
 
@@ -35,6 +37,8 @@ pub struct Check<'a> {
     pub admin: Option<&'a EngineClient>,
     /// As the gateway uses them.
     pub identities: &'a Identities,
+    /// The keys beside the one these are signed with.
+    pub other_keys: &'a OtherKeys,
     /// As `engine setup` makes it.
     pub desired: &'a SecurityConfig,
     /// The configured clients and their scopes.
@@ -66,6 +70,7 @@ impl Check<'_> {
             let accepted = probe::accepts_tokens(self, &mut report).await;
             if accepted {
                 forgeries::refused(self, &mut report).await;
+                keys::examine(self, &mut report).await;
                 probe::enforces_patterns(self, &mut report).await;
             }
             environment::examine(self, &mut report).await;

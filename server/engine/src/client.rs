@@ -203,6 +203,14 @@ impl EngineClient {
         *self.http.write().unwrap_or_else(PoisonError::into_inner) = http;
     }
 
+    /// A client of each node alone, with its address.
+    pub(crate) fn each_node(&self) -> impl Iterator<Item = (&str, Self)> {
+        self.urls.iter().map(|url| {
+            let authorization = self.authorization.clone();
+            (url.as_str(), Self { http: Arc::clone(&self.http), urls: Box::new([url.clone()]), authorization })
+        })
+    }
+
     fn connections(&self) -> reqwest::Client {
         self.http.read().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -11,7 +11,7 @@ mod told;
 
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use oauth4os_config::RESERVED_ROLE_PREFIX;
@@ -46,9 +46,27 @@ pub struct Identities {
 #[derive(Clone, Debug)]
 pub(crate) enum Driver {
     /// A signature.
-    Jwt { issuer: String, key: Arc<SigningKey> },
+    Jwt { issuer: String, key: Signer },
     /// Where it comes from: the engine believes the gateway's address, which is this one.
     ExtendedProxy { address: IpAddr },
+}
+
+/// The key that signs, for all clones of one driver.
+#[derive(Clone, Debug)]
+pub(crate) struct Signer(Arc<RwLock<Arc<SigningKey>>>);
+
+impl Signer {
+    fn new(key: Arc<SigningKey>) -> Self {
+        Self(Arc::new(RwLock::new(key)))
+    }
+
+    pub(crate) fn key(&self) -> Arc<SigningKey> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn replace(&self, key: Arc<SigningKey>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = key;
+    }
 }
 
 /// What is sent to the engine for one grant, and until when.
@@ -110,8 +128,35 @@ impl Identities {
     /// Identities that a signature vouches for. `issuer` and `naming` as in the engine's auth domain; `key` an RS256 key the
     /// domain knows; `lifetime` of each token.
     #[must_use]
-    pub const fn jwt(naming: Naming, issuer: String, key: Arc<SigningKey>, lifetime: Duration) -> Self {
-        Self { naming, driver: Driver::Jwt { issuer, key }, lifetime }
+    pub fn jwt(naming: Naming, issuer: String, key: Arc<SigningKey>, lifetime: Duration) -> Self {
+        Self { naming, driver: Driver::Jwt { issuer, key: Signer::new(key) }, lifetime }
+    }
+
+    /// Signs with another key from here on, with all clones. Identities that were made before are as good as they were.
+    pub fn sign_with(&self, key: Arc<SigningKey>) {
+        match &self.driver {
+            Driver::Jwt { key: signer, .. } => signer.replace(key),
+            Driver::ExtendedProxy { .. } => {}
+        }
+    }
+
+    /// The id of the key that signs, where one does.
+    #[must_use]
+    pub fn kid(&self) -> Option<String> {
+        match &self.driver {
+            Driver::Jwt { key, .. } => Some(key.key().kid().to_owned()),
+            Driver::ExtendedProxy { .. } => None,
+        }
+    }
+
+    /// The same, signed with another key, while these go on with theirs.
+    #[must_use]
+    pub fn signed_with(&self, key: Arc<SigningKey>) -> Self {
+        let driver = match &self.driver {
+            Driver::Jwt { issuer, .. } => Driver::Jwt { issuer: issuer.clone(), key: Signer::new(key) },
+            driver @ Driver::ExtendedProxy { .. } => driver.clone(),
+        };
+        Self { naming: self.naming.clone(), driver, lifetime: self.lifetime }
     }
 
     /// Identities that the engine believes because of where they come from: `address` is one of those of the gateway, and
@@ -161,7 +206,7 @@ impl Identities {
         let fields = match &self.driver {
             Driver::Jwt { issuer, key } => {
                 let claims = jwt::claims(issuer, &self.naming.audience, told, now, end)?;
-                jwt::field(key, &claims)?
+                jwt::field(&key.key(), &claims)?
             }
             Driver::ExtendedProxy { address } => extended_proxy::fields(told, *address)?,
         };

@@ -12,6 +12,7 @@
 //! - [`security_config`]: the auth domain, the roles and the mappings, as they must be.
 //! - [`setup`]: what is different on a cluster, and how to bring it in line or take it away again.
 //! - [`check`]: whether a live cluster gives a token exactly what it says.
+//! - [`keys`]: whether a cluster takes tokens of a key.
 //! - [`guard`]: that the gateway's own certificate opens nothing by itself.
 //! - [`api_keys`]: keys of the engine's own, made, kept and sent.
 //! - [`catalog`]: what the names of a cluster stand for.
@@ -25,6 +26,7 @@ pub mod client;
 pub mod guard;
 pub mod hand_over;
 pub mod identity;
+pub mod keys;
 pub mod security_config;
 pub mod setup;
 pub mod sigv4;
@@ -35,5 +37,6 @@ pub use client::{AdminCredentials, ClientError, EngineClient};
 pub use guard::GuardError;
 pub use hand_over::HandOver;
 pub use identity::{FieldError, HandedIdentity, Identities, IdentityError};
-pub use security_config::{Naming, SecurityConfig};
+pub use keys::Seen;
+pub use security_config::{KeySource, Naming, SecurityConfig};
 pub use sigv4::{Signer, SigningError};

@@ -21,7 +21,7 @@ use crate::identity::extended_proxy;
 
 /// How far the engine's clock may be from the gateway's, in seconds. Tokens are renewed long before they end, so this
 /// only says how long an ended one is still taken.
-const CLOCK_SKEW_SECONDS: u32 = 5;
+pub const CLOCK_SKEW_SECONDS: u32 = 5;
 
 /// The tenant of requests that name none.
 const GLOBAL_TENANT: &str = "global_tenant";
@@ -131,9 +131,23 @@ pub struct SecurityConfig {
 #[derive(Clone, Debug)]
 pub(crate) enum Trust {
     /// A signature by one of these keys (PEM), and this issuer.
-    Jwt { issuer: String, keys: Vec<String> },
+    Jwt { issuer: String, keys: Vec<String>, source: KeySource },
     /// That it comes from one of these addresses.
     ExtendedProxy { addresses: Vec<IpAddr> },
+}
+
+/// Where the engine has the gateway's keys from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeySource {
+    /// They stand in its configuration.
+    Configuration,
+    /// It fetches them.
+    Fetched {
+        /// From this address.
+        jwks_uri: String,
+        /// The authority of the certificate it finds there (PEM); none for those that Java trusts.
+        ca: Option<String>,
+    },
 }
 
 /// The desired state cannot be made.
@@ -154,7 +168,8 @@ pub enum ConfigurationError {
 }
 
 impl SecurityConfig {
-    /// The state for a gateway with this issuer. While the key rotates, `keys` has the old and the new one.
+    /// The state for a gateway with this issuer, whose keys stand in it. While the key rotates, `keys` has the old and the new
+    /// one.
     ///
     /// # Errors
     /// [`ConfigurationError`].
@@ -173,7 +188,7 @@ impl SecurityConfig {
         if pems.is_empty() {
             return Err(ConfigurationError::NoKey);
         }
-        let trust = Trust::Jwt { issuer: issuer.to_owned(), keys: pems };
+        let trust = Trust::Jwt { issuer: issuer.to_owned(), keys: pems, source: KeySource::Configuration };
         Ok(Self::trusting(naming, trust))
     }
 
@@ -199,6 +214,15 @@ impl SecurityConfig {
         let tenants: Vec<String> = tenants.into_iter().collect();
         if !tenants.is_empty() {
             self.tenants = tenants;
+        }
+        self
+    }
+
+    /// With the engine's domain having the keys from there, where keys vouch for identities.
+    #[must_use]
+    pub fn with_keys_from(mut self, from: KeySource) -> Self {
+        if let Trust::Jwt { source, .. } = &mut self.trust {
+            *source = from;
         }
         self
     }
@@ -242,7 +266,9 @@ impl SecurityConfig {
     #[must_use]
     pub fn domain(&self, order: i64) -> Value {
         let (description, authenticator) = match &self.trust {
-            Trust::Jwt { issuer, keys } => ("Tokens of the oauth4os gateway", self.jwt_authenticator(issuer, keys)),
+            Trust::Jwt { issuer, keys, source } => {
+                ("Tokens of the oauth4os gateway", self.jwt_authenticator(issuer, keys, source))
+            }
             Trust::ExtendedProxy { .. } => ("The word of the oauth4os gateway", proxy_authenticator()),
         };
         json!({
@@ -255,24 +281,28 @@ impl SecurityConfig {
         })
     }
 
-    fn jwt_authenticator(&self, issuer: &str, keys: &[String]) -> Value {
-        let keys = match keys {
-            [key] => json!(key),
-            keys => json!(keys),
+    fn jwt_authenticator(&self, issuer: &str, keys: &[String], source: &KeySource) -> Value {
+        let mut config = json!({
+            "jwt_header": "Authorization",
+            "subject_key": "sub",
+            "roles_key": "roles",
+            "required_audience": self.naming.audience,
+            "required_issuer": issuer,
+            "jwt_clock_skew_tolerance_seconds": CLOCK_SKEW_SECONDS,
+        });
+        let (kind, of_source) = match source {
+            KeySource::Configuration => ("jwt", json!({"signing_key": one_or_many(keys)})),
+            // Not `jwt`, which takes an address in later versions only.
+            KeySource::Fetched { jwks_uri, ca: None } => ("openid", json!({"jwks_uri": jwks_uri})),
+            KeySource::Fetched { jwks_uri, ca: Some(ca) } => {
+                let tls = json!({"enable_ssl": true, "verify_hostnames": true, "pemtrustedcas_content": ca});
+                ("openid", json!({"jwks_uri": jwks_uri, "openid_connect_idp": tls}))
+            }
         };
-        json!({
-            "type": "jwt",
-            "challenge": false,
-            "config": {
-                "signing_key": keys,
-                "jwt_header": "Authorization",
-                "subject_key": "sub",
-                "roles_key": "roles",
-                "required_audience": self.naming.audience,
-                "required_issuer": issuer,
-                "jwt_clock_skew_tolerance_seconds": CLOCK_SKEW_SECONDS,
-            },
-        })
+        if let (Some(config), Value::Object(of_source)) = (config.as_object_mut(), of_source) {
+            config.extend(of_source);
+        }
+        json!({"type": kind, "challenge": false, "config": config})
     }
 
     /// The roles, by name.
@@ -303,6 +333,13 @@ impl SecurityConfig {
 /// A static role as the REST API takes it, its pattern an attribute of this family.
 pub(crate) fn static_role(role: EngineRole, attributes: &str) -> Value {
     roles::body(role, attributes, &[])
+}
+
+fn one_or_many(keys: &[String]) -> Value {
+    match keys {
+        [key] => json!(key),
+        keys => json!(keys),
+    }
 }
 
 fn proxy_authenticator() -> Value {

@@ -15,6 +15,7 @@ use oauth4os_tokens::access::Verifier;
 use oauth4os_tokens::clock::{Clock, UnixTime};
 use oauth4os_tokens::keys::{Algorithm, KeySet};
 
+use crate::EngineKeys;
 use crate::clients::{ClientDirectory, DirectoryError, GuessLimit};
 
 /// What the operator decided.
@@ -53,6 +54,8 @@ pub struct Parts {
     pub opaque: Arc<dyn OpaqueSink>,
     /// What else must work for the gateway to be ready.
     pub readiness: Arc<dyn Readiness>,
+    /// The keys of the tokens the engine is handed.
+    pub engine_keys: Arc<dyn EngineKeys>,
 }
 
 /// Takes tokens out of use on the data plane.
@@ -88,6 +91,7 @@ pub struct Authority {
     pub(crate) audit: Audit,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) readiness: Arc<dyn Readiness>,
+    pub(crate) engine_keys: Arc<dyn EngineKeys>,
     pub(crate) guesses: GuessLimit,
     pub(crate) opaque: Arc<dyn OpaqueSink>,
     revocations: Arc<dyn RevocationSink>,
@@ -136,6 +140,7 @@ impl Authority {
             audit: parts.audit,
             metrics: parts.metrics,
             readiness: parts.readiness,
+            engine_keys: parts.engine_keys,
             guesses: GuessLimit::default(),
             opaque: parts.opaque,
             revocations: parts.revocations,

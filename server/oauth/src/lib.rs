@@ -14,6 +14,8 @@
 //! | `GET /.well-known/oauth-protected-resource` | `endpoints/resource_metadata.rs` |
 //! | `GET /healthz`, `/readyz` | `endpoints/health.rs` |
 //! | `GET /_oauth4os/v1/whoami` | `endpoints/whoami.rs` |
+//! | `GET`, `POST /_oauth4os/v1/engine/keys` | `endpoints/engine_keys.rs` |
+//! | `GET /_oauth4os/engine/jwks.json`, `/_oauth4os/engine/{cluster}/jwks.json` | `endpoints/engine_jwks.rs` |
 //!
 //! # What is certain
 //! - A token is on the disk before it is given out, and a revocation is on the disk **and** in force on the data plane
@@ -25,6 +27,7 @@ mod authority;
 mod bridge;
 mod clients;
 mod endpoints;
+mod engine_keys;
 mod first_admin;
 mod http;
 mod paths;
@@ -34,6 +37,7 @@ use std::sync::Arc;
 pub use self::authority::{Authority, AuthorityError, OpaqueSink, Parts, Readiness, RevocationSink, Settings};
 pub use self::bridge::BridgeError;
 pub use self::clients::{Client, ClientDirectory, ClientSource, DirectoryError, configured_grants};
+pub use self::engine_keys::{ClusterKeys, EngineKeys, NewKey, RetiringKey};
 pub use self::first_admin::{FirstAdmin, FirstAdminError, ensure_first_admin};
 pub use self::http::{ClientAddress, RequestId};
 

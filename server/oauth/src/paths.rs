@@ -12,3 +12,6 @@ pub(crate) const RESOURCE_METADATA: &str = "/.well-known/oauth-protected-resourc
 pub(crate) const HEALTH: &str = "/healthz";
 pub(crate) const READINESS: &str = "/readyz";
 pub(crate) const WHOAMI: &str = "/_oauth4os/v1/whoami";
+pub(crate) const ENGINE_KEYS: &str = "/_oauth4os/v1/engine/keys";
+pub(crate) const ENGINE_JWKS: &str = "/_oauth4os/engine/jwks.json";
+pub(crate) const ENGINE_JWKS_OF_CLUSTER: &str = "/_oauth4os/engine/{cluster}/jwks.json";

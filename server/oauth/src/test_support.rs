@@ -27,6 +27,7 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 use tower::ServiceExt as _;
 
+use crate::engine_keys::Pretended;
 use crate::{
     Authority, ClientAddress, ClientDirectory, OpaqueSink, Parts, Readiness, RequestId, RevocationSink, Settings,
     router,
@@ -144,6 +145,7 @@ impl Gateway {
             revocations: sink.clone(),
             opaque: sink.clone(),
             readiness: readiness.clone(),
+            engine_keys: Arc::new(Pretended::default()),
         })
         .unwrap();
         let authority = Arc::new(authority);

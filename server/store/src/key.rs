@@ -54,6 +54,8 @@ impl FromStr for KeyUse {
 /// Where a key is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum KeyState {
+    /// Is to sign next, once whoever verifies knows it. One per use at most.
+    Waiting,
     /// Signs and verifies. One per use.
     Active,
     /// Has signed; verifies until its last token has expired.
@@ -63,10 +65,11 @@ pub enum KeyState {
 }
 
 impl KeyState {
-    /// `active`, `retiring` or `retired`.
+    /// `waiting`, `active`, `retiring` or `retired`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Waiting => "waiting",
             Self::Active => "active",
             Self::Retiring => "retiring",
             Self::Retired => "retired",
@@ -79,6 +82,7 @@ impl FromStr for KeyState {
 
     fn from_str(name: &str) -> Result<Self, ()> {
         match name {
+            "waiting" => Ok(Self::Waiting),
             "active" => Ok(Self::Active),
             "retiring" => Ok(Self::Retiring),
             "retired" => Ok(Self::Retired),
@@ -162,7 +166,7 @@ pub trait Keys {
     /// Ends a retiring key and erases its private half.
     ///
     /// # Errors
-    /// [`NotFound`](StoreError::NotFound); [`KeyState`](StoreError::KeyState) for an active key.
+    /// [`NotFound`](StoreError::NotFound); [`KeyState`](StoreError::KeyState) for a waiting or active key.
     fn retire_key(&self, kid: &str) -> Pending<'_, ()>;
 }
 

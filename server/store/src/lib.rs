@@ -18,6 +18,7 @@
 //! ([`Store::initialise`], [`Keys::ensure_key`], [`Tokens::revoke_token`]).
 
 mod client;
+mod engine_keys;
 mod error;
 mod key;
 mod page;
@@ -31,6 +32,7 @@ use std::pin::Pin;
 pub use self::client::{
     Client, ClientChange, ClientKind, Clients, MAX_LIVE_SECRETS, RateLimit, SecretHash, StoredSecret,
 };
+pub use self::engine_keys::{ClusterKey, ClusterKeys, EngineKeys, Keyring, RetiringKey};
 pub use self::error::StoreError;
 pub use self::key::{KeyState, KeyUse, Keys, StoredKey, signing_keys};
 pub use self::page::{Cursor, Page, PageRequest};
@@ -42,7 +44,7 @@ use oauth4os_tokens::clock::UnixTime;
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
 /// Everything the gateway remembers. Object-safe: held as `Arc<dyn Store>`.
-pub trait Store: Clients + Keys + Tokens + Send + Sync + std::fmt::Debug {
+pub trait Store: Clients + EngineKeys + Keys + Tokens + Send + Sync + std::fmt::Debug {
     /// When the store was first used; none before [`initialise`](Self::initialise).
     fn initialised_at(&self) -> Pending<'_, Option<UnixTime>>;
 

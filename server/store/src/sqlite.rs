@@ -1,6 +1,7 @@
 //! The embedded backend: one SQLite file, one connection that writes, a few that read.
 
 mod clients;
+mod engine_keys;
 mod files;
 mod issue;
 mod keys;
@@ -19,7 +20,7 @@ use sqlx::{Sqlite, SqlitePool, Transaction};
 use self::files::Lock;
 use self::issue::Issuer;
 use crate::seal::{DataKeys, Sealer};
-use crate::{Client, FirstStart, KeyUse, Pending, Store, StoreError};
+use crate::{Client, FirstStart, KeyUse, Keyring, Pending, Store, StoreError};
 
 /// A store in a SQLite file.
 ///
@@ -54,6 +55,14 @@ impl SqliteStore {
     /// [`StoreError`]; also when there is no store yet, or no key of this use in it.
     pub async fn peek_keys(path: impl AsRef<Path>, sealer: &Sealer, usage: KeyUse) -> Result<KeySet, StoreError> {
         peek::peek_keys(path.as_ref(), sealer, usage).await
+    }
+
+    /// The keys of internal tokens, in the same way.
+    ///
+    /// # Errors
+    /// As [`Self::peek_keys`].
+    pub async fn peek_engine_keys(path: impl AsRef<Path>, sealer: &Sealer) -> Result<Keyring, StoreError> {
+        peek::peek_engine_keys(path.as_ref(), sealer).await
     }
 
     /// The database's path.

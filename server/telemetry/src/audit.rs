@@ -36,7 +36,8 @@ pub struct Event<'a> {
     #[serde(serialize_with = "rfc3339")]
     pub time: UnixTime,
     /// What happened: `request`, `token.issued`, `token.refused`, `token.revoked`,
-    /// `config.reloaded`, `connection`, `websocket.closed` (with the id of the request that opened it).
+    /// `config.reloaded`, `connection`, `websocket.closed` (with the id of the request that opened it), `engine_key.made`,
+    /// `engine_key.active`, `engine_key.retired`.
     pub event: &'static str,
     /// The id the answer carries in `X-Request-Id`.
     pub request_id: &'a str,
@@ -74,6 +75,9 @@ pub struct Event<'a> {
     /// The user of the cluster as which the request goes there, where it has users of its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backend_user: Option<&'a str>,
+    /// The key for the engine that it is about, by its id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kid: Option<&'a str>,
     /// The address the connection came from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<std::net::IpAddr>,
@@ -148,6 +152,7 @@ impl<'a> Event<'a> {
             path: None,
             cluster: None,
             backend_user: None,
+            kid: None,
             upstream: None,
             dashboards_tenant: None,
             operation: None,

@@ -95,7 +95,7 @@ fn forgeries(check: &Check<'_>) -> Result<Forgeries, ForgeryError> {
             let now = check.clock.now();
             let audience = &check.identities.naming().audience;
             let good = jwt::claims(issuer, audience, &told, now, now + LIFETIME).map_err(IdentityError::from)?;
-            tokens(key, &good, keys.first().map(String::as_str).unwrap_or_default())
+            tokens(&key.key(), &good, keys.first().map(String::as_str).unwrap_or_default())
         }
         (Driver::ExtendedProxy { address }, _) => words(&told, *address),
         // They are made from one configuration.

@@ -14,7 +14,7 @@ use crate::security_config::Trust;
 /// The client the identities of a check are for.
 const SUBJECT: &str = "engine-check";
 
-pub(super) const AUTHINFO: &str = "/_plugins/_security/authinfo";
+pub(super) use crate::keys::AUTHINFO;
 
 /// Whether the engine is there at all.
 pub(super) async fn answers(check: &Check<'_>, report: &mut Report) -> bool {

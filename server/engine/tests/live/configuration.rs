@@ -130,6 +130,7 @@ async fn check(gateway: &Gateway, admin: bool, scopes: &[&str]) -> Report {
         engine: &gateway.plain,
         stranger: None,
         admin: admin.then_some(&gateway.admin),
+        other_keys: &oauth4os_engine::check::OtherKeys::default(),
         identities: &gateway.identities,
         desired: &gateway.desired,
         clients: &clients,

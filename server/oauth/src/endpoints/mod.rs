@@ -1,6 +1,8 @@
 //! The endpoints, one file each, and the table of their paths.
 
 mod access;
+mod engine_jwks;
+mod engine_keys;
 mod health;
 mod jwks;
 mod resource_metadata;
@@ -37,6 +39,9 @@ pub(crate) fn router(authority: Arc<Authority>) -> Router {
         .route(paths::HEALTH, get(health::alive))
         .route(paths::READINESS, get(health::ready))
         .route(paths::WHOAMI, get(whoami::get))
+        .route(paths::ENGINE_KEYS, get(engine_keys::get).post(engine_keys::post))
+        .route(paths::ENGINE_JWKS, get(engine_jwks::get))
+        .route(paths::ENGINE_JWKS_OF_CLUSTER, get(engine_jwks::get_of_cluster))
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
         .layer(from_fn_with_state(Arc::clone(&authority), finish))
@@ -96,6 +101,8 @@ mod tests {
             ("/oauth/jwks", "GET,HEAD"),
             ("/.well-known/oauth-protected-resource", "GET,HEAD"),
             ("/_oauth4os/v1/whoami", "GET,HEAD"),
+            ("/_oauth4os/v1/engine/keys", "GET,HEAD,POST"),
+            ("/_oauth4os/engine/jwks.json", "GET,HEAD"),
         ] {
             for method in [Method::PATCH, Method::OPTIONS, Method::PUT] {
                 let answer = gateway.send(gateway.request(method, path)).await;

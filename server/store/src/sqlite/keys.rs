@@ -10,19 +10,22 @@ use crate::{KeyState, KeyUse, Keys, Pending, StoreError, StoredKey};
 const READ: &str = "read signing keys";
 const WRITE: &str = "keep a signing key";
 
+/// The states in which a key verifies.
+pub(super) const IN_FORCE: [KeyState; 2] = [KeyState::Active, KeyState::Retiring];
+
 impl Keys for SqliteStore {
     fn keys(&self, usage: KeyUse) -> Pending<'_, Vec<StoredKey>> {
-        Box::pin(async move { select(&self.readers, usage, &self.data_keys).await })
+        Box::pin(async move { select(&self.readers, usage, &IN_FORCE, &self.data_keys).await })
     }
 
     fn ensure_key(&self, candidate: StoredKey) -> Pending<'_, StoredKey> {
         Box::pin(async move {
             let mut tx = self.write(WRITE).await?;
-            let present = select(&mut *tx, candidate.usage, &self.data_keys).await?;
+            let present = select(&mut *tx, candidate.usage, &IN_FORCE, &self.data_keys).await?;
             if let Some(active) = present.into_iter().find(|key| key.state == KeyState::Active) {
                 return Ok(active);
             }
-            insert_active(&mut tx, &candidate, &self.data_keys).await?;
+            insert(&mut tx, &candidate, KeyState::Active, &self.data_keys).await?;
             tx.commit().await.map_err(failed(WRITE))?;
             Ok(StoredKey { state: KeyState::Active, ..candidate })
         })
@@ -36,7 +39,7 @@ impl Keys for SqliteStore {
                 .execute(&mut *tx)
                 .await
                 .map_err(failed(WRITE))?;
-            insert_active(&mut tx, &key, &self.data_keys).await?;
+            insert(&mut tx, &key, KeyState::Active, &self.data_keys).await?;
             tx.commit().await.map_err(failed(WRITE))
         })
     }
@@ -55,7 +58,7 @@ impl Keys for SqliteStore {
             match state.parse() {
                 Ok(KeyState::Retired) => return Ok(()),
                 Ok(KeyState::Retiring) => {}
-                Ok(from @ KeyState::Active) => {
+                Ok(from @ (KeyState::Waiting | KeyState::Active)) => {
                     return Err(StoreError::KeyState { kid, from: from.as_str(), to: KeyState::Retired.as_str() });
                 }
                 Err(()) => return Err(corrupt("key", &kid)),
@@ -74,19 +77,21 @@ const fn place(kid: &str) -> Place<'_> {
     Place { table: "signing_keys", primary_key: kid, column: "sealed" }
 }
 
-async fn insert_active(
+pub(super) async fn insert(
     connection: &mut SqliteConnection,
     key: &StoredKey,
+    state: KeyState,
     data_keys: &DataKeys,
 ) -> Result<(), StoreError> {
     let sealed = data_keys.seal(place(&key.kid), &key.pkcs8)?;
     sqlx::query(
         "INSERT INTO signing_keys (kid, usage, algorithm, state, sealed, created_at) \
-         VALUES (?, ?, ?, 'active', ?, ?)",
+         VALUES (?, ?, ?, ?, ?, ?)",
     )
     .bind(&key.kid)
     .bind(key.usage.as_str())
     .bind(key.algorithm.as_str())
+    .bind(state.as_str())
     .bind(sealed)
     .bind(key.created_at.as_millis())
     .execute(connection)
@@ -98,14 +103,17 @@ async fn insert_active(
 pub(super) async fn select(
     executor: impl Executor<'_, Database = Sqlite>,
     usage: KeyUse,
+    states: &[KeyState],
     data_keys: &DataKeys,
 ) -> Result<Vec<StoredKey>, StoreError> {
+    let states: Vec<&str> = states.iter().map(|state| state.as_str()).collect();
     let rows: Vec<Row> = sqlx::query_as(
         "SELECT kid, algorithm, state, sealed, created_at FROM signing_keys \
-         WHERE usage = ? AND state IN ('active', 'retiring') \
+         WHERE usage = ? AND state IN (SELECT value FROM json_each(?)) \
          ORDER BY state = 'active' DESC, created_at DESC, kid",
     )
     .bind(usage.as_str())
+    .bind(serde_json::Value::from(states).to_string())
     .fetch_all(executor)
     .await
     .map_err(failed(READ))?;

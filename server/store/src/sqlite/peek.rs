@@ -3,17 +3,40 @@
 use std::path::Path;
 use std::time::Duration;
 
+use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 
-use super::{failed, files, keys};
+use super::{engine_keys, failed, files, keys};
 use crate::key::key_set;
 use crate::seal::{DataKeys, Sealer};
-use crate::{KeyUse, StoreError};
+use crate::{KeyUse, Keyring, StoreError};
 use oauth4os_tokens::keys::KeySet;
+
+const DOING: &str = "read its keys";
 
 /// See [`SqliteStore::peek_keys`](super::SqliteStore::peek_keys).
 pub(super) async fn peek_keys(path: &Path, sealer: &Sealer, usage: KeyUse) -> Result<KeySet, StoreError> {
-    const DOING: &str = "read its keys";
+    let (reader, data_keys) = open(path, sealer).await?;
+    let stored = match &data_keys {
+        Some(data_keys) => keys::select(&reader, usage, &keys::IN_FORCE, data_keys).await?,
+        None => Vec::new(),
+    };
+    reader.close().await;
+    key_set(stored, usage)
+}
+
+/// See [`SqliteStore::peek_engine_keys`](super::SqliteStore::peek_engine_keys).
+pub(super) async fn peek_engine_keys(path: &Path, sealer: &Sealer) -> Result<Keyring, StoreError> {
+    let (reader, data_keys) = open(path, sealer).await?;
+    let keyring = match &data_keys {
+        Some(data_keys) => engine_keys::read(&reader, data_keys).await?,
+        None => Keyring::default(),
+    };
+    reader.close().await;
+    Ok(keyring)
+}
+
+async fn open(path: &Path, sealer: &Sealer) -> Result<(SqlitePool, Option<DataKeys>), StoreError> {
     let path = files::check(path)?;
     let options = SqliteConnectOptions::new()
         .filename(&path)
@@ -35,10 +58,5 @@ pub(super) async fn peek_keys(path: &Path, sealer: &Sealer, usage: KeyUse) -> Re
             None => data_keys = Some(DataKeys::new(key)),
         }
     }
-    let stored = match &data_keys {
-        Some(data_keys) => keys::select(&reader, usage, data_keys).await?,
-        None => Vec::new(),
-    };
-    reader.close().await;
-    key_set(stored, usage)
+    Ok((reader, data_keys))
 }

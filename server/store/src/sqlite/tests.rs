@@ -1,5 +1,6 @@
 mod clients;
 mod crash;
+mod engine_keys;
 mod files;
 mod keys;
 mod tokens;

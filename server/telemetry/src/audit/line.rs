@@ -26,6 +26,7 @@ pub(super) fn write(event: &Event<'_>, line: &mut Vec<u8>) -> serde_json::Result
     optional_text(line, br#","scopes":"#, event.scopes)?;
     optional_text(line, br#","cluster":"#, event.cluster)?;
     optional_text(line, br#","backend_user":"#, event.backend_user)?;
+    optional_text(line, br#","kid":"#, event.kid)?;
     if let Some(address) = event.address {
         // Writing to memory does not fail, and an address has nothing to escape.
         let _ = write!(line, r#","address":"{address}""#);
@@ -127,6 +128,7 @@ mod tests {
         event.certificate = Some("00ff");
         event.token_id = Some("tok_1");
         event.scopes = Some("read:logs-* write:app-logs-*");
+        event.kid = Some("kid");
         event.cluster = Some("eu");
         event.backend_user = Some("\u{fc}nal");
         event.address = Some([127, 0, 0, 1].into());
