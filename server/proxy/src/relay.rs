@@ -248,7 +248,7 @@ impl<S: ByteStream> Relay<'_, '_, S> {
                 if let (Some(opening), Ok(Progress::More)) = (&mut opening, &read) {
                     read = opening.take(bytes);
                 }
-                if let Some(denial) = denial.as_mut().filter(|denial| denial.len() <= MAX_DENIAL) {
+                if let Some(denial) = &mut denial {
                     denial.extend_from_slice(bytes);
                 }
                 if is_chunked {
@@ -276,6 +276,9 @@ impl<S: ByteStream> Relay<'_, '_, S> {
             }
             if let Err(unreadable) = read {
                 return Err(Refusal::unreadable(unreadable.to_string()).into());
+            }
+            if denial.as_ref().is_some_and(|denial| denial.len() > MAX_DENIAL) {
+                return Err(self.not_accepted());
             }
             if left.is_done()
                 && let Some(denial) = denial.take()
@@ -338,7 +341,7 @@ impl<S: ByteStream> Relay<'_, '_, S> {
 fn is_of_engine(body: &[u8]) -> bool {
     let unpacked = if body.starts_with(GZIP) { gunzip(body, LONGEST_UNPACKED).ok() } else { None };
     let read = serde_json::from_slice::<Value>(unpacked.as_deref().unwrap_or(body));
-    body.len() <= MAX_DENIAL && read.is_ok_and(|body| body.get("error").is_some() && body.get("status").is_some())
+    read.is_ok_and(|body| body.get("error").is_some() && body.get("status").is_some())
 }
 
 /// Whether Dashboards sends the client to where a session begins. Nobody who holds a token follows: a stock client would take
