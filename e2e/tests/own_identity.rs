@@ -106,6 +106,29 @@ fn the_clusters_own_rules_apply_and_the_scopes_narrow_on_top() {
     }
 }
 
+/// The engine knows the client and not its scopes: to it the ids are the client's.
+#[test]
+fn what_was_opened_with_some_scopes_is_not_for_fewer() {
+    let _alone = alone();
+    let _cluster = cluster();
+    let settings = Settings::new().client_with(own("ada", &["read:e2e-own-a", "read:e2e-own-b"]));
+    let gateway = Gateway::start(settings);
+    let wide = gateway.with("ada");
+    let narrow = gateway.http().with_token(&gateway.token_with("ada", "read:e2e-own-a"));
+    let opened = wide.post("/e2e-own-b/_search?scroll=1m&size=1").json(&json!({})).expect(200).json();
+    let scroll = json!({"scroll": "1m", "scroll_id": opened["_scroll_id"]});
+    let refused = narrow.post("/_search/scroll").json(&scroll).expect(403);
+    assert!(refused.text().contains("with other scopes"), "{}", refused.text());
+    wide.post("/_search/scroll").json(&scroll).expect(200);
+    // An own scroll is of use, and one that is unknown to the gateway is not.
+    let own = narrow.post("/e2e-own-a/_search?scroll=1m&size=1").json(&json!({})).expect(200).json();
+    narrow.post("/_search/scroll").json(&json!({"scroll": "1m", "scroll_id": own["_scroll_id"]})).expect(200);
+    gateway.stop();
+    gateway.start_again();
+    let refused = wide.post("/_search/scroll").json(&scroll).expect(403);
+    assert!(refused.text().contains("open one with this token"), "{}", refused.text());
+}
+
 #[test]
 fn a_provider_may_bring_along_the_roles_that_are_listed() {
     let _alone = alone();

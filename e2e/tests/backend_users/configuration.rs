@@ -79,9 +79,9 @@ fn several_clusters_each_with_users_of_their_own() {
         assert_eq!(us.the_request_for(&target).header("authorization"), [of_us]);
     }
     for (user, expected) in [
-        (json!({"eu": "a"}), "can reach a cluster with `driver: basic` and has no user there"),
+        (json!({"eu": "a"}), "can reach a cluster where requests go as users of its own, and has none"),
         (json!({"eu": "a", "us": "c"}), "`c` is none of `upstream.engine.basic.users`: `a`, `b`"),
-        (json!({"eu": "a", "us": "b", "asia": "b"}), "`asia` is no cluster with `driver: basic`"),
+        (json!({"eu": "a", "us": "b", "asia": "b"}), "`asia` is no cluster with `driver: basic` or `api_key`"),
     ] {
         gateway.change_config(|config| config["clients"][0]["backend_user"] = user);
         let run = gateway.check_config();
@@ -125,10 +125,10 @@ fn what_this_driver_cannot_hold_to_is_refused_at_the_start() {
         ("engine.driver", json!("jwt"), "is for `driver: basic`"),
         ("engine.partial_access", json!("narrow"), "needs an engine that is told the scopes"),
         ("dashboards", json!({"url": "https://localhost:5601", "hosts": ["d.example.com"]}), "needs `driver: jwt`"),
-        ("client.backend_user", Value::Null, "has no user there"),
+        ("client.backend_user", Value::Null, "and has none; name one of `upstream.engine.basic.users`"),
         ("client.grants", rows.clone(), "rows and fields are enforced by an engine that is told of them"),
-        ("client.identity", json!("own"), "none is; leave them out"),
-        ("provider", provider(json!([]), read.clone()), "has no user there"),
+        ("client.identity", json!("own"), "none is by its driver; leave them out"),
+        ("provider", provider(json!([]), read.clone()), "and has none; name one of `upstream.engine.basic.users`"),
         ("provider", provider(json!([{"user": "x"}]), read.clone()), "`x` is none of"),
         (
             "provider",

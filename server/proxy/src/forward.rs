@@ -296,9 +296,10 @@ impl<S: ByteStream> Forward<'_, '_, S> {
         let is_signed = self.identity.is_signed();
         let Self { exchange, connection, head, dashboards, to: (cluster, _), .. } = self;
         let points = &cluster.points_in_time;
-        let opened = Opening::by(exchange.operation.as_deref(), points);
-        let opening =
-            opened.zip(exchange.session.as_ref()).map(|(what, session)| Opening::new(what, points, &session.holder));
+        let opening = exchange.session.as_ref().and_then(|session| {
+            let what = Opening::by(exchange.operation.as_deref(), &session.holder)?;
+            Some(Opening::new(what, points, &session.holder))
+        });
         relay::Relay { exchange, connection, engine, place, head, dashboards, upload, opening, is_signed }.run().await
     }
 
@@ -340,7 +341,9 @@ impl<S: ByteStream> Forward<'_, '_, S> {
             out.extend_from_slice(piece.as_bytes());
         }
         let options = ConnectionOptions::of(head.fields);
-        let reads_answer = Opening::by(self.exchange.operation.as_deref(), &self.to.0.points_in_time).is_some();
+        let session = self.exchange.session.as_ref();
+        let opened = session.and_then(|it| Opening::by(self.exchange.operation.as_deref(), &it.holder));
+        let reads_answer = opened.is_some();
         for field in head.fields {
             let is_for_answer = reads_answer && is_about_representation(field.name);
             if !is_for_answer && !is_removed_from_request(field.name, &options) {

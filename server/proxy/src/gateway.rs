@@ -155,7 +155,7 @@ impl ClusterSetup {
             let health = Arc::new(Health::new(1, Arc::clone(metrics)));
             dashboards = Some(dashboards::Dashboards::new(settings, authority, health));
         }
-        let points_in_time = Arc::new(PointsInTime::new(!identities.tells_clients_apart()));
+        let points_in_time = Arc::new(PointsInTime::new());
         let cluster = Cluster {
             gets_the_rest,
             name: config.name,

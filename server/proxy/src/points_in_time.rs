@@ -1,7 +1,7 @@
 //! Whose a point in time is: the engine lets everybody who may read the indices behind one search it and end it.
 //!
-//! Where the engine does not know clients by names of their own, scrolls are looked after in the same way, since it can keep
-//! them apart no more; and an id that is not known here is nobody's.
+//! Where the engine is not told the scopes, scrolls are looked after in the same way, since it would show a token of fewer scopes
+//! what those of another are for, and may know several clients by one name; and an id that is not known here is nobody's.
 
 use std::sync::Arc;
 
@@ -23,21 +23,27 @@ const MAX_ANSWER: usize = 1024 * 1024;
 #[derive(Debug)]
 pub(crate) struct PointsInTime {
     openers: Cache<[u8; 32], Arc<str>>,
-    /// Whether the gateway alone keeps one client from what another has opened.
-    pub(crate) are_kept_here_alone: bool,
+}
+
+/// Who opens and uses what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Holder {
+    pub(crate) id: Arc<str>,
+    /// Whether the gateway alone keeps others from what this one has opened.
+    pub(crate) is_kept_here_alone: bool,
 }
 
 impl PointsInTime {
-    pub(crate) fn new(are_kept_here_alone: bool) -> Self {
-        Self { openers: Cache::new(KNOWN), are_kept_here_alone }
+    pub(crate) fn new() -> Self {
+        Self { openers: Cache::new(KNOWN) }
     }
 
     /// Refuses an id that somebody else opened. One that was not opened here, because the gateway has been started since
     /// or another one stands beside it, is left to the rights the engine finds, if it finds any of this client's.
-    pub(crate) fn check(&self, id: &str, holder: &str) -> Result<(), Refusal> {
+    pub(crate) fn check(&self, id: &str, holder: &Holder) -> Result<(), Refusal> {
         match self.openers.get(&sha256(id.as_bytes())) {
-            Some(opener) if *opener == *holder => Ok(()),
-            Some(_) if self.are_kept_here_alone => Err(Refusal::forbidden(
+            Some(opener) if opener == holder.id => Ok(()),
+            Some(_) if holder.is_kept_here_alone => Err(Refusal::forbidden(
                 "the scroll or point in time was opened by another client, or with other scopes; open one with this token",
                 None,
             )),
@@ -45,7 +51,7 @@ impl PointsInTime {
                 "the point in time was opened by another client; open one with this token",
                 None,
             )),
-            None if self.are_kept_here_alone => Err(Refusal::forbidden(
+            None if holder.is_kept_here_alone => Err(Refusal::forbidden(
                 "the scroll or point in time was not opened through this gateway since it was started, and to the engine it could be anybody's; open one with this token",
                 None,
             )),
@@ -92,16 +98,16 @@ pub(crate) struct Unreadable(Opened);
 
 impl Opening {
     /// What an operation opens that has to be looked after here.
-    pub(crate) fn by(operation: Option<&Operation>, points: &PointsInTime) -> Option<Opened> {
+    pub(crate) fn by(operation: Option<&Operation>, holder: &Holder) -> Option<Opened> {
         match operation {
             Some(operation) if operation.name == "create_pit" => Some(Opened::PointInTime),
-            Some(operation) if operation.scrolls && points.are_kept_here_alone => Some(Opened::Scroll),
+            Some(operation) if operation.scrolls && holder.is_kept_here_alone => Some(Opened::Scroll),
             _ => None,
         }
     }
 
-    pub(crate) fn new(what: Opened, points: &Arc<PointsInTime>, holder: &Arc<str>) -> Self {
-        Self { points: Arc::clone(points), holder: Arc::clone(holder), what, answer: Vec::new() }
+    pub(crate) fn new(what: Opened, points: &Arc<PointsInTime>, holder: &Holder) -> Self {
+        Self { points: Arc::clone(points), holder: Arc::clone(&holder.id), what, answer: Vec::new() }
     }
 
     /// Takes the next bytes of the answer. When it is done with them, what was opened is its opener's: to be called before he learns
@@ -199,8 +205,12 @@ fn quoted(bytes: &[u8]) -> Quoted<'_> {
 mod tests {
     use super::*;
 
-    fn opened(points: &Arc<PointsInTime>, what: Opened, holder: &str, answer: &[u8]) -> Result<(), Unreadable> {
-        let mut opening = Opening::new(what, points, &Arc::from(holder));
+    fn holder(id: &str, is_kept_here_alone: bool) -> Holder {
+        Holder { id: Arc::from(id), is_kept_here_alone }
+    }
+
+    fn opened(points: &Arc<PointsInTime>, what: Opened, id: &str, answer: &[u8]) -> Result<(), Unreadable> {
+        let mut opening = Opening::new(what, points, &holder(id, true));
         for piece in answer.chunks(7) {
             if opening.take(piece)? == Progress::Done {
                 return Ok(());
@@ -211,34 +221,34 @@ mod tests {
 
     #[test]
     fn a_point_in_time_is_its_openers() {
-        let points = Arc::new(PointsInTime::new(false));
+        let points = Arc::new(PointsInTime::new());
         let open = |answer| opened(&points, Opened::PointInTime, "a", answer).unwrap();
         open(br#"{"pit_id":"p1","_shards":{"total":1},"creation_time":1}"#);
-        assert!(points.check("p1", "a").is_ok());
-        assert_eq!(points.check("p1", "b").unwrap_err().status, 403);
+        assert!(points.check("p1", &holder("a", false)).is_ok());
+        assert_eq!(points.check("p1", &holder("b", false)).unwrap_err().status, 403);
         // Of these nothing is known.
-        assert!(points.check("p2", "b").is_ok());
+        assert!(points.check("p2", &holder("b", false)).is_ok());
         open(br#"{"_shards":{"total":1}}"#);
     }
 
     #[test]
     fn where_the_engine_tells_nobody_apart_an_unknown_id_is_nobodys() {
-        let points = Arc::new(PointsInTime::new(true));
+        let points = Arc::new(PointsInTime::new());
         opened(&points, Opened::PointInTime, "a", br#"{"pit_id":"p1"}"#).unwrap();
         opened(&points, Opened::Scroll, "a", br#"{"_scroll_id":"s1","took":1,"hits":{"hits":[]}}"#).unwrap();
         opened(&points, Opened::Scroll, "a", b"\n {\n  \"_scroll_id\" : \"s2==\",\n  \"took\" : 1").unwrap();
         for id in ["p1", "s1", "s2=="] {
-            assert!(points.check(id, "a").is_ok(), "{id}");
-            assert_eq!(points.check(id, "b").unwrap_err().status, 403, "{id}");
+            assert!(points.check(id, &holder("a", true)).is_ok(), "{id}");
+            assert_eq!(points.check(id, &holder("b", true)).unwrap_err().status, 403, "{id}");
         }
         for id in ["p2", "s", "s1,s2==", ""] {
-            assert_eq!(points.check(id, "a").unwrap_err().status, 403, "{id}");
+            assert_eq!(points.check(id, &holder("a", true)).unwrap_err().status, 403, "{id}");
         }
     }
 
     #[test]
     fn an_answer_that_is_no_json_or_too_long_is_not_passed_on() {
-        let points = Arc::new(PointsInTime::new(true));
+        let points = Arc::new(PointsInTime::new());
         for answer in [&b"---\npit_id: \"p1\"\n"[..], b"", b"{\"pit_id\":\"p1\"", b"{\"pit_id\":[\"p1\"]}"] {
             assert!(opened(&points, Opened::PointInTime, "a", answer).is_err());
         }

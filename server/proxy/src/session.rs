@@ -13,6 +13,7 @@ use oauth4os_tokens::clock::UnixTime;
 
 use crate::cluster::Cluster;
 use crate::names::Known;
+use crate::points_in_time::Holder;
 use crate::rates::{Rates, Rules};
 use crate::snapshot::GatewayClient;
 
@@ -57,7 +58,7 @@ pub(crate) struct Session {
     /// As which user of the cluster requests are sent, where it has users of its own.
     pub(crate) backend_user: Option<Arc<str>>,
     /// Whose scrolls and points in time are its own.
-    pub(crate) holder: Arc<str>,
+    pub(crate) holder: Holder,
     /// The scopes as written in the token, or as its provider's mapping gives them.
     pub(crate) scope_text: String,
     pub(crate) expires_at: UnixTime,
@@ -126,7 +127,7 @@ impl Session {
                 client.backend_roles.clone()
             }
         };
-        let holder = Arc::from(client.engine_name.as_str());
+        let holder = Holder { id: Arc::from(client.engine_name.as_str()), is_kept_here_alone: false };
         Self {
             client,
             credential,
@@ -165,7 +166,7 @@ impl Session {
             _ => self.client.backend_user.as_ref().and_then(|user| user.of_cluster(name)),
         };
         self.backend_user = user.filter(|_| cluster.identities.are_users()).map(Arc::from);
-        if !cluster.identities.tells_clients_apart() {
+        if !self.engine_knows_scopes {
             self.holder = self.holder_of_its_scopes();
         }
         self
@@ -173,12 +174,12 @@ impl Session {
 
     /// The client with its scopes and groups: where the engine does not know the scopes, what was opened with some is for nobody who
     /// has others, were it the same client.
-    fn holder_of_its_scopes(&self) -> Arc<str> {
+    fn holder_of_its_scopes(&self) -> Holder {
         let mut parts: Vec<&str> = self.grants.scopes.iter().map(Scope::as_str).collect();
         parts.extend(self.client.principal.groups.iter().map(String::as_str));
         parts.sort_unstable();
         parts.insert(0, &self.client.engine_name);
-        parts.join("\n").into()
+        Holder { id: parts.join("\n").into(), is_kept_here_alone: true }
     }
 
     /// Decides by these names from here on.
