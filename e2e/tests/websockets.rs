@@ -29,8 +29,8 @@ fn messages_go_both_ways_under_the_gateways_identity() {
     let (mut socket, answer) = open(&viewer, &format!("{READ}?since=7"), &fields).expect("a WebSocket");
     assert_eq!(answer.header("sec-websocket-protocol"), Some("events.v2"));
     assert_eq!(answer.header("set-cookie"), None);
-    assert!((gateway.metric("oauth4os_websockets") - 1.0).abs() < 0.1);
     assert_echo(&mut socket, "hello");
+    assert!((gateway.metric("oauth4os_websockets") - 1.0).abs() < 0.1);
     socket.send(Message::binary(vec![0, 255, 13, 10])).expect("send");
     assert_eq!(socket.read().expect("a message"), Message::binary(vec![0, 255, 13, 10]));
     socket.send(Message::Ping(b"are you there".as_slice().into())).expect("send");
@@ -184,7 +184,8 @@ fn large_messages_go_both_ways_at_once() {
         echo(&mut socket);
     }
     let (_, peak) = gateway.resident_kib();
-    assert!(peak < before + 4 * 1024, "{before} KiB before, {peak} KiB at most");
+    // Less than one message.
+    assert!(peak < before + 7 * 1024, "{before} KiB before, {peak} KiB at most");
     socket.close(None).expect("close");
     read_to_end(&mut socket);
     drop(socket);
@@ -217,11 +218,12 @@ fn a_slow_reader_holds_back_the_writer() {
         echo(socket);
     });
     let gateway = start(&dashboards);
-    let (before, _) = gateway.resident_kib();
+    gateway.with("reader").get("/logs-a/_search").expect(200);
+    let before = gateway.taken_kib();
     let (mut socket, _) = open_as(&gateway, "viewer");
     until("the writer to be held back", Duration::from_secs(30), || held_back.load(Ordering::SeqCst).then_some(()));
     assert!(sent.load(Ordering::SeqCst) < MESSAGES);
-    let (now, _) = gateway.resident_kib();
+    let now = gateway.taken_kib();
     assert!(now < before + 8 * 1024, "{before} KiB before, {now} KiB now");
     for number in 0..MESSAGES {
         let message = socket.read().expect("a message").into_data();
