@@ -199,3 +199,29 @@ fn with_another_driver_the_roles_are_the_same_under_other_names_and_attributes()
     assert_eq!(SecurityConfig::extended_proxy(naming, Vec::new()).unwrap_err(), ConfigurationError::NoAddress);
     assert_eq!((config().xff(), proxy.xff().unwrap()["internalProxies"].as_str()), (None, Some(r"192\.0\.2\.10")));
 }
+
+#[test]
+fn keys_stand_in_the_domain_or_are_fetched_and_the_rest_is_the_same() {
+    let authenticator = |config: &SecurityConfig| config.domain(0)["http_authenticator"].clone();
+    let (first, second) =
+        (SigningKey::generate(Algorithm::Rs256).unwrap(), SigningKey::generate(Algorithm::Rs256).unwrap());
+    let two = [first.public().as_ref(), second.public().as_ref()];
+    let standing = SecurityConfig::new(Naming::default(), "https://gateway.example.com", two).unwrap();
+    assert_eq!(authenticator(&standing)["config"]["signing_key"].as_array().unwrap().len(), 2);
+
+    let jwks_uri = "https://gateway.example.com/_oauth4os/engine/jwks.json".to_owned();
+    let from = |ca: Option<&str>| KeySource::Fetched { jwks_uri: jwks_uri.clone(), ca: ca.map(str::to_owned) };
+    let fetched = authenticator(&standing.clone().with_keys_from(from(Some("PEM"))));
+    assert_eq!((&fetched["type"], &fetched["challenge"]), (&json!("openid"), &json!(false)));
+    let tls = json!({"enable_ssl": true, "verify_hostnames": true, "pemtrustedcas_content": "PEM"});
+    assert_eq!(fetched["config"]["openid_connect_idp"], tls);
+    assert_eq!(fetched["config"]["jwks_uri"], jwks_uri);
+    assert_eq!(fetched["config"].get("signing_key"), None, "no key stands there that is not asked for");
+    for claim in
+        ["subject_key", "roles_key", "required_audience", "required_issuer", "jwt_clock_skew_tolerance_seconds"]
+    {
+        assert_eq!(fetched["config"][claim], authenticator(&standing)["config"][claim], "{claim}");
+    }
+    let trusting_java = authenticator(&standing.with_keys_from(from(None)));
+    assert_eq!(trusting_java["config"].get("openid_connect_idp"), None);
+}
