@@ -93,7 +93,10 @@ fn it_ends_when_it_would_be_refused_now() {
     gateway.change_config(|config| config["addresses"] = json!({"deny": ["127.0.0.0/8"]}));
     assert_eq!(gateway.reload(), "applied");
     assert_cut(&mut other);
-    assert_eq!(closed(&gateway, &request_id)["reason"], "this address is denied by `addresses.deny` of the gateway or of this listener");
+    assert_eq!(
+        closed(&gateway, &request_id)["reason"],
+        "this address is denied by `addresses.deny` of the gateway or of this listener"
+    );
 }
 
 /// Nobody tells of it: it is looked at every few seconds.
