@@ -28,6 +28,7 @@ mod authority;
 mod base64url;
 mod cleanup;
 mod command;
+mod configuration;
 mod connection;
 mod dashboards;
 mod engine;

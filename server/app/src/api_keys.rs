@@ -5,13 +5,23 @@ use std::process::ExitCode;
 use aws_lc_rs::digest::{SHA256, digest};
 use oauth4os_config::{ApiKeys, ClientConfig, Cluster, Config, Driver, NAMES_KEY, StrictAliases};
 use oauth4os_engine::api_keys::{ApiKeySetup, Permissions, WantedKey};
-use oauth4os_policy::{Catalog, Clusters, EngineGrant, Forbids, Restrictions, ScopeSet};
+use oauth4os_policy::{Catalog, Clusters, EngineGrant, Forbids, Restrictions, ScopeError, ScopeSet};
 use oauth4os_tokens::clock::{Clock, SystemClock};
 
 use crate::Failure;
+use crate::admin;
 use crate::arguments::{Admin, SetupAction};
-use crate::engine::admin_client;
-use crate::parts::PartsError;
+
+/// The keys do not fit what they are for.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ApiKeyError {
+    #[error("the API key `{key}` cannot be used: {source}")]
+    Scopes { key: String, source: ScopeError },
+    #[error(
+        "the client `{client}` may do more than its API key `{key}` permits; give the key the scopes of all clients that use it"
+    )]
+    NotEnough { client: String, key: String },
+}
 
 /// The keys of a cluster, if requests go as such.
 pub(crate) fn configured(cluster: &Cluster) -> Option<&ApiKeys> {
@@ -20,7 +30,7 @@ pub(crate) fn configured(cluster: &Cluster) -> Option<&ApiKeys> {
 }
 
 /// Makes sure that a client's key permits all that the client may do.
-pub(crate) fn is_enough(cluster: &Cluster, client: &ClientConfig, scopes: &ScopeSet) -> Result<(), PartsError> {
+pub(crate) fn is_enough(cluster: &Cluster, client: &ClientConfig, scopes: &ScopeSet) -> Result<(), ApiKeyError> {
     let Some(keys) = configured(cluster).filter(|_| !scopes.is_empty()) else { return Ok(()) };
     let user = client.backend_user.as_ref().and_then(|user| user.of_cluster(cluster.name.as_deref()));
     // Whoever has none, or one that is not there, was refused when the configuration was read.
@@ -28,7 +38,7 @@ pub(crate) fn is_enough(cluster: &Cluster, client: &ClientConfig, scopes: &Scope
     if scopes.is_within(&scopes_of(name, &key.scopes)?) || scopes.administers_gateway() && scopes.len() == 1 {
         return Ok(());
     }
-    Err(PartsError::BeyondApiKey { client: client.id.clone(), key: name.clone() })
+    Err(ApiKeyError::NotEnough { client: client.id.clone(), key: name.clone() })
 }
 
 /// Shows, makes or takes away the keys.
@@ -49,7 +59,7 @@ pub(crate) async fn setup(
         print!("{}", setup.instructions());
         return Ok(ExitCode::SUCCESS);
     }
-    let Some(engine) = admin_client(&cluster.upstream.engine, admin)? else {
+    let Some(engine) = admin::client(&cluster.upstream.engine, admin)? else {
         return Err(
             "give `--admin-cert` and `--admin-key`, or `--admin-user`; `--print` shows what would be made".into()
         );
@@ -69,7 +79,7 @@ pub(crate) async fn setup(
     Ok(ExitCode::SUCCESS)
 }
 
-fn wanted(cluster: &Cluster, keys: &ApiKeys) -> Result<Vec<WantedKey>, PartsError> {
+fn wanted(cluster: &Cluster, keys: &ApiKeys) -> Result<Vec<WantedKey>, ApiKeyError> {
     let mut wanted = Vec::new();
     for (name, key) in &keys.keys {
         let scopes = scopes_of(name, &key.scopes)?;
@@ -82,9 +92,9 @@ fn wanted(cluster: &Cluster, keys: &ApiKeys) -> Result<Vec<WantedKey>, PartsErro
     Ok(wanted)
 }
 
-fn scopes_of(key: &str, scopes: &[String]) -> Result<ScopeSet, PartsError> {
+fn scopes_of(key: &str, scopes: &[String]) -> Result<ScopeSet, ApiKeyError> {
     ScopeSet::collect(scopes, &Clusters::default())
-        .map_err(|source| PartsError::ApiKeyScopes { key: key.to_owned(), source })
+        .map_err(|source| ApiKeyError::Scopes { key: key.to_owned(), source })
 }
 
 /// What the names of this gateway's keys have in common and no other gateway's have.

@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use crate::parts::{self, PartsError};
 use crate::rotation::{self, Rotating};
 use crate::tls::{EngineTls, OwnCertificate, TlsError};
-use crate::{Failure, engine, keys, names, tls};
+use crate::{Failure, hand_over, keys, names, tls};
 
 /// A cluster as the control plane knows it.
 pub(crate) struct Running {
@@ -63,7 +63,7 @@ impl Running {
             engine_tls: EngineTls::load(engine)?,
             engine: EngineClient::plain(engine)?,
             names: names::at_first(cluster),
-            own_users: engine::own_users(engine)?,
+            own_users: hand_over::own_users(engine)?,
         })
     }
 
@@ -76,7 +76,7 @@ impl Running {
             dashboards_tls: cluster.upstream.dashboards.as_ref().map(tls::dashboards).transpose()?,
             identities: match &self.own_users {
                 Some(own) => own.clone(),
-                None => engine::identities(config, cluster, || key)
+                None => hand_over::identities(config, cluster, || key)
                     .map(HandOver::Told)
                     .ok_or("the engine's driver makes no identities")?,
             },

@@ -1,26 +1,19 @@
 //! `oauth4os engine setup` and `oauth4os engine check`.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use oauth4os_config::{Cluster, Config, Driver, Engine, Jwt, TrustedBy};
+use oauth4os_config::{Cluster, Config, Driver, Jwt, TrustedBy};
 use oauth4os_engine::check::{Check, OtherKeys, OwnUsersCheck, Severity};
 use oauth4os_engine::setup;
-use oauth4os_engine::{
-    AdminCredentials, BackendUsers, EngineClient, HandOver, Identities, KeySource, Naming, SecurityConfig, Signer,
-};
+use oauth4os_engine::{EngineClient, HandOver, KeySource, SecurityConfig};
 use oauth4os_store::ClusterKeys;
 use oauth4os_tokens::clock::{Clock, SystemClock};
-use oauth4os_tokens::keys::SigningKey;
-use secrecy::SecretString;
 
 use crate::Failure;
 use crate::arguments::{Admin, SetupAction};
-use crate::{api_keys, parts, rotation, state, tls};
-
-/// The environment variable of the administrator's password.
-const PASSWORD: &str = "OAUTH4OS_ENGINE_PASSWORD";
+use crate::hand_over::{identities, naming, own_users};
+use crate::{admin, api_keys, parts, rotation, state, tls};
 
 /// Shows, makes or takes away what the engine's security configuration needs.
 pub(crate) fn setup(
@@ -43,7 +36,7 @@ pub(crate) fn setup(
             print!("{}", setup::instructions(&desired));
             return Ok(ExitCode::SUCCESS);
         }
-        let Some(engine) = admin_client(&cluster.upstream.engine, admin)? else {
+        let Some(engine) = admin::client(&cluster.upstream.engine, admin)? else {
             return Err(
                 "give `--admin-cert` and `--admin-key`, or `--admin-user`; `--print` shows what to do without".into()
             );
@@ -77,7 +70,7 @@ pub(crate) fn check(config: &Config, cluster: &Cluster, admin: &Admin) -> Result
         let desired = security_config(config, cluster, &keys)?;
         let settings = &cluster.upstream.engine;
         let engine = EngineClient::plain(settings)?;
-        let admin = admin_client(settings, admin)?;
+        let admin = admin::client(settings, admin)?;
         let Some(identities) = identities(config, cluster, || Arc::clone(&keys.signing)) else {
             return Err("this cluster is told nothing of scopes".into());
         };
@@ -150,40 +143,6 @@ pub(crate) fn chosen<'c>(config: &'c Config, name: Option<&str>) -> Result<&'c C
     })
 }
 
-/// Makes the identities the engine is handed; `key` is asked for where one vouches for them.
-///
-/// `None` where the engine is told nothing of grants.
-pub(crate) fn identities(
-    config: &Config,
-    cluster: &Cluster,
-    key: impl FnOnce() -> Arc<SigningKey>,
-) -> Option<Identities> {
-    let (engine, naming) = (&cluster.upstream.engine, naming(cluster));
-    let lifetime = config.tokens.internal_lifetime.as_duration();
-    match engine.driver {
-        Driver::Jwt => Some(Identities::jwt(naming, config.issuer.clone(), key(), lifetime)),
-        Driver::ExtendedProxy => {
-            // One of them: to the engine a request comes from the gateway, whoever the client is. A configuration without
-            // any is refused when it is read.
-            let address = engine.gateway_addresses().first().copied();
-            Some(Identities::extended_proxy(naming, address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)), lifetime))
-        }
-        Driver::Basic | Driver::ApiKey | Driver::Sigv4 => None,
-    }
-}
-
-/// As whom requests go to an engine that is told nothing of grants.
-pub(crate) fn own_users(engine: &Engine) -> Result<Option<HandOver>, Failure> {
-    if let (Driver::ApiKey, Some(keys)) = (engine.driver, &engine.api_key) {
-        return Ok(Some(HandOver::Users(Arc::new(BackendUsers::of_api_keys(keys)?))));
-    }
-    Ok(match (engine.driver, &engine.basic, &engine.sigv4) {
-        (Driver::Basic, Some(basic), _) => Some(HandOver::Users(Arc::new(BackendUsers::new(basic)?))),
-        (Driver::Sigv4, _, Some(sigv4)) => Some(HandOver::Signed(Arc::new(Signer::load(sigv4)?))),
-        _ => None,
-    })
-}
-
 /// What `engine setup` has to do where requests go as users the cluster already has.
 const NOTHING_TO_SET_UP: &str = "\
 nothing is to be set up in this cluster: requests go as users it already has, and it is told nothing of scopes
@@ -192,17 +151,6 @@ nothing is to be set up in this cluster: requests go as users it already has, an
   driver: sigv4  the principal whose keys sign must be permitted `es:ESHttp*` (`aoss:APIAccessAll`) on the domain, and where the
                  domain has fine-grained access control, be mapped to a role with the rights that all clients need together
 `oauth4os engine check` looks whether they are";
-
-fn naming(cluster: &Cluster) -> Naming {
-    let naming = match &cluster.name {
-        Some(name) => Naming::default().of_cluster(name),
-        None => Naming::default(),
-    };
-    match cluster.upstream.engine.driver {
-        Driver::ExtendedProxy => naming.for_extended_proxy(),
-        Driver::Jwt | Driver::Basic | Driver::ApiKey | Driver::Sigv4 => naming,
-    }
-}
 
 fn security_config(config: &Config, cluster: &Cluster, keys: &ClusterKeys) -> Result<SecurityConfig, Failure> {
     let naming = naming(cluster);
@@ -241,28 +189,6 @@ fn other_keys(keys: &ClusterKeys) -> OtherKeys {
     let now = SystemClock.now();
     let over = keys.retiring.iter().filter(|retiring| retiring.is_over(now));
     OtherKeys { waiting: keys.waiting.clone(), over: over.map(|retiring| Arc::clone(&retiring.key)).collect() }
-}
-
-pub(crate) fn admin_client(engine: &Engine, admin: &Admin) -> Result<Option<EngineClient>, Failure> {
-    let credentials = if let (Some(certificate), Some(key)) = (&admin.admin_cert, &admin.admin_key) {
-        AdminCredentials::Certificate { certificate: certificate.clone(), key: key.clone() }
-    } else if let Some(user) = &admin.admin_user {
-        AdminCredentials::Password { user: user.clone(), password: password(admin)? }
-    } else {
-        return Ok(None);
-    };
-    Ok(Some(EngineClient::admin(engine, &credentials)?))
-}
-
-fn password(admin: &Admin) -> Result<SecretString, Failure> {
-    let text = match &admin.admin_password_file {
-        Some(path) => {
-            std::fs::read_to_string(path).map_err(|error| format!("cannot read `{}`: {error}", path.display()))?
-        }
-        None => std::env::var(PASSWORD)
-            .map_err(|_| format!("give the administrator's password in `--admin-password-file` or {PASSWORD}"))?,
-    };
-    Ok(SecretString::from(text.trim_end_matches(['\r', '\n'])))
 }
 
 pub(crate) fn in_runtime<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {

@@ -1,10 +1,12 @@
 //! The oauth4os gateway: arguments, configuration, life and death of the process.
 
+mod admin;
 mod api_keys;
 mod arguments;
 mod cluster;
 mod engine;
 mod first_admin;
+mod hand_over;
 mod keys;
 mod monitor;
 mod names;
@@ -61,7 +63,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             cluster::client_scopes(&config, &policies)?;
             for cluster in config.clusters() {
                 tls::EngineTls::load(&cluster.upstream.engine)?;
-                engine::own_users(&cluster.upstream.engine)?;
+                hand_over::own_users(&cluster.upstream.engine)?;
                 cluster.upstream.dashboards.iter().try_for_each(|it| tls::dashboards(it).map(drop))?;
             }
             println!("{}", summary(&config, &policies));

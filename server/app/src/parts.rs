@@ -22,8 +22,9 @@ use oauth4os_telemetry::metrics::Metrics;
 use oauth4os_tokens::clock::{Clock, SystemClock};
 use oauth4os_tokens::keys::{Algorithm, KeyError, SigningKey};
 
+use crate::api_keys::ApiKeyError;
 use crate::tls::ServerTls;
-use crate::{api_keys, engine};
+use crate::{api_keys, hand_over};
 
 /// A part cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -36,12 +37,8 @@ pub(crate) enum PartsError {
     Grants { client: String, source: Box<RestrictionError> },
     #[error("the client `{client}` cannot be used: {source}")]
     Identity { client: String, source: IdentityError },
-    #[error("the API key `{key}` cannot be used: {source}")]
-    ApiKeyScopes { key: String, source: ScopeError },
-    #[error(
-        "the client `{client}` may do more than its API key `{key}` permits; give the key the scopes of all clients that use it"
-    )]
-    BeyondApiKey { client: String, key: String },
+    #[error(transparent)]
+    ApiKey(#[from] ApiKeyError),
     #[error("the rate `{name}` cannot be used: {source}")]
     Rate { name: String, source: ScopeError },
     #[error(transparent)]
@@ -85,7 +82,7 @@ pub(crate) fn client_scopes(
         let grants = cluster.name.as_ref().map_or_else(|| grants.clone(), |name| grants.for_cluster(name));
         let ruled = policies.for_principal(&configured_principal(client));
         if let Some(key) = any_key.as_ref().filter(|_| !grants.restrictions.is_empty())
-            && let Some(identities) = engine::identities(config, cluster, || Arc::clone(key))
+            && let Some(identities) = hand_over::identities(config, cluster, || Arc::clone(key))
         {
             let grant = EngineGrant::of(&grants.scopes, &grants.restrictions, ruled.forbids(), Catalog::none());
             let made = identities.hand_over(&client.id, &grant, None, SystemClock.now());

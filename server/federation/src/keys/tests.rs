@@ -97,6 +97,15 @@ async fn keys_stay_in_force_while_the_provider_is_down() {
     assert!(provider.wait_for_keys().await);
     assert!(shows("oauth4os_provider_keys_stale{provider=\"idp\"} 1"), "{}", metrics.render().unwrap());
     assert!(provider.verify(&token, clock.now()).is_ok());
+    // For a day, tokens that are issued meanwhile too, and the provider is asked now and then.
+    for _ in 0..24 {
+        clock.advance(Duration::from_secs(3_600));
+        let token = key.token(&claims(&double, &clock));
+        assert!(provider.wait_for_keys().await);
+        assert!(provider.verify(&token, clock.now()).is_ok());
+        assert!(shows("oauth4os_provider_keys_stale{provider=\"idp\"} 1"));
+    }
+    let token = key.token(&claims(&double, &clock));
     // What is hostile changes nothing either.
     for reply in [
         ok(&json!({})),
