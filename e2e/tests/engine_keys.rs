@@ -316,7 +316,7 @@ fn an_engine_that_fetches_the_keys_goes_over_by_itself_whatever_is_killed() {
         assert_eq!(at_the_engine(forge.internal()), 200);
         // The configuration of the engine is not touched again: it lets go of the key by itself.
         wait_until_retired(&gateway);
-        assert_eq!(published(&gateway, "/_oauth4os/engine/jwks.json"), [new.clone()]);
+        assert_eq!(published(&gateway, "/_oauth4os/engine/jwks.json"), std::slice::from_ref(&new));
         assert_eq!(at_the_engine(forge.internal()), 401);
         assert_eq!(gateway.engine_command(&["setup"]).stdout, "nothing to change\n");
     });

@@ -92,7 +92,7 @@ impl Running {
             name: self.name.clone(),
             engine: self.engine.clone(),
             identities: identities.clone(),
-            fetches: engine.jwt.as_ref().is_some_and(|jwt| jwt.keys == KeySource::Jwks),
+            fetches: fetches_keys(cluster),
             state: rotation::State::default(),
         })
     }
@@ -153,4 +153,10 @@ impl Running {
 /// What the configured clients may ask for in each cluster.
 pub(crate) fn client_scopes(config: &Config, policies: &Policies) -> Result<Vec<Vec<ClientScopes>>, PartsError> {
     config.clusters().iter().map(|cluster| parts::client_scopes(config, cluster, policies)).collect()
+}
+
+/// Whether the engine fetches the gateway's keys from the gateway.
+pub(crate) fn fetches_keys(cluster: &Cluster) -> bool {
+    let engine = &cluster.upstream.engine;
+    engine.driver == Driver::Jwt && engine.jwt.as_ref().is_some_and(|jwt| jwt.keys == KeySource::Jwks)
 }

@@ -32,6 +32,9 @@ const CONTROL_THREADS: usize = 2;
 const KEPT_AFTER_EXPIRY: Duration = Duration::from_secs(30 * 86_400);
 const PURGE_INTERVAL: Duration = Duration::from_secs(3_600);
 
+/// How long the start waits for an engine that fetches the keys from this gateway.
+const FETCHING_PATIENCE: Duration = Duration::from_secs(2);
+
 /// How long the start waits for the keys of providers. Without them the gateway serves all the same.
 const PROVIDERS_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -154,10 +157,12 @@ fn start(
         looks.push(running.watch_names(cluster, setup, scopes, Arc::clone(&clock), control));
         running.watch_keys(control);
     }
-    // One that gives no answer holds nobody up who does not need it.
+    // One that gives no answer holds nobody up who does not need it; nor does one that first has to fetch the keys, which it
+    // can only when the gateway listens.
     control.block_on(async {
-        for look in looks {
-            let _ = look.await;
+        for (look, cluster) in looks.into_iter().zip(config.clusters()) {
+            let patience = if cluster::fetches_keys(cluster) { FETCHING_PATIENCE } else { Duration::MAX };
+            let _ = tokio::time::timeout(patience, look).await;
         }
     });
     control.spawn(purge(Arc::clone(&store), Arc::clone(&clock)));

@@ -279,6 +279,15 @@ impl Config {
         if !upstream.engine.driver.tells_scopes() {
             return shared_users::check_cluster(self, cluster, problems);
         }
+        let fetches = upstream.engine.jwt.as_ref().filter(|jwt| jwt.keys == KeySource::Jwks);
+        if self.tls.client_certificates.as_ref().is_some_and(|certificates| certificates.required)
+            && fetches.is_some_and(|jwt| jwt.jwks_uri.is_none())
+        {
+            problems.add(
+                "upstream.engine.jwt.keys",
+                "`jwks` has the engine fetch the keys, and `tls.client_certificates.required` lets in nobody without a certificate, which it does not show: give `jwks_uri` of somebody in between, or take `static`",
+            );
+        }
         if has_restricted && upstream.engine.strict_aliases != StrictAliases::Enforce {
             problems.add(
                 "upstream.engine.strict_aliases",

@@ -206,6 +206,19 @@ fn whose_word_the_engine_believes_is_said_in_full() {
     assert!(parse(&role).unwrap_err().contains("printable ASCII"));
 }
 
+/// It would be let in by nobody.
+#[test]
+fn an_engine_that_fetches_keys_has_to_get_there() {
+    let fetching = EXAMPLE.replacen("    driver: jwt", "    driver: jwt\n    jwt: {keys: jwks}", 1);
+    assert!(parse(&fetching).is_ok());
+    let closed = fetching.replacen("    required: false", "    required: true", 1);
+    let error = parse(&closed).unwrap_err();
+    assert!(error.contains("give `jwks_uri` of somebody in between"), "{error}");
+    let uri = "https://inside.example.com/_oauth4os/engine/jwks.json";
+    let through = closed.replacen("{keys: jwks}", &format!("{{keys: jwks, jwks_uri: '{uri}'}}"), 1);
+    assert!(parse(&through).is_ok());
+}
+
 #[test]
 fn a_secret_written_into_the_file_is_refused_and_not_repeated() {
     let error = with("secret: ${LOG_AGENT_SECRET}", "secret: hunter2hunter2hunter2hunter2hunter2").unwrap_err();
