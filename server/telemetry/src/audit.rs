@@ -86,6 +86,9 @@ pub struct Event<'a> {
     /// The tenant of Dashboards.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dashboards_tenant: Option<&'a str>,
+    /// The `grant_type` a token was issued by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grant_type: Option<&'a str>,
     /// The operation, as the OpenSearch API names it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operation: Option<&'a str>,
@@ -146,6 +149,7 @@ impl<'a> Event<'a> {
             cluster: None,
             upstream: None,
             dashboards_tenant: None,
+            grant_type: None,
             operation: None,
             targets: &[],
             decision,
