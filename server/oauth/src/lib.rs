@@ -5,7 +5,7 @@
 //!
 //! | path | file |
 //! |---|---|
-//! | `POST /oauth/token` | `endpoints/token.rs` |
+//! | `POST /oauth/token` | `endpoints/token.rs`, `grants/` |
 //! | `POST /oauth/revoke` | `endpoints/revoke.rs` |
 //! | `GET /oauth/tokens` | `endpoints/token_list.rs` |
 //! | `GET`, `DELETE /oauth/token/{id}` | `endpoints/token_by_id.rs` |
@@ -29,6 +29,7 @@ mod clients;
 mod endpoints;
 mod engine_keys;
 mod first_admin;
+mod grants;
 mod http;
 mod paths;
 

@@ -93,6 +93,9 @@ pub struct Event<'a> {
     /// The tenant of Dashboards.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dashboards_tenant: Option<&'a str>,
+    /// The `grant_type` a token was issued by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grant_type: Option<&'a str>,
     /// The operation, as the OpenSearch API names it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operation: Option<&'a str>,
@@ -155,6 +158,7 @@ impl<'a> Event<'a> {
             kid: None,
             upstream: None,
             dashboards_tenant: None,
+            grant_type: None,
             operation: None,
             targets: &[],
             decision,

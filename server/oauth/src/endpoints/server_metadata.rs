@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::PUBLIC_DOCUMENT;
 use crate::Authority;
+use crate::grants::GRANT_TYPES;
 use crate::paths;
 
 /// RFC 8414 section 2. Only what is true, and only what works at the place named.
@@ -19,7 +20,7 @@ struct ServerMetadata {
     token_endpoint: String,
     revocation_endpoint: String,
     jwks_uri: String,
-    grant_types_supported: [&'static str; 1],
+    grant_types_supported: [&'static str; GRANT_TYPES.len()],
     /// Required; empty because there is no authorization endpoint.
     response_types_supported: [&'static str; 0],
     token_endpoint_auth_methods_supported: [&'static str; 2],
@@ -47,7 +48,7 @@ impl ServerMetadata {
             token_endpoint: authority.url(paths::TOKEN),
             revocation_endpoint: authority.url(paths::REVOKE),
             jwks_uri: authority.url(paths::JWKS),
-            grant_types_supported: ["client_credentials"],
+            grant_types_supported: GRANT_TYPES,
             response_types_supported: [],
             token_endpoint_auth_methods_supported: AUTH_METHODS,
             revocation_endpoint_auth_methods_supported: AUTH_METHODS,

@@ -404,7 +404,7 @@ async fn every_decision_is_recorded_and_counted() {
     let expected = json!({
         "time": "2026-11-22T00:00:00.000Z", "event": "token.issued", "request_id": "req_test", "client": "agent",
         "token_id": id, "scopes": "read:logs-* search:metrics-*", "address": "192.0.2.7", "method": "POST",
-        "path": "/oauth/token", "decision": "allow", "status": 200,
+        "path": "/oauth/token", "grant_type": "client_credentials", "decision": "allow", "status": 200,
     });
     assert_eq!(events[0], expected);
     for (event, code, status) in [(&events[1], "invalid_scope", 400), (&events[2], "invalid_client", 401)] {

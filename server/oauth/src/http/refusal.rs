@@ -20,6 +20,8 @@ pub(crate) enum ErrorCode {
     /// RFC 6749 section 5.2.
     UnsupportedGrantType,
     /// RFC 6749 section 5.2.
+    InvalidGrant,
+    /// RFC 6749 section 5.2.
     InvalidScope,
     /// RFC 8707 section 2.
     InvalidTarget,
@@ -49,6 +51,7 @@ impl ErrorCode {
             Self::InvalidRequest | Self::TooLarge => "invalid_request",
             Self::InvalidClient => "invalid_client",
             Self::UnsupportedGrantType => "unsupported_grant_type",
+            Self::InvalidGrant => "invalid_grant",
             Self::InvalidScope => "invalid_scope",
             Self::InvalidTarget => "invalid_target",
             Self::UnsupportedTokenType => "unsupported_token_type",
@@ -67,6 +70,7 @@ impl ErrorCode {
         match self {
             Self::InvalidRequest
             | Self::UnsupportedGrantType
+            | Self::InvalidGrant
             | Self::InvalidScope
             | Self::InvalidTarget
             | Self::UnsupportedTokenType => StatusCode::BAD_REQUEST,

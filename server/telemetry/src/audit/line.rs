@@ -35,6 +35,7 @@ pub(super) fn write(event: &Event<'_>, line: &mut Vec<u8>) -> serde_json::Result
     optional_text(line, br#","path":"#, event.path)?;
     optional_text(line, br#","upstream":"#, event.upstream)?;
     optional_text(line, br#","dashboards_tenant":"#, event.dashboards_tenant)?;
+    optional_text(line, br#","grant_type":"#, event.grant_type)?;
     optional_text(line, br#","operation":"#, event.operation)?;
     list(line, br#","targets":"#, event.targets)?;
     text(line, br#","decision":"#, event.decision)?;
@@ -136,6 +137,7 @@ mod tests {
         event.path = Some("/logs-*/_search");
         event.upstream = Some("dashboards");
         event.dashboards_tenant = Some("global");
+        event.grant_type = Some("client_credentials");
         event.operation = Some("search");
         event.targets = &one;
         event.reason = Some("the scope `read:logs-*` does not cover `pii-*`");
