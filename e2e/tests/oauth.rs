@@ -32,6 +32,9 @@ fn what_the_metadata_names_is_there_and_works() {
         let grant = grant.as_str().expect("a name");
         for method in metadata["token_endpoint_auth_methods_supported"].as_array().expect("methods") {
             let answer = match method.as_str().expect("a name") {
+                // The tests of assertions and of workloads have these.
+                "private_key_jwt" => continue,
+                _ if grant == "urn:ietf:params:oauth:grant-type:jwt-bearer" => continue,
                 "client_secret_basic" => http
                     .with_basic("reader", secret)
                     .post(&path("token_endpoint"))
@@ -159,8 +162,8 @@ fn requests_that_are_not_right_get_the_error_of_rfc_6749() {
         (
             "an assertion",
             http.post(token).form(&[grant, ("client_assertion_type", "x"), ("client_assertion", "y")]).send(),
-            401,
-            "invalid_client",
+            400,
+            "invalid_request",
         ),
         ("JSON", reader.post(token).json(&json!({"grant_type": "client_credentials"})).send(), 400, "invalid_request"),
         (

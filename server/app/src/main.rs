@@ -58,6 +58,8 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             let config = load(config)?;
             let policies = parts::policies(&config)?;
             parts::check_providers(&config)?;
+            parts::check_keys(&config)?;
+            parts::check_workloads(&config)?;
             parts::rates(&config)?;
             tls::ServerTls::load(&config.tls, config.limits.http2_streams > 0)?;
             cluster::client_scopes(&config, &policies)?;

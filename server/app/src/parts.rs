@@ -7,12 +7,12 @@ use std::sync::Arc;
 use oauth4os_config::{ClientConfig, Cluster, Config, RateLimit};
 use oauth4os_engine::IdentityError;
 use oauth4os_engine::check::ClientScopes;
-use oauth4os_federation::{ProviderError, Providers};
-use oauth4os_oauth::{Authority, BridgeError, ClientDirectory, configured_grants};
+use oauth4os_federation::{Keyring, KeysError, ProviderError, Providers, TrustedIssuerError, TrustedIssuers};
+use oauth4os_oauth::{Authority, BridgeError, ClientDirectory, configured_grants, configured_keys};
 use oauth4os_policy::cedar::PolicyErrors;
 use oauth4os_policy::{
     Catalog, Clusters, EngineGrant, Grants, Policies, PolicyFile, Principal, PrincipalKind, RestrictionError,
-    ScopeError,
+    ScopeError, ScopeSet,
 };
 use oauth4os_proxy::{
     BasicClient, BasicClients, BasicRefusal, Listener, OwnListeners, Rates, Snapshot, SnapshotClient,
@@ -39,6 +39,16 @@ pub(crate) enum PartsError {
     Identity { client: String, source: IdentityError },
     #[error(transparent)]
     ApiKey(#[from] ApiKeyError),
+    #[error("the client `{client}` cannot be used: {source}")]
+    Keys { client: String, source: KeysError },
+    #[error(transparent)]
+    TrustedIssuer(#[from] TrustedIssuerError),
+    #[error("the rule {number} of the trusted issuer `{issuer}` cannot be used: {source}")]
+    RuleScopes { issuer: String, number: usize, source: ScopeError },
+    #[error(
+        "the rule {number} of the trusted issuer `{issuer}` gives the scope `{scope}`, which goes beyond what its client `{client}` is registered for; give less, or have the client registered for it"
+    )]
+    BeyondClient { issuer: String, number: usize, scope: String, client: String },
     #[error("the rate `{name}` cannot be used: {source}")]
     Rate { name: String, source: ScopeError },
     #[error(transparent)]
@@ -98,6 +108,44 @@ pub(crate) fn client_scopes(
 pub(crate) fn check_providers(config: &Config) -> Result<(), ProviderError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     Providers::new(&config.providers, &cluster_names(config), &clock, &Arc::new(Metrics::new())).map(drop)
+}
+
+/// Makes sure that the public keys of clients and issuers can be used, as far as that can be said without fetching any.
+pub(crate) fn check_keys(config: &Config) -> Result<(), PartsError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let keyring = Keyring::new(Arc::clone(&clock));
+    for client in &config.clients {
+        configured_keys(client, &keyring).map_err(|source| PartsError::Keys { client: client.id.clone(), source })?;
+    }
+    TrustedIssuers::new(&config.trusted_issuers, &clock, &Arc::new(Metrics::new()))?;
+    Ok(())
+}
+
+/// Makes sure that no rule for workloads gives more than its client may have.
+pub(crate) fn check_workloads(config: &Config) -> Result<(), PartsError> {
+    let clusters = cluster_names(config);
+    for issuer in &config.trusted_issuers {
+        for (place, rule) in issuer.rules.iter().enumerate() {
+            let (number, name) = (place + 1, || issuer.name.clone());
+            let scopes = ScopeSet::collect(rule.scopes.iter().map(String::as_str), &clusters)
+                .map_err(|source| PartsError::RuleScopes { issuer: name(), number, source })?;
+            let Some(client) = config.clients.iter().find(|client| client.id == rule.client) else { continue };
+            let grants = configured_grants(client, &clusters)
+                .map_err(|source| PartsError::Grants { client: client.id.clone(), source: Box::new(source) })?;
+            for scope in scopes.iter() {
+                let alone = ScopeSet::parse(scope.as_str(), &clusters).map_err(|source| PartsError::RuleScopes {
+                    issuer: name(),
+                    number,
+                    source,
+                })?;
+                if !alone.is_within(&grants.scopes) {
+                    let (scope, client) = (scope.to_string(), client.id.clone());
+                    return Err(PartsError::BeyondClient { issuer: name(), number, scope, client });
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The rules requests are counted by.

@@ -81,6 +81,7 @@ impl Reloader {
         self.config.check_reload(&config).map_err(ReloadError::NeedsRestart)?;
         let policies = parts::policies(&config)?;
         cluster::client_scopes(&config, &policies)?;
+        parts::check_workloads(&config)?;
         let rates = parts::rates(&config)?;
         let server_tls = self.server_tls.reload(&config.tls)?;
         let mut new_certificates = Vec::new();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use oauth4os_config::{Audit as AuditConfig, AuditFailure, Config};
-use oauth4os_federation::Providers;
+use oauth4os_federation::{Providers, TrustedIssuers};
 use oauth4os_oauth::{
     Authority, ClientAddress, ClientDirectory, FirstAdmin, OpaqueSink, Parts, RequestId, RevocationSink, Settings,
     ensure_first_admin, is_own_path, router,
@@ -141,6 +141,7 @@ fn start(
             keys: signing_keys(store.as_ref(), KeyUse::Access, now).await?,
             store: Arc::clone(&store),
             clients: Arc::new(clients),
+            trusted_issuers: TrustedIssuers::new(&config.trusted_issuers, &clock, &metrics)?,
             clock: Arc::clone(&clock),
             audit: audit.clone(),
             metrics: Arc::clone(&metrics),
@@ -152,6 +153,7 @@ fn start(
         Ok::<_, Failure>((Arc::new(authority), rotation))
     })?;
 
+    parts::check_workloads(&config)?;
     let mut looks = Vec::new();
     for (((running, cluster), setup), scopes) in clusters.iter().zip(config.clusters()).zip(&setups).zip(scopes) {
         looks.push(running.watch_names(cluster, setup, scopes, Arc::clone(&clock), control));
@@ -209,13 +211,17 @@ fn start(
     Ok((gateway, reloader))
 }
 
-/// Forgets tokens that have expired long ago.
+/// Forgets tokens and used assertions that have expired long ago.
 async fn purge(store: Arc<dyn Store>, clock: Arc<dyn Clock>) {
     let mut every = tokio::time::interval(PURGE_INTERVAL);
     loop {
         every.tick().await;
         if let Err(error) = store.purge_expired(clock.now() - KEPT_AFTER_EXPIRY).await {
             tracing::warn!(%error, "expired tokens could not be forgotten; the next try is in an hour");
+        }
+        // A clock that is set back by less than that brings none of them to life again.
+        if let Err(error) = store.forget_spent(clock.now() - KEPT_AFTER_EXPIRY).await {
+            tracing::warn!(%error, "used assertions could not be forgotten; the next try is in an hour");
         }
     }
 }

@@ -47,7 +47,7 @@ impl Default for ClaimPaths {
 }
 
 /// The way to a claim, from the outside in.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ClaimPath(Vec<String>);
 
 impl ClaimPath {
@@ -55,6 +55,12 @@ impl ClaimPath {
     #[must_use]
     pub fn steps(&self) -> &[String] {
         &self.0
+    }
+
+    /// The claim of this name, dots and all, outside of any other.
+    #[must_use]
+    pub fn of_one(name: &str) -> Self {
+        Self(vec![name.to_owned()])
     }
 
     pub(crate) fn parse(text: &str) -> Result<Self, String> {

@@ -1,7 +1,7 @@
 //! Clients that are managed in the configuration file.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use secrecy::{ExposeSecret, SecretString};
@@ -12,9 +12,10 @@ use crate::backend::BackendUser;
 use crate::certificates::CertificateName;
 use crate::grants::{FieldSets, GrantConfig, Source};
 use crate::identity::{IdentityKind, check_backend_roles};
+use crate::jwks::Jwks;
 use crate::namespaces::Namespace;
 use crate::problem::Problems;
-use crate::providers::RESERVED_ID_PREFIX;
+use crate::providers::{RESERVED_ID_PREFIX, check_outside_url};
 use crate::secret::{Secret, SecretHash};
 use crate::units::Span;
 
@@ -22,7 +23,7 @@ use crate::units::Span;
 const MIN_SECRET_LENGTH: usize = 32;
 
 /// A machine, agent or application that gets tokens with an id and a secret of its own.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClientConfig {
     /// The `client_id`: letters, digits, `.`, `_`, `-`; at most 128.
@@ -43,6 +44,18 @@ pub struct ClientConfig {
     /// Instead of `secret`: its SHA-256.
     #[serde(default)]
     pub secret_hash: Option<SecretHash>,
+
+    /// Public keys of the client (JWK Set), which signs an assertion in place of sending a secret (`private_key_jwt`, RFC 7523).
+    #[serde(default)]
+    pub jwks: Option<Jwks>,
+
+    /// Instead of `jwks`: where the client publishes them. `https`; plain `http` only to this machine.
+    #[serde(default)]
+    pub jwks_uri: Option<String>,
+
+    /// Certificates (PEM) of the authority that signed the one of `jwks_uri`. Default: the system's authorities.
+    #[serde(default)]
+    pub jwks_ca: Option<PathBuf>,
 
     /// The scopes the client may ask for, for example `read:logs-*`.
     #[serde(default)]
@@ -111,6 +124,16 @@ pub struct ClientConfig {
     #[serde(skip)]
     #[schemars(skip)]
     pub secret_value: Option<SecretString>,
+
+    /// The public key in PEM of one of `developer_keys`.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub public_key: Option<String>,
+
+    /// Whether a rule of `trusted_issuers` names it.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub is_vouched_for: bool,
 }
 
 /// What a client is; decides its Cedar type.
@@ -157,6 +180,41 @@ impl ClientConfig {
     pub(crate) fn resolve(&mut self, base: &Path, env: &dyn Fn(&str) -> Option<String>, problems: &mut Problems) {
         let key = format!("clients `{}`: secret", self.id);
         self.secret_value = self.secret.as_ref().and_then(|secret| secret.fetch(&key, base, env, problems));
+        self.jwks_ca = self.jwks_ca.take().map(|ca| base.join(ca));
+    }
+
+    /// Whether it signs assertions.
+    #[must_use]
+    pub const fn has_keys(&self) -> bool {
+        self.jwks.is_some() || self.jwks_uri.is_some() || self.public_key.is_some()
+    }
+
+    /// Whether it can prove who it is without a secret.
+    #[must_use]
+    pub const fn needs_no_secret(&self) -> bool {
+        self.certificate.is_some() || self.has_keys() || self.is_vouched_for
+    }
+
+    fn check_keys(&self, key: &str, problems: &mut Problems) {
+        match (&self.jwks, &self.jwks_uri) {
+            (Some(_), Some(_)) => problems.add(key, "give `jwks` or `jwks_uri`, not both"),
+            (Some(jwks), None) => jwks.check(&format!("{key}: jwks"), problems),
+            (None, Some(uri)) => {
+                if let Err(sentence) = check_outside_url(uri) {
+                    problems.add(format!("{key}: jwks_uri"), format!("`{uri}`: {sentence}"));
+                }
+            }
+            (None, None) => {}
+        }
+        match &self.jwks_ca {
+            Some(ca) if self.jwks_uri.is_some() && !ca.is_file() => {
+                problems.add(format!("{key}: jwks_ca"), format!("there is no file `{}`", ca.display()));
+            }
+            Some(_) if self.jwks_uri.is_none() => {
+                problems.add(format!("{key}: jwks_ca"), "is for `jwks_uri`, which is not there")
+            }
+            _ => {}
+        }
     }
 
     fn check(&self, field_sets: &FieldSets, problems: &mut Problems) {
@@ -174,13 +232,13 @@ impl ClientConfig {
             );
         }
         match (&self.secret, &self.secret_hash) {
-            (None, None) if self.certificate.is_some() && self.basic => {
+            (None, None) if self.needs_no_secret() && self.basic => {
                 problems.add(&key, "`basic: true` needs `secret` or `secret_hash`")
             }
-            (None, None) if self.certificate.is_some() => {}
+            (None, None) if self.needs_no_secret() => {}
             (None, None) => problems.add(
                 &key,
-                "give `secret`, `secret_hash` or `certificate`; a client without one cannot prove who it is",
+                "give `secret`, `secret_hash`, `jwks`, `jwks_uri` or `certificate`, or name it in a rule of `trusted_issuers`; a client without one cannot prove who it is",
             ),
             (Some(_), Some(_)) => problems.add(&key, "give `secret` or `secret_hash`, not both"),
             _ => {}
@@ -190,6 +248,7 @@ impl ClientConfig {
         {
             problems.add(&key, format!("the secret is shorter than {MIN_SECRET_LENGTH} characters; make a random one, for example with `openssl rand -hex 32`"));
         }
+        self.check_keys(&key, problems);
         for grant in &self.grants {
             grant.check(&format!("{key}: grants"), Source::Client(&self.labels), field_sets, problems);
         }

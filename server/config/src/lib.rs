@@ -16,10 +16,12 @@ mod claims;
 mod clients;
 mod clusters;
 mod dashboards;
+mod developer_keys;
 mod distinguished_name;
 mod driver;
 mod grants;
 mod identity;
+mod jwks;
 mod jwt;
 mod limits;
 mod listeners;
@@ -35,6 +37,7 @@ mod shared_users;
 mod sigv4;
 mod state;
 mod tokens;
+mod trusted_issuers;
 mod units;
 mod upstream;
 mod websockets;
@@ -52,12 +55,14 @@ pub use claims::{ClaimPath, ClaimPaths, OneOrMany};
 pub use clients::{ClientConfig, ClientKind, RateLimit, TokenFormat};
 pub use clusters::{Cluster, NamedCluster};
 pub use dashboards::Dashboards;
+pub use developer_keys::DeveloperKeys;
 pub use distinguished_name::{DistinguishedName, NameAttribute};
 pub use driver::{Driver, ExtendedProxy, TrustedBy};
 pub use grants::{
     FieldSet, FieldSets, GrantConfig, GrantOrScope, Reference, RowBool, RowField, RowRange, RowValue, RowValues, Rows,
 };
 pub use identity::{IdentityKind, RESERVED_ROLE_PREFIX};
+pub use jwks::Jwks;
 pub use jwt::{Jwt, KeySource};
 pub use limits::{Limits, RateHeaders, RateMode};
 pub use namespaces::Namespace;
@@ -70,6 +75,7 @@ pub use server::{Audit, AuditFailure, KeyPair, Log, LogFormat, Metrics, Stdout, 
 pub use sigv4::{AwsKeys, AwsService, Sigv4};
 pub use state::State;
 pub use tokens::Tokens;
+pub use trusted_issuers::{ClaimValue, ClaimValues, TrustedIssuer, WorkloadRule};
 pub use units::{ByteSize, Span};
 pub use upstream::{ConnectionPool, Engine, Origin, PartialAccess, StrictAliases, Upstream};
 pub use websockets::{WebSocketPath, WebSocketVerb};
@@ -126,6 +132,14 @@ pub struct Config {
     /// Outside identity providers whose access tokens are taken beside the gateway's own.
     #[serde(default)]
     pub providers: Vec<ProviderConfig>,
+
+    /// Outside issuers that vouch for workloads, which then need no secret.
+    #[serde(default)]
+    pub trusted_issuers: Vec<TrustedIssuer>,
+
+    /// A folder of public keys whose owners are clients. Default: none.
+    #[serde(default)]
+    pub developer_keys: Option<DeveloperKeys>,
 
     /// Sets of fields that grants may be held to, by name; the engine enforces them. After a change run `oauth4os engine setup`.
     #[serde(default)]
@@ -238,6 +252,10 @@ impl Config {
         for provider in &mut self.providers {
             provider.resolve(base);
         }
+        if let Some(keys) = &self.developer_keys {
+            self.clients.extend(keys.clients(base, problems));
+        }
+        trusted_issuers::resolve(&mut self.trusted_issuers, base, &mut self.clients);
         namespaces::resolve(&self.namespaces, &mut self.clients, problems);
     }
 
@@ -254,6 +272,7 @@ impl Config {
         clients::check_all(&self.clients, &self.field_sets, problems);
         clients::check_certificates(&self.clients, self.tls.client_certificates.is_some(), problems);
         providers::check_all(&self.providers, &self.issuer, &self.field_sets, problems);
+        trusted_issuers::check_all(&self.trusted_issuers, &self.issuer, &self.providers, &self.clients, problems);
         let has_restricted = self.clients.iter().any(|client| !client.grants.is_empty())
             || self.providers.iter().any(ProviderConfig::has_restricted_grants);
         for cluster in &self.behind {

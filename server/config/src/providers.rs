@@ -20,8 +20,8 @@ use crate::units::Span;
 pub const RESERVED_ID_PREFIX: &str = "idp.";
 
 /// The longest name of a provider. With it a principal's name still fits into what the engine is told.
-const MAX_NAME: usize = 32;
-const MAX_LEEWAY: Span = Span::seconds(300);
+pub(crate) const MAX_NAME: usize = 32;
+pub(crate) const MAX_LEEWAY: Span = Span::seconds(300);
 /// Providers, and entries of one scope mapping: each is looked at for a token that is seen for the first time.
 const MAX_PROVIDERS: usize = 64;
 const MAX_MAPPINGS: usize = 1_000;
@@ -197,7 +197,7 @@ impl ScopeMapping {
     }
 }
 
-fn all_algorithms() -> BTreeSet<SignatureAlgorithm> {
+pub(crate) fn all_algorithms() -> BTreeSet<SignatureAlgorithm> {
     SignatureAlgorithm::ALL.into_iter().collect()
 }
 
@@ -205,7 +205,7 @@ fn default_types() -> BTreeSet<TokenType> {
     BTreeSet::from([TokenType::Absent, TokenType::AtJwt, TokenType::Jwt])
 }
 
-const fn default_leeway() -> Span {
+pub(crate) const fn default_leeway() -> Span {
     Span::seconds(30)
 }
 
@@ -373,7 +373,7 @@ pub(crate) fn check_all(
 
 /// Where the gateway may be sent by its operator: `https` anywhere, `http` to this machine; nothing that two readers of
 /// a URL could read in two ways.
-fn check_outside_url(url: &str) -> Result<(), &'static str> {
+pub(crate) fn check_outside_url(url: &str) -> Result<(), &'static str> {
     let (tls, rest) = match (url.strip_prefix("https://"), url.strip_prefix("http://")) {
         (Some(rest), _) => (true, rest),
         (None, Some(rest)) => (false, rest),

@@ -11,6 +11,7 @@ use crate::problem::{ConfigError, Problems};
 const RELOADABLE: &[&str] = &[
     "addresses",
     "clients",
+    "developer_keys",
     "limits.per_client",
     "limits.rate_headers",
     "limits.rate_mode",

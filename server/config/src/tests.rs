@@ -1,3 +1,5 @@
+mod workloads;
+
 use std::path::Path;
 
 use super::*;
@@ -21,6 +23,8 @@ fn folder() -> tempfile::TempDir {
     ] {
         std::fs::write(folder.path().join(name), "x").unwrap();
     }
+    std::fs::create_dir(folder.path().join("developers")).unwrap();
+    std::fs::write(folder.path().join("developers/ada.pem"), "x").unwrap();
     folder
 }
 
@@ -47,7 +51,7 @@ fn with(old: &str, new: &str) -> Result<Config, String> {
 fn the_example_loads_and_shows_every_key() {
     let config = parse(EXAMPLE).unwrap();
     assert_eq!(config.audience(), "https://gateway.example.com");
-    assert_eq!(config.clients.len(), 9);
+    assert_eq!(config.clients.len(), 13);
     assert!(config.clients[0].secret_value.is_some());
 
     let schema = Config::schema();

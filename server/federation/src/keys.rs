@@ -1,4 +1,4 @@
-//! The keys of one provider: kept in memory, renewed ahead of their time, asked for when one is missing.
+//! The keys of one provider, or of one client that publishes its own: kept in memory, renewed ahead of their time, asked for when one is missing.
 //!
 //! One task fetches ([`KeyCache::run`]), so there is never more than one fetch at a time, whoever wants one. Everybody
 //! else reads what is there. Keys are kept while the provider is down: a provider's outage is not an outage of what it
@@ -53,7 +53,8 @@ pub(crate) struct KeyCache {
     /// Counts fetches that have ended.
     ended: watch::Sender<u64>,
     clock: Arc<dyn Clock>,
-    metrics: Arc<Metrics>,
+    /// Where fetches are counted by the name of the source; not for those of which there may be any number.
+    metrics: Option<Arc<Metrics>>,
 }
 
 #[derive(Default)]
@@ -71,9 +72,8 @@ struct Flight {
 }
 
 impl KeyCache {
-    pub(crate) fn new(source: Source, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
-        metrics.provider_keys_stale(&source.name, false);
-        Self {
+    pub(crate) fn new(source: Source, clock: Arc<dyn Clock>, metrics: Option<Arc<Metrics>>) -> Self {
+        let cache = Self {
             source,
             keys: ArcSwap::default(),
             generation: AtomicU64::new(0),
@@ -83,7 +83,9 @@ impl KeyCache {
             ended: watch::Sender::new(0),
             clock,
             metrics,
-        }
+        };
+        cache.count_stale(false);
+        cache
     }
 
     /// The keys, and their generation, which is read first: keys that come in between are then looked at again.
@@ -174,7 +176,9 @@ impl KeyCache {
         let provider = self.source.name.as_str();
         let mut flight = self.flight();
         flight.is_under_way = false;
-        self.metrics.provider_keys_fetched(provider, outcome.is_ok());
+        if let Some(metrics) = &self.metrics {
+            metrics.provider_keys_fetched(provider, outcome.is_ok());
+        }
         match outcome {
             Ok((place, set)) => {
                 let lifetime = set.max_age.unwrap_or(DEFAULT_LIFETIME).clamp(MIN_LIFETIME, MAX_LIFETIME);
@@ -185,7 +189,7 @@ impl KeyCache {
                 flight.failures = 0;
                 flight.is_stale = false;
                 flight.fresh_until = now + lifetime;
-                self.metrics.provider_keys_stale(provider, false);
+                self.count_stale(false);
                 if flight.fingerprint != Some(set.fingerprint) {
                     flight.fingerprint = Some(set.fingerprint);
                     for problem in &set.refused {
@@ -211,17 +215,23 @@ impl KeyCache {
                 }
                 if had_keys && !flight.is_stale && now >= flight.fresh_until {
                     flight.is_stale = true;
-                    self.metrics.provider_keys_stale(provider, true);
+                    self.count_stale(true);
                     tracing::warn!(
                         provider,
                         "the provider's keys are stale; they stay in force until it answers again"
                     );
                 }
                 if !had_keys {
-                    self.metrics.provider_keys_stale(provider, true);
+                    self.count_stale(true);
                 }
                 now + retry
             }
+        }
+    }
+
+    fn count_stale(&self, is_stale: bool) {
+        if let Some(metrics) = &self.metrics {
+            metrics.provider_keys_stale(&self.source.name, is_stale);
         }
     }
 

@@ -14,20 +14,32 @@
 //! | `mapping.rs` | what roles, groups and scopes give here |
 //! | `verify.rs` | what must hold of a token |
 //! | `provider.rs` | all of it together |
+//! | `signature.rs` | by which key something is signed |
+//! | `assertion.rs` | what must hold of an assertion, which is shown to get a token and is none |
+//! | `assertion_keys.rs` | the keys of clients and issuers that sign assertions |
+//! | `workload.rs`, `trusted.rs` | issuers that vouch for workloads, and for which |
 
 mod address;
+mod assertion;
+mod assertion_keys;
 mod claims;
 mod documents;
 mod fetch;
 mod keys;
 mod mapping;
 mod provider;
+mod signature;
+mod trusted;
 mod verify;
+mod workload;
 
 pub use address::Trust;
+pub use assertion::{AssertionRefused, ClientAssertion, MAX_CLIENT_ASSERTION, Once};
+pub use assertion_keys::{AssertionKeys, Keyring, KeysError};
 pub use fetch::FetchError;
 pub use mapping::MappingError;
 pub use provider::{Outsider, Provider, ProviderError, Providers};
+pub use trusted::{TrustedIssuer, TrustedIssuerError, TrustedIssuers, Workload};
 pub use verify::Refused;
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use oauth4os_policy::{Clusters, Grants, Principal, PrincipalKind};
 use oauth4os_telemetry::metrics::Metrics;
 use oauth4os_tokens::clock::{Clock, UnixTime};
 use oauth4os_tokens::id::sha256;
-use oauth4os_tokens::jose::{Algorithm, ForeignKey, ForeignToken};
+use oauth4os_tokens::jose::{Algorithm, ForeignToken};
 use reqwest::Url;
 use serde_json::{Map, Value};
 use tokio::task::JoinSet;
@@ -25,6 +25,7 @@ use crate::documents::KeyPlace;
 use crate::fetch::{FetchError, Fetcher};
 use crate::keys::{KeyCache, Source};
 use crate::mapping::{Mapping, MappingError};
+use crate::signature;
 use crate::verify::{Refused, Rules};
 
 /// How long a request waits for a key nobody has seen yet.
@@ -201,7 +202,7 @@ impl Provider {
             backend_users: config.backend_users.clone(),
             rate_limit: config.rate_limit,
             algorithms,
-            keys: KeyCache::new(source, clock, metrics),
+            keys: KeyCache::new(source, clock, Some(metrics)),
         })
     }
 
@@ -281,39 +282,12 @@ impl Provider {
 
     /// Verifies the signature by a key of the provider that is for the token's algorithm; gives the keys' generation.
     fn check_signature(&self, token: &ForeignToken<'_>) -> Result<u64, Refused> {
-        if !self.algorithms.contains(&token.algorithm) {
-            return Err(Refused::Algorithm);
-        }
         let (generation, keys) = self.keys.load();
-        if generation == 0 {
+        if generation == 0 && self.algorithms.contains(&token.algorithm) {
             return Err(Refused::NoKeys);
         }
-        let serves = |key: &&ForeignKey| key.algorithms().any(|served| served == token.algorithm);
-        let candidates: Vec<_> = match token.kid.as_deref() {
-            Some(kid) => {
-                let named: Vec<_> = keys.iter().filter(|key| key.kid() == Some(kid)).collect();
-                if named.is_empty() {
-                    return Err(Refused::UnknownKey);
-                }
-                named.into_iter().filter(serves).collect()
-            }
-            None => {
-                let fitting: Vec<_> = keys.iter().filter(serves).collect();
-                if fitting.len() > 1 {
-                    return Err(Refused::NoKeyNamed);
-                }
-                fitting
-            }
-        };
-        if candidates.is_empty() {
-            return Err(Refused::Algorithm);
-        }
-        let signed = token.signed.as_bytes();
-        if candidates.iter().any(|key| key.verify(token.algorithm, signed, &token.signature)) {
-            Ok(generation)
-        } else {
-            Err(Refused::Signature)
-        }
+        signature::by_published(&keys, &self.algorithms, token)?;
+        Ok(generation)
     }
 
     /// The client a token was issued to.

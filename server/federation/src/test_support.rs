@@ -150,7 +150,11 @@ impl Signer {
     }
 
     pub(crate) fn token_with(&self, header: &Value, claims: &Value) -> String {
-        let input = format!("{}.{}", encode(header.to_string()), encode(claims.to_string()));
+        self.token_text(&header.to_string(), &claims.to_string())
+    }
+
+    pub(crate) fn token_text(&self, header: &str, claims: &str) -> String {
+        let input = format!("{}.{}", encode(header), encode(claims));
         let signature = (self.sign)(input.as_bytes());
         format!("{input}.{}", encode(signature))
     }

@@ -183,7 +183,7 @@ fn audiences(claims: &Map<String, Value>) -> Result<Vec<&str>, Refused> {
 }
 
 /// A `NumericDate` (RFC 7519 section 2), of which only whole seconds from 1970 to 9999 are taken.
-fn time(claims: &Map<String, Value>, name: &str) -> Result<Option<UnixTime>, Refused> {
+pub(crate) fn time(claims: &Map<String, Value>, name: &str) -> Result<Option<UnixTime>, Refused> {
     let Some(value) = claims.get(name) else {
         return Ok(None);
     };

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::body::Bytes;
+use oauth4os_federation::TrustedIssuers;
 use oauth4os_policy::{Clusters, ScopeError, ScopeSet};
 use oauth4os_store::{IssuedToken, Revocation, RevokedToken, SecretHash, Store, StoreError};
 use oauth4os_telemetry::audit::Audit;
@@ -42,6 +43,8 @@ pub struct Parts {
     pub store: Arc<dyn Store>,
     /// Who may ask for tokens.
     pub clients: Arc<ClientDirectory>,
+    /// Who vouches for workloads.
+    pub trusted_issuers: TrustedIssuers,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Where events are recorded.
@@ -87,6 +90,7 @@ pub struct Authority {
     pub(crate) settings: Settings,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clients: Arc<ClientDirectory>,
+    pub(crate) trusted_issuers: TrustedIssuers,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) audit: Audit,
     pub(crate) metrics: Arc<Metrics>,
@@ -136,6 +140,7 @@ impl Authority {
             settings: parts.settings,
             store: parts.store,
             clients: parts.clients,
+            trusted_issuers: parts.trusted_issuers,
             clock: parts.clock,
             audit: parts.audit,
             metrics: parts.metrics,

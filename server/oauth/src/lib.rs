@@ -37,7 +37,7 @@ use std::sync::Arc;
 
 pub use self::authority::{Authority, AuthorityError, OpaqueSink, Parts, Readiness, RevocationSink, Settings};
 pub use self::bridge::BridgeError;
-pub use self::clients::{Client, ClientDirectory, ClientSource, DirectoryError, configured_grants};
+pub use self::clients::{Client, ClientDirectory, ClientSource, DirectoryError, configured_grants, configured_keys};
 pub use self::engine_keys::{ClusterKeys, EngineKeys, NewKey, RetiringKey};
 pub use self::first_admin::{FirstAdmin, FirstAdminError, ensure_first_admin};
 pub use self::http::{ClientAddress, RequestId};

@@ -13,6 +13,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use oauth4os_config::ClientConfig;
+use oauth4os_federation::TrustedIssuers;
 use oauth4os_policy::Clusters;
 use oauth4os_store::seal::{MasterKey, Sealer};
 use oauth4os_store::{
@@ -22,6 +23,7 @@ use oauth4os_telemetry::audit::{Audit, AuditWriter};
 use oauth4os_telemetry::metrics::Metrics;
 use oauth4os_tokens::clock::{Clock, ManualClock, UnixTime};
 use oauth4os_tokens::id::{Secret, SecretKind};
+use oauth4os_tokens::keys::{Algorithm, SigningKey};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -34,6 +36,9 @@ use crate::{
 };
 
 pub(crate) const ISSUER: &str = "https://gateway.example.com";
+/// The issuer that vouches for workloads.
+pub(crate) const WORKLOADS: &str = "https://ci.example.com";
+pub(crate) const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 pub(crate) const AUDIENCE: &str = "opensearch-gateway";
 /// A secret that means something else when decoded as a form.
 pub(crate) const TRICKY_SECRET: &str = "a+b%2Bc%zz/=:&4f1d0c9b8a7e6f5d4c3b2a19";
@@ -45,6 +50,8 @@ pub(crate) struct Gateway {
     pub(crate) sink: Arc<Sink>,
     pub(crate) readiness: Arc<Switch>,
     pub(crate) secrets: HashMap<String, String>,
+    /// The key of the client `signer`, and of the issuer that vouches for workloads.
+    pub(crate) key: Arc<SigningKey>,
     configured: Vec<ClientConfig>,
     router: Router,
     writer: AuditWriter,
@@ -65,7 +72,7 @@ pub(crate) struct Answer {
 }
 
 impl Gateway {
-    /// With the configured clients `agent`, `brief` and `tricky`, and `shipper`, `other`, `admin` in the store.
+    /// With the configured clients `agent`, `brief`, `tricky`, `signer` (by a key) and `deploy` (vouched for), and `shipper`, `other`, `admin` in the store.
     pub(crate) async fn start() -> Self {
         let folder = folder();
         let clock = ManualClock::default();
@@ -76,7 +83,8 @@ impl Gateway {
             secrets.insert(id.to_owned(), secret);
             format!("sha256:{hex}")
         };
-        let configured: Vec<ClientConfig> = serde_json::from_value(json!([
+        let key = Arc::new(SigningKey::generate(Algorithm::Es256).unwrap());
+        let mut configured: Vec<ClientConfig> = serde_json::from_value(json!([
             {
                 "id": "agent", "name": "Log agent", "kind": "agent", "groups": ["agents", "eu"],
                 "secret_hash": secret_hash("agent", new_secret().expose().to_owned()),
@@ -92,8 +100,11 @@ impl Gateway {
                 "secret_hash": secret_hash("tricky", TRICKY_SECRET.to_owned()),
                 "scopes": ["read:logs-*"],
             },
+            {"id": "signer", "jwks": {"keys": [key.public().jwk()]}, "scopes": ["read:logs-*"]},
+            {"id": "deploy", "scopes": ["write:app-logs-*", "read:logs-*"], "token_lifetime": "1h"},
         ]))
         .unwrap();
+        configured.last_mut().unwrap().is_vouched_for = true;
         let store = open(folder.path(), &clock).await;
         let admin = crate::ensure_first_admin(&*store, &clock, &configured, |_| Ok(())).await.unwrap().unwrap();
         secrets.insert(admin.client_id, admin.client_secret.expose().to_owned());
@@ -103,23 +114,24 @@ impl Gateway {
             store.create_client(stored_client(id, scopes, &secret, clock.now())).await.unwrap();
             secrets.insert(id.to_owned(), secret.expose().to_owned());
         }
-        Self::assemble(folder, clock, secrets, configured, store).await
+        Self::assemble(folder, clock, secrets, key, configured, store).await
     }
 
     /// Ends the process and starts it again on the same files.
     pub(crate) async fn restart(self) -> Self {
         self.store.close().await.unwrap();
         self.writer.close();
-        let Self { authority, store, clock, secrets, configured, router, folder, .. } = self;
+        let Self { authority, store, clock, secrets, key, configured, router, folder, .. } = self;
         drop((router, authority, store));
         let store = open(folder.path(), &clock).await;
-        Self::assemble(folder, clock, secrets, configured, store).await
+        Self::assemble(folder, clock, secrets, key, configured, store).await
     }
 
     async fn assemble(
         folder: TempDir,
         clock: ManualClock,
         secrets: HashMap<String, String>,
+        key: Arc<SigningKey>,
         configured: Vec<ClientConfig>,
         store: Arc<SqliteStore>,
     ) -> Self {
@@ -139,6 +151,7 @@ impl Gateway {
             keys: signing_keys(&*store, KeyUse::Access, clock.now()).await.unwrap(),
             store: store.clone(),
             clients: Arc::new(clients),
+            trusted_issuers: trusted_issuers(&key, &shared),
             clock: shared,
             audit,
             metrics: Arc::new(Metrics::new()),
@@ -150,7 +163,7 @@ impl Gateway {
         .unwrap();
         let authority = Arc::new(authority);
         let router = router(authority.clone());
-        Self { authority, store, clock, sink, readiness, secrets, configured, router, writer, folder }
+        Self { authority, store, clock, sink, readiness, secrets, key, configured, router, writer, folder }
     }
 
     pub(crate) fn now(&self) -> UnixTime {
@@ -198,6 +211,35 @@ impl Gateway {
     pub(crate) fn token_request(&self, client_id: &str, more: &str) -> Request<Body> {
         let form = format!("grant_type=client_credentials{more}");
         self.form_as("/oauth/token", &form, client_id, &self.secret(client_id))
+    }
+
+    /// An assertion, signed with the key of `signer` and of the issuer.
+    pub(crate) fn signed(&self, header: &Value, claims: &Value) -> String {
+        let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        let input = format!("{}.{}", encode(header), encode(claims));
+        let signature = self.key.sign(input.as_bytes()).unwrap();
+        format!("{input}.{}", URL_SAFE_NO_PAD.encode(signature))
+    }
+
+    /// The claims of a good assertion of the client `signer`.
+    pub(crate) fn client_claims(&self, jti: &str) -> Value {
+        let now = self.now().as_secs();
+        json!({"iss": "signer", "sub": "signer", "aud": ISSUER, "jti": jti, "iat": now, "exp": now + 60})
+    }
+
+    /// The claims of what the issuer says of a workload.
+    pub(crate) fn workload_claims(&self, jti: &str) -> Value {
+        let now = self.now().as_secs();
+        json!({
+            "iss": WORKLOADS, "sub": "repo:acme/app:ref:refs/heads/main", "aud": ISSUER, "jti": jti,
+            "repository": "acme/app", "ref": "refs/heads/main", "iat": now, "exp": now + 300,
+        })
+    }
+
+    /// The form of an assertion of `signer`, for any endpoint that takes clients.
+    pub(crate) fn client_assertion(&self, jti: &str) -> String {
+        let assertion = self.signed(&json!({"alg": "ES256", "typ": "JWT"}), &self.client_claims(jti));
+        format!("client_assertion_type={ASSERTION_TYPE}&client_assertion={assertion}")
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
@@ -311,6 +353,20 @@ impl Answer {
         assert_eq!(self.header("cache-control"), "no-store");
         assert_eq!(status == 401, self.headers.contains_key("www-authenticate"), "{}", self.text());
     }
+}
+
+/// One issuer: the repository `acme/app` is `deploy` with a part of its scopes on the branch `main`, and with all of them on tags.
+fn trusted_issuers(key: &SigningKey, clock: &Arc<dyn Clock>) -> TrustedIssuers {
+    let config = json!({
+        "name": "ci", "issuer": WORKLOADS, "audience": ISSUER, "jwks": {"keys": [key.public().jwk()]},
+        "rules": [
+            {"claims": {"repository": "acme/app", "ref": "refs/heads/main"}, "client": "deploy", "scopes": ["write:app-logs-*"]},
+            {"claims": {"repository": "acme/app", "ref": "refs/tags/v*"}, "client": "deploy"},
+            {"claims": {"repository": "acme/app"}, "client": "agent", "scopes": ["read:logs-web-*"]},
+            {"claims": {"repository": "acme/gone"}, "client": "gone"},
+        ],
+    });
+    TrustedIssuers::new(&[serde_json::from_value(config).unwrap()], clock, &Arc::new(Metrics::new())).unwrap()
 }
 
 pub(crate) fn with_basic(mut request: Request<Body>, id: &str, secret: &str) -> Request<Body> {

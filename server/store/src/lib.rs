@@ -15,8 +15,9 @@
 //!
 //! # What an answer means
 //! `Ok` means the change is on the disk and survives `kill -9`. Steps that must happen once are one atomic call
-//! ([`Store::initialise`], [`Keys::ensure_key`], [`Tokens::revoke_token`]).
+//! ([`Store::initialise`], [`Keys::ensure_key`], [`Tokens::revoke_token`], [`Assertions::spend`]).
 
+mod assertion;
 mod client;
 mod engine_keys;
 mod error;
@@ -29,6 +30,7 @@ mod token;
 use std::future::Future;
 use std::pin::Pin;
 
+pub use self::assertion::{Assertions, SingleUse};
 pub use self::client::{
     Client, ClientChange, ClientKind, Clients, MAX_LIVE_SECRETS, RateLimit, SecretHash, StoredSecret,
 };
@@ -44,7 +46,7 @@ use oauth4os_tokens::clock::UnixTime;
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
 /// Everything the gateway remembers. Object-safe: held as `Arc<dyn Store>`.
-pub trait Store: Clients + EngineKeys + Keys + Tokens + Send + Sync + std::fmt::Debug {
+pub trait Store: Assertions + Clients + EngineKeys + Keys + Tokens + Send + Sync + std::fmt::Debug {
     /// When the store was first used; none before [`initialise`](Self::initialise).
     fn initialised_at(&self) -> Pending<'_, Option<UnixTime>>;
 

@@ -1,5 +1,6 @@
 //! The embedded backend: one SQLite file, one connection that writes, a few that read.
 
+mod assertions;
 mod clients;
 mod engine_keys;
 mod files;

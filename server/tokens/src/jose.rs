@@ -7,6 +7,7 @@
 
 mod algorithm;
 mod jwk;
+mod spki;
 mod token;
 
 use serde_json::{Map, Value};

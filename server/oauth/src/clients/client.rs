@@ -7,9 +7,11 @@ use std::time::Duration;
 use oauth4os_config::{
     AddressRules, BackendUser, CertificateName, ClientConfig, IdentityKind, Namespace, Reference, TokenFormat,
 };
+use oauth4os_federation::{AssertionKeys, Keyring, KeysError};
 use oauth4os_policy::{Clusters, Grants, Restriction, RestrictionError, Restrictions, ScopeSet};
 use oauth4os_store::{ClientKind, MAX_LIVE_SECRETS, RateLimit, SecretHash, StoredSecret};
 use oauth4os_tokens::clock::UnixTime;
+use oauth4os_tokens::jose::Algorithm;
 use secrecy::ExposeSecret;
 
 use super::DirectoryError;
@@ -53,6 +55,8 @@ pub struct Client {
     pub within: Vec<Namespace>,
     /// Where it is registered.
     pub source: ClientSource,
+    /// The keys it signs assertions with.
+    pub(crate) keys: Option<AssertionKeys>,
     secrets: Vec<StoredSecret>,
 }
 
@@ -66,17 +70,24 @@ pub enum ClientSource {
 }
 
 impl Client {
-    pub(super) fn from_config(config: &ClientConfig, clusters: &Clusters) -> Result<Self, DirectoryError> {
+    pub(super) fn from_config(
+        config: &ClientConfig,
+        clusters: &Clusters,
+        keyring: &Keyring,
+    ) -> Result<Self, DirectoryError> {
         let hash = match (&config.secret_value, &config.secret_hash) {
             (Some(secret), _) => Some(SecretHash::of(secret.expose_secret())),
             (None, Some(hash)) => Some(SecretHash::from_bytes(*hash.digest())),
-            (None, None) if config.certificate.is_some() => None,
+            (None, None) if config.needs_no_secret() => None,
             (None, None) => return Err(DirectoryError::NoSecret { id: config.id.clone() }),
         };
         let Grants { scopes, restrictions } = configured_grants(config, clusters)
             .map_err(|source| DirectoryError::Restricted { id: config.id.clone(), source: Box::new(source) })?;
+        let keys = configured_keys(config, keyring)
+            .map_err(|source| DirectoryError::Keys { id: config.id.clone(), source })?;
         Ok(Self {
             id: config.id.clone(),
+            keys,
             name: config.name.clone().unwrap_or_default(),
             kind: match config.kind {
                 oauth4os_config::ClientKind::Agent => ClientKind::Agent,
@@ -134,6 +145,7 @@ impl Client {
             addresses: AddressRules::default(),
             within: Vec::new(),
             source: ClientSource::Store,
+            keys: None,
             secrets: client.secrets,
         })
     }
@@ -168,6 +180,21 @@ pub fn configured_grants(config: &ClientConfig, clusters: &Clusters) -> Result<G
         restricted.push((grant.scope.as_str(), Restriction::new(grant, &values)?));
     }
     Grants::new(config.scopes.iter().map(String::as_str), restricted, clusters)
+}
+
+/// The public keys of a client of the configuration, if it has any. Those that it publishes are fetched in the runtime this is called
+/// in; without one they are not.
+///
+/// # Errors
+/// [`KeysError`].
+pub fn configured_keys(config: &ClientConfig, keyring: &Keyring) -> Result<Option<AssertionKeys>, KeysError> {
+    let keys = match (&config.public_key, &config.jwks, &config.jwks_uri) {
+        (Some(pem), ..) => AssertionKeys::of_pem(pem)?,
+        (None, Some(jwks), _) => AssertionKeys::written(&jwks.keys, &Algorithm::ALL)?,
+        (None, None, Some(uri)) => keyring.published(&config.id, uri, config.jwks_ca.as_deref())?,
+        (None, None, None) => return Ok(None),
+    };
+    Ok(Some(keys))
 }
 
 /// Whether a live one of `secrets` has this hash. Does the same work whether one fits or not, and no less than for a

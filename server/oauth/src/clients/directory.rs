@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use oauth4os_config::{ClientConfig, RESERVED_ID_PREFIX};
+use oauth4os_federation::{Keyring, KeysError};
 use oauth4os_policy::{Clusters, RestrictionError, ScopeError, ScopeSet};
 use oauth4os_store::{ClientChange, PageRequest, RevokedToken, SecretHash, Store, StoreError};
 use oauth4os_tokens::clock::Clock;
@@ -30,6 +31,7 @@ pub struct ClientDirectory {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     clusters: Clusters,
+    keyring: Keyring,
 }
 
 /// The clients contradict each other, or one could not be changed.
@@ -65,11 +67,19 @@ pub enum DirectoryError {
     },
     /// A configured client without secret.
     #[error(
-        "the client `{id}` has no secret and cannot prove who it is; give `secret`, `secret_hash` or `certificate`"
+        "the client `{id}` has no secret and cannot prove who it is; give `secret`, `secret_hash`, `jwks`, `jwks_uri` or `certificate`"
     )]
     NoSecret {
         /// The client.
         id: String,
+    },
+    /// Public keys that cannot be used.
+    #[error("the client `{id}` cannot be used: {source}")]
+    Keys {
+        /// The client.
+        id: String,
+        /// Which, and why.
+        source: KeysError,
     },
     /// A client of the configuration cannot be changed at run time.
     #[error("the client `{id}` is registered in the configuration file; change it there and reload the gateway")]
@@ -93,9 +103,10 @@ impl ClientDirectory {
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, DirectoryError> {
+        let keyring = Keyring::new(Arc::clone(&clock));
         let mut map = Map::new();
         for config in configured {
-            add(&mut map, Client::from_config(config, &clusters)?)?;
+            add(&mut map, Client::from_config(config, &clusters, &keyring)?)?;
         }
         let mut page = PageRequest { after: None, limit: PageRequest::MAX_LIMIT };
         loop {
@@ -115,6 +126,7 @@ impl ClientDirectory {
             store,
             clock,
             clusters,
+            keyring,
         })
     }
 
@@ -159,7 +171,7 @@ impl ClientDirectory {
     ) -> Result<(), DirectoryError> {
         let mut map = Map::new();
         for config in configured {
-            add(&mut map, Client::from_config(config, &self.clusters)?)?;
+            add(&mut map, Client::from_config(config, &self.clusters, &self.keyring)?)?;
         }
         let _changing = self.changing.write().await;
         for client in self.clients.load().values().filter(|client| client.source == ClientSource::Store) {

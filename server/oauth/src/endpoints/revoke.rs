@@ -14,7 +14,7 @@ use oauth4os_tokens::id::{SecretKind, verify_checksum};
 
 use super::access::revoke_and_record;
 use crate::Authority;
-use crate::http::{Caller, ClientAuthError, Credentials, ErrorCode, Form, FormError, Refusal};
+use crate::http::{Caller, ClientAuth, ClientAuthError, ErrorCode, Form, FormError, Refusal};
 
 /// Why a revocation was not even looked at.
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +64,7 @@ async fn revoke(
     body: Body,
 ) -> Result<(), RevokeError> {
     let form = Form::read(uri, headers, body).await?;
-    let client = Credentials::of_form(headers, &form)?.authenticate(authority, caller)?;
+    let client = ClientAuth::of_form(headers, &form)?.authenticate(authority, caller).await?;
     let token = form.get("token").ok_or(RevokeError::NoToken)?;
     let (client_id, id) = match verify_checksum(token) {
         Some(SecretKind::Client) => return Err(RevokeError::ClientSecret),

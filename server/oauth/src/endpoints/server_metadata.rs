@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::IntoResponse;
 use http::header::CACHE_CONTROL;
+use oauth4os_tokens::jose::Algorithm;
 use serde::Serialize;
 
 use super::PUBLIC_DOCUMENT;
@@ -23,8 +24,10 @@ struct ServerMetadata {
     grant_types_supported: [&'static str; GRANT_TYPES.len()],
     /// Required; empty because there is no authorization endpoint.
     response_types_supported: [&'static str; 0],
-    token_endpoint_auth_methods_supported: [&'static str; 2],
-    revocation_endpoint_auth_methods_supported: [&'static str; 2],
+    token_endpoint_auth_methods_supported: [&'static str; 3],
+    token_endpoint_auth_signing_alg_values_supported: [&'static str; 10],
+    revocation_endpoint_auth_methods_supported: [&'static str; 3],
+    revocation_endpoint_auth_signing_alg_values_supported: [&'static str; 10],
     /// RFC 9728 section 4.
     protected_resources: [String; 1],
 }
@@ -39,7 +42,7 @@ struct OpenIdConfiguration {
     id_token_signing_alg_values_supported: [&'static str; 0],
 }
 
-const AUTH_METHODS: [&str; 2] = ["client_secret_basic", "client_secret_post"];
+const AUTH_METHODS: [&str; 3] = ["client_secret_basic", "client_secret_post", "private_key_jwt"];
 
 impl ServerMetadata {
     fn of(authority: &Authority) -> Self {
@@ -51,7 +54,9 @@ impl ServerMetadata {
             grant_types_supported: GRANT_TYPES,
             response_types_supported: [],
             token_endpoint_auth_methods_supported: AUTH_METHODS,
+            token_endpoint_auth_signing_alg_values_supported: Algorithm::ALL.map(Algorithm::as_str),
             revocation_endpoint_auth_methods_supported: AUTH_METHODS,
+            revocation_endpoint_auth_signing_alg_values_supported: Algorithm::ALL.map(Algorithm::as_str),
             protected_resources: [authority.settings.issuer.clone()],
         }
     }
@@ -84,15 +89,19 @@ mod tests {
         assert_eq!(answer.status, StatusCode::OK);
         assert_eq!(answer.header("content-type"), "application/json");
         assert_eq!(answer.header("cache-control"), "public, max-age=300");
+        let methods = ["client_secret_basic", "client_secret_post", "private_key_jwt"];
+        let algorithms = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"];
         let mut expected = json!({
             "issuer": ISSUER,
             "token_endpoint": format!("{ISSUER}/oauth/token"),
             "revocation_endpoint": format!("{ISSUER}/oauth/revoke"),
             "jwks_uri": format!("{ISSUER}/oauth/jwks"),
-            "grant_types_supported": ["client_credentials"],
+            "grant_types_supported": ["client_credentials", "urn:ietf:params:oauth:grant-type:jwt-bearer"],
             "response_types_supported": [],
-            "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
-            "revocation_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+            "token_endpoint_auth_methods_supported": methods,
+            "token_endpoint_auth_signing_alg_values_supported": algorithms,
+            "revocation_endpoint_auth_methods_supported": methods,
+            "revocation_endpoint_auth_signing_alg_values_supported": algorithms,
             "protected_resources": [ISSUER],
         });
         assert_eq!(answer.json(), expected);
@@ -106,16 +115,31 @@ mod tests {
         let gateway = Gateway::start().await;
         let document = gateway.get("/.well-known/oauth-authorization-server").await.json();
         let path = |name: &str| -> String { document[name].as_str().unwrap().strip_prefix(ISSUER).unwrap().to_owned() };
-        for method in document["token_endpoint_auth_methods_supported"].as_array().unwrap() {
+        let methods = document["token_endpoint_auth_methods_supported"].as_array().unwrap();
+        for (number, method) in methods.iter().enumerate() {
             for grant in document["grant_types_supported"].as_array().unwrap() {
                 let form = format!("grant_type={}", grant.as_str().unwrap());
                 let secret = gateway.secret("agent");
-                let request = match method.as_str().unwrap() {
-                    "client_secret_basic" => gateway.form_as(&path("token_endpoint"), &form, "agent", &secret),
-                    "client_secret_post" => {
-                        gateway.form(&path("token_endpoint"), &format!("{form}&client_id=agent&client_secret={secret}"))
+                let jti = number.to_string();
+                // What clients send to the other endpoint afterwards.
+                let as_agent = |path: &str, form: &str| gateway.form_as(path, form, "agent", &secret);
+                let as_poster = |path: &str, form: &str| {
+                    gateway.form(path, &format!("{form}&client_id=agent&client_secret={secret}"))
+                };
+                let as_signer = |path: &str, form: &str, jti: &str| {
+                    gateway.form(path, &format!("{form}&{}", gateway.client_assertion(jti)))
+                };
+                let request = match (grant.as_str().unwrap(), method.as_str().unwrap()) {
+                    ("urn:ietf:params:oauth:grant-type:jwt-bearer", _) => {
+                        let mut claims = gateway.workload_claims(&jti);
+                        claims["ref"] = json!("refs/heads/other");
+                        let assertion = gateway.signed(&json!({"alg": "ES256"}), &claims);
+                        gateway.form(&path("token_endpoint"), &format!("{form}&assertion={assertion}"))
                     }
-                    other => panic!("{other}"),
+                    (_, "client_secret_basic") => as_agent(&path("token_endpoint"), &form),
+                    (_, "client_secret_post") => as_poster(&path("token_endpoint"), &form),
+                    (_, "private_key_jwt") => as_signer(&path("token_endpoint"), &form, &jti),
+                    other => panic!("{other:?}"),
                 };
                 let answer = gateway.send(request).await;
                 assert_eq!(answer.status, StatusCode::OK, "{method} {grant}");
@@ -124,8 +148,14 @@ mod tests {
                 let keys = gateway.get(&path("jwks_uri")).await.json();
                 assert!(keys["keys"].as_array().unwrap().iter().any(|key| key["kid"] == header["kid"]));
                 assert_eq!(gateway.decoded_part(&token, 1)["iss"], document["issuer"]);
-                let revoke = gateway.form_as(&path("revocation_endpoint"), &format!("token={token}"), "agent", &secret);
+                let form = format!("token={token}");
+                let revoke = match gateway.decoded_part(&token, 1)["client_id"].as_str().unwrap() {
+                    "signer" => as_signer(&path("revocation_endpoint"), &form, &format!("{jti}r")),
+                    _ if method == "client_secret_post" => as_poster(&path("revocation_endpoint"), &form),
+                    _ => as_agent(&path("revocation_endpoint"), &form),
+                };
                 assert_eq!(gateway.send(revoke).await.status, StatusCode::OK);
+                gateway.bearer("/_oauth4os/v1/whoami", &token).await.is_refused(401, "invalid_token");
             }
         }
         let resource: Value = gateway.get("/.well-known/oauth-protected-resource").await.json();

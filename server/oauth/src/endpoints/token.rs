@@ -10,9 +10,10 @@ use http::{HeaderMap, Uri};
 use oauth4os_telemetry::audit::Event;
 
 use crate::Authority;
-use crate::grants::client_credentials;
 use crate::grants::issue::{IssueError, SECRET_LENGTH, TokenResponse};
-use crate::http::{Caller, ClientAuthError, Credentials, ErrorCode, Form, FormError, Refusal};
+use crate::grants::jwt_bearer::{self, JwtBearerError};
+use crate::grants::{GRANT_TYPES, client_credentials};
+use crate::http::{Caller, ClientAuth, ClientAuthError, ErrorCode, Form, FormError, Refusal};
 
 /// Why no token was issued.
 #[derive(Debug, thiserror::Error)]
@@ -23,7 +24,7 @@ enum TokenError {
     Client(#[from] ClientAuthError),
     #[error("the parameter `grant_type` is missing; send `grant_type=client_credentials`")]
     NoGrantType,
-    #[error("this gateway does not know this `grant_type`; it takes `client_credentials`")]
+    #[error("this gateway does not know this `grant_type`; it takes `{}`", GRANT_TYPES.join("`, `"))]
     GrantType,
     #[error(
         "tokens are issued for this gateway only; leave `resource` out, or send the `resource` of `/.well-known/oauth-protected-resource`"
@@ -31,6 +32,8 @@ enum TokenError {
     Resource,
     #[error(transparent)]
     Issue(#[from] IssueError),
+    #[error(transparent)]
+    JwtBearer(#[from] JwtBearerError),
 }
 
 impl From<TokenError> for Refusal {
@@ -42,6 +45,7 @@ impl From<TokenError> for Refusal {
             TokenError::GrantType => Self::new(ErrorCode::UnsupportedGrantType, error),
             TokenError::Resource => Self::new(ErrorCode::InvalidTarget, error),
             TokenError::Issue(error) => error.into(),
+            TokenError::JwtBearer(error) => error.into(),
         }
     }
 }
@@ -73,19 +77,29 @@ async fn answer(
     claimed: &mut Option<String>,
 ) -> Result<TokenResponse, TokenError> {
     let form = Form::read(uri, headers, body).await?;
-    let credentials = Credentials::of_form(headers, &form)?;
-    *claimed = Some(credentials.client_id.clone());
-    let client = credentials.authenticate(authority, caller)?;
+    // Here the assertion is all that is shown.
+    if form.get("grant_type") == Some(jwt_bearer::GRANT_TYPE) {
+        check_resource(authority, &form)?;
+        return Ok(jwt_bearer::redeem(authority, caller, headers, &form, claimed).await?);
+    }
+    let authentication = ClientAuth::of_form(headers, &form)?;
+    *claimed = Some(authentication.client_id().to_owned());
+    let client = authentication.authenticate(authority, caller).await?;
     let grant_type = form.get("grant_type").ok_or(TokenError::NoGrantType)?;
     if grant_type != client_credentials::GRANT_TYPE {
         return Err(TokenError::GrantType);
     }
+    check_resource(authority, &form)?;
+    Ok(client_credentials::redeem(authority, caller, &client, &form).await?)
+}
+
+/// RFC 8707: the address of the gateway is the name its metadata gives itself as a resource.
+fn check_resource(authority: &Authority, form: &Form) -> Result<(), TokenError> {
     let settings = &authority.settings;
-    // RFC 8707: the address of the gateway is the name its metadata gives itself as a resource.
     if form.all("resource").any(|resource| resource != settings.audience && resource != settings.issuer) {
         return Err(TokenError::Resource);
     }
-    Ok(client_credentials::redeem(authority, caller, &client, &form).await?)
+    Ok(())
 }
 
 fn record_refused(authority: &Authority, caller: &Caller, claimed: Option<&str>, refusal: &Refusal) {

@@ -182,6 +182,8 @@ async fn missing_or_ambiguous_credentials() {
     let assertion =
         "&client_assertion_type=urn:ietf:params:oauth:client-assertion-type:jwt-bearer&client_assertion=x.y.z";
     gateway.send(form(assertion)).await.is_refused(401, "invalid_client");
+    let secret_beside = format!("&client_id=agent&client_secret={secret}{assertion}");
+    gateway.send(form(&secret_beside)).await.is_refused(400, "invalid_request");
     for header in ["Bearer abc", "Negotiate abc", "Basic", "Digest username=x"] {
         let mut request = form("");
         request.headers_mut().insert("authorization", header.parse().unwrap());

@@ -131,6 +131,7 @@ async fn make(authority: &Authority, caller: &Caller, grant: Grant) -> Result<To
     if is_opaque && !authority.opaque.has_room(&client.id) {
         return Err(IssueError::TooMany);
     }
+    let user = grant.subject.clone();
     let claims = AccessClaims {
         iss: authority.settings.issuer.clone(),
         sub: grant.subject.unwrap_or_else(|| client.id.clone()),
@@ -164,6 +165,7 @@ async fn make(authority: &Authority, caller: &Caller, grant: Grant) -> Result<To
     }
     let mut event = caller.event(now, "token.issued", "allow");
     event.client = Some(&issued.client_id);
+    event.user = user.as_deref();
     event.token_id = Some(&issued.id);
     event.scopes = Some(&issued.scope);
     event.grant_type = Some(grant.grant_type);

@@ -1,4 +1,4 @@
-//! Client authentication: `client_secret_basic` and `client_secret_post` (RFC 6749 section 2.3.1).
+//! Client authentication by a secret: `client_secret_basic` and `client_secret_post` (RFC 6749 section 2.3.1).
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use oauth4os_federation::AssertionRefused;
 
 use super::form::decode;
 use super::{Caller, Challenge, ErrorCode, Form, Refusal};
@@ -26,13 +27,17 @@ pub(crate) struct Credentials {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ClientAuthError {
     /// No credentials.
-    #[error("the client must authenticate: send `client_id` and `client_secret` with HTTP Basic or in the form")]
+    #[error(
+        "the client must authenticate: send `client_id` and `client_secret` with HTTP Basic or in the form, or a `client_assertion`"
+    )]
     Missing,
     /// An id without secret.
-    #[error("the client must prove who it is: send `client_secret` as well; this gateway has no public clients")]
+    #[error(
+        "the client must prove who it is: send `client_secret` or `client_assertion` as well; this gateway has no public clients"
+    )]
     NoSecret,
     /// Two methods at once.
-    #[error("use one way of client authentication: HTTP Basic, or `client_id` and `client_secret` in the form")]
+    #[error("use one way of client authentication: HTTP Basic, or `client_secret` in the form, or `client_assertion`")]
     TwoMethods,
     /// Two ids.
     #[error("the `client_id` in the form is not the one of the HTTP Basic credentials")]
@@ -43,9 +48,23 @@ pub(crate) enum ClientAuthError {
     /// Not Basic.
     #[error("clients authenticate here with HTTP Basic or with `client_secret` in the form")]
     Scheme,
-    /// `client_assertion`.
-    #[error("`client_assertion` is not supported; authenticate with HTTP Basic or with `client_secret` in the form")]
-    Assertion,
+    /// Not a pair of type and assertion, or of another type.
+    #[error(
+        "send `client_assertion` with `client_assertion_type=urn:ietf:params:oauth:client-assertion-type:jwt-bearer`"
+    )]
+    AssertionType,
+    /// Two ids.
+    #[error("the `client_id` in the form is not the one of the assertion")]
+    OtherId,
+    /// An assertion that proves nothing.
+    #[error(transparent)]
+    Assertion(#[from] AssertionRefused),
+    /// An assertion that has proven something before.
+    #[error("the assertion was used before; make a new one, with a `jti` of its own, for each request")]
+    Spent,
+    /// The store failed; the log says why.
+    #[error("the gateway cannot reach its store; nothing was issued, try again")]
+    Unavailable,
     /// A Basic header that cannot be read.
     #[error("the HTTP Basic credentials are not base64 of `client_id:client_secret`, each percent-encoded")]
     Malformed,
@@ -63,9 +82,6 @@ pub(crate) enum ClientAuthError {
 impl Credentials {
     /// The credentials of a request with a form.
     pub(crate) fn of_form(headers: &HeaderMap, form: &Form) -> Result<Self, ClientAuthError> {
-        if form.get("client_assertion").is_some() || form.get("client_assertion_type").is_some() {
-            return Err(ClientAuthError::Assertion);
-        }
         let (form_id, form_secret) = (form.get("client_id"), form.get("client_secret"));
         if let Some(header) = authorization(headers)? {
             if form_secret.is_some() {
@@ -130,14 +146,20 @@ impl Credentials {
 impl From<ClientAuthError> for Refusal {
     fn from(error: ClientAuthError) -> Self {
         match error {
+            ClientAuthError::Unavailable | ClientAuthError::Assertion(AssertionRefused::NoKeys) => {
+                Self::new(ErrorCode::TemporarilyUnavailable, error).after(Duration::from_secs(1))
+            }
             ClientAuthError::TwoMethods
             | ClientAuthError::TwoIds
+            | ClientAuthError::OtherId
+            | ClientAuthError::AssertionType
             | ClientAuthError::TwoHeaders
             | ClientAuthError::Malformed => Self::new(ErrorCode::InvalidRequest, error),
             ClientAuthError::Missing
             | ClientAuthError::NoSecret
             | ClientAuthError::Scheme
-            | ClientAuthError::Assertion
+            | ClientAuthError::Assertion(_)
+            | ClientAuthError::Spent
             | ClientAuthError::Address
             | ClientAuthError::Wrong => Self::new(ErrorCode::InvalidClient, error).challenging(Challenge::Basic),
             ClientAuthError::TooManyGuesses(wait) => Self::new(ErrorCode::TooManyGuesses, error).after(wait),
@@ -153,6 +175,11 @@ pub(super) fn authorization(headers: &HeaderMap) -> Result<Option<&str>, ClientA
         (Some(field), None) => field.to_str().map(Some).map_err(|_| ClientAuthError::Malformed),
         (Some(_), Some(_)) => Err(ClientAuthError::TwoHeaders),
     }
+}
+
+/// Whether a request has an `Authorization` field, of whatever kind.
+pub(crate) fn has_authorization(headers: &HeaderMap) -> bool {
+    headers.contains_key(AUTHORIZATION)
 }
 
 /// What follows `Basic `, when that is how the request authenticates.

@@ -50,7 +50,7 @@ pub(crate) enum FormError {
 }
 
 /// The parameters that an error may name.
-const KNOWN: [&str; 13] = [
+const KNOWN: [&str; 14] = [
     "grant_type",
     "client_id",
     "client_secret",
@@ -59,6 +59,7 @@ const KNOWN: [&str; 13] = [
     "token_type_hint",
     "client_assertion",
     "client_assertion_type",
+    "assertion",
     "audience",
     "limit",
     "cursor",

@@ -1,3 +1,4 @@
+mod assertions;
 mod clients;
 mod crash;
 mod engine_keys;

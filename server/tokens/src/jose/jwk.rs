@@ -8,6 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
 use super::algorithm::{Algorithm, Family};
+use super::spki;
 
 /// RSA moduli, in bits, leading zeros not counted.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
@@ -85,6 +86,14 @@ impl ForeignKey {
             return Err(UnusableKey::Purpose);
         }
         Ok(Self { kid: kid.map(ToOwned::to_owned), parsed })
+    }
+
+    /// Reads a public key in PEM (`-----BEGIN PUBLIC KEY-----`), for every algorithm it fits. It has no id.
+    ///
+    /// # Errors
+    /// [`UnusableKey`].
+    pub fn from_pem(pem: &str) -> Result<Self, UnusableKey> {
+        Self::parse(&spki::jwk(pem)?, &Algorithm::ALL)
     }
 
     /// Its id, when it has one.

@@ -134,6 +134,90 @@ fn a_key_that_cannot_be_used_safely_is_left_out() {
     assert!(ForeignKey::parse(&with(&rsa, "n", json!(encode(zeros_in_front))), &Algorithm::ALL).is_ok());
 }
 
+fn pem(der: &[u8]) -> String {
+    use base64::engine::general_purpose::STANDARD;
+    format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", STANDARD.encode(der))
+}
+
+/// `SubjectPublicKeyInfo` of a new key, as the library writes it, and what signs.
+fn written(algorithm: Algorithm) -> (Vec<u8>, Sign) {
+    use aws_lc_rs::encoding::{AsDer as _, PublicKeyX509Der};
+    let random = SystemRandom::new();
+    match algorithm {
+        Algorithm::Es256 | Algorithm::Es384 | Algorithm::Es512 => {
+            let signing = match algorithm {
+                Algorithm::Es256 => &signature::ECDSA_P256_SHA256_FIXED_SIGNING,
+                Algorithm::Es384 => &signature::ECDSA_P384_SHA384_FIXED_SIGNING,
+                _ => &signature::ECDSA_P521_SHA512_FIXED_SIGNING,
+            };
+            let pair = EcdsaKeyPair::generate(signing).unwrap();
+            let der: PublicKeyX509Der<'_> = pair.public_key().as_der().unwrap();
+            let der = der.as_ref().to_vec();
+            (der, Box::new(move |message| pair.sign(&random, message).unwrap().as_ref().to_vec()))
+        }
+        Algorithm::EdDsa => {
+            let pair = Ed25519KeyPair::generate().unwrap();
+            let der: PublicKeyX509Der<'_> = pair.public_key().as_der().unwrap();
+            let der = der.as_ref().to_vec();
+            (der, Box::new(move |message| pair.sign(message).as_ref().to_vec()))
+        }
+        _ => {
+            let pair = rsa::KeyPair::generate(rsa::KeySize::Rsa3072).unwrap();
+            let der: PublicKeyX509Der<'_> = pair.public_key().as_der().unwrap();
+            let der = der.as_ref().to_vec();
+            let sign = move |message: &[u8]| {
+                let mut signature = vec![0; pair.public_modulus_len()];
+                pair.sign(&signature::RSA_PSS_SHA256, &random, message, &mut signature).unwrap();
+                signature
+            };
+            (der, Box::new(sign))
+        }
+    }
+}
+
+#[test]
+fn a_public_key_in_pem_is_the_key_it_says() {
+    for algorithm in [Algorithm::Ps256, Algorithm::Es256, Algorithm::Es384, Algorithm::Es512, Algorithm::EdDsa] {
+        let (der, sign) = written(algorithm);
+        let read = ForeignKey::from_pem(&pem(&der)).unwrap();
+        assert!(read.verify(algorithm, b"message", &sign(b"message")), "{algorithm}");
+        assert!(!read.verify(algorithm, b"messagf", &sign(b"message")), "{algorithm}");
+        assert_eq!(read.kid(), None);
+        // Line breaks do not matter, everything else does.
+        assert!(ForeignKey::from_pem(&pem(&der).replace('\n', "\r\n")).is_ok());
+        for cut in 0..der.len() {
+            assert!(ForeignKey::from_pem(&pem(&der[..cut])).is_err(), "{algorithm} cut at {cut}");
+        }
+        let longer = [der.as_slice(), &[0]].concat();
+        assert!(ForeignKey::from_pem(&pem(&longer)).is_err(), "{algorithm}");
+        assert!(ForeignKey::from_pem(&format!("{0}{0}", pem(&der))).is_err(), "two keys");
+    }
+}
+
+#[test]
+fn what_is_no_public_key_in_pem_is_refused() {
+    let private = "-----BEGIN PRIVATE KEY-----\nMC4CAQ\n-----END PRIVATE KEY-----\n";
+    assert_eq!(ForeignKey::from_pem(private).err(), Some(UnusableKey::Private));
+    let both = format!("{private}{}", pem(&written(Algorithm::EdDsa).0));
+    assert_eq!(ForeignKey::from_pem(&both).err(), Some(UnusableKey::Private));
+    for text in [
+        "",
+        "ssh-ed25519 AAAA",
+        "-----BEGIN PUBLIC KEY-----",
+        "-----BEGIN CERTIFICATE-----\nMC4=\n-----END CERTIFICATE-----",
+    ] {
+        assert_eq!(ForeignKey::from_pem(text).err(), Some(UnusableKey::Malformed), "{text}");
+    }
+    // X25519, secp256k1, and an RSA key of 1024 bits.
+    let x25519 = [&[0x30, 0x2a, 0x30, 5, 6, 3, 0x2b, 0x65, 0x6e, 3, 0x21, 0][..], &[9; 32]].concat();
+    assert_eq!(ForeignKey::from_pem(&pem(&x25519)).err(), Some(UnusableKey::Malformed));
+    let mut small = vec![0x30, 0x81, 0x9f, 0x30, 0x0d, 6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1, 5, 0];
+    small.extend([3, 0x81, 0x8d, 0, 0x30, 0x81, 0x89, 2, 0x81, 0x81, 0]);
+    small.extend([0xff; 128]);
+    small.extend([2, 3, 1, 0, 1]);
+    assert_eq!(ForeignKey::from_pem(&pem(&small)).err(), Some(UnusableKey::WeakRsa));
+}
+
 fn token(header: &str, claims: &str) -> String {
     format!("{}.{}.{}", encode(header), encode(claims), encode("signature"))
 }

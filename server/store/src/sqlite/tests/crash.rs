@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Command, Stdio};
 
 use super::*;
-use crate::{Revocation, Tokens as _};
+use crate::{Assertions as _, Revocation, SingleUse, Tokens as _};
 
 /// In a process that has this set, the test below is the one that is killed.
 const VICTIM: &str = "OAUTH4OS_STORE_TEST_VICTIM";
@@ -46,9 +46,14 @@ fn every_acknowledged_write_survives_kill_9() {
 
 async fn check(place: &Place, acknowledged: &[String]) {
     let store = place.open().await;
-    let mut revoked = 0;
+    let (mut revoked, mut spent) = (0, 0);
     for write in acknowledged {
         let (what, id) = write.split_once(' ').unwrap();
+        if what == "spent" {
+            spent += 1;
+            assert!(!store.spend(once(id)).await.unwrap(), "the use of {id} was lost");
+            continue;
+        }
         let token = store.token(id).await.unwrap();
         let token = token.unwrap_or_else(|| panic!("{id} was lost"));
         if what == "revoked" {
@@ -56,7 +61,7 @@ async fn check(place: &Place, acknowledged: &[String]) {
             assert!(token.revoked_at.is_some(), "the end of {id} was lost");
         }
     }
-    assert!(revoked > 0);
+    assert!(revoked > 0 && spent > 0);
     let sound: String = sqlx::query_scalar("PRAGMA integrity_check").fetch_one(&store.readers).await.unwrap();
     assert_eq!(sound, "ok");
     store.close().await.unwrap();
@@ -86,8 +91,14 @@ async fn write(store: Arc<SqliteStore>) {
             let revocation = store.revoke_token(&id).await.unwrap();
             assert!(matches!(revocation, Revocation::Revoked(_)));
             say(&format!("revoked {id}"));
+            assert!(store.spend(once(&id)).await.unwrap());
+            say(&format!("spent {id}"));
         }
     }
+}
+
+fn once(id: &str) -> SingleUse {
+    SingleUse { id: oauth4os_tokens::id::sha256(id.as_bytes()), expires_at: UnixTime::MAX }
 }
 
 fn say(write: &str) {

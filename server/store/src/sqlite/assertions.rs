@@ -1,0 +1,40 @@
+//! Used assertions.
+
+use oauth4os_tokens::clock::UnixTime;
+
+use super::{SqliteStore, failed};
+use crate::{Assertions, Pending, SingleUse};
+
+impl Assertions for SqliteStore {
+    fn spend(&self, once: SingleUse) -> Pending<'_, bool> {
+        Box::pin(async move {
+            const DOING: &str = "remember a used assertion";
+            let mut tx = self.write(DOING).await?;
+            let added =
+                sqlx::query("INSERT INTO spent_assertions (id, expires_at) VALUES (?, ?) ON CONFLICT DO NOTHING")
+                    .bind(once.id.to_vec())
+                    .bind(once.expires_at.as_millis())
+                    .execute(&mut *tx)
+                    .await
+                    .map_err(failed(DOING))?
+                    .rows_affected();
+            tx.commit().await.map_err(failed(DOING))?;
+            Ok(added == 1)
+        })
+    }
+
+    fn forget_spent(&self, before: UnixTime) -> Pending<'_, u64> {
+        Box::pin(async move {
+            const DOING: &str = "forget used assertions";
+            let mut tx = self.write(DOING).await?;
+            let forgotten = sqlx::query("DELETE FROM spent_assertions WHERE expires_at < ?")
+                .bind(before.as_millis())
+                .execute(&mut *tx)
+                .await
+                .map_err(failed(DOING))?
+                .rows_affected();
+            tx.commit().await.map_err(failed(DOING))?;
+            Ok(forgotten)
+        })
+    }
+}
