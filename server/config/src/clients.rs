@@ -77,6 +77,11 @@ pub struct ClientConfig {
     #[serde(default)]
     pub basic: bool,
 
+    /// Let the client ask at `/oauth/introspect` about the tokens of all clients (RFC 7662): for resource servers. Everybody may ask about
+    /// their own.
+    #[serde(default)]
+    pub introspect: bool,
+
     /// The name in a TLS certificate that makes it this client's: it then needs no other credential on the data plane, and may do
     /// what its scopes permit. Needs `tls.client_certificates`; `secret` may then be left out.
     #[serde(default)]

@@ -64,7 +64,7 @@ pub(crate) struct Answer {
 }
 
 impl Gateway {
-    /// With the configured clients `agent`, `brief` and `tricky`, and `shipper`, `other`, `admin` in the store.
+    /// With the configured clients `agent`, `brief`, `tricky`, `api` and `opaque`, and `shipper`, `other`, `admin` in the store.
     pub(crate) async fn start() -> Self {
         let folder = folder();
         let clock = ManualClock::default();
@@ -89,6 +89,16 @@ impl Gateway {
             {
                 "id": "tricky", "basic": true,
                 "secret_hash": secret_hash("tricky", TRICKY_SECRET.to_owned()),
+                "scopes": ["read:logs-*"],
+            },
+            {
+                "id": "api", "introspect": true,
+                "secret_hash": secret_hash("api", new_secret().expose().to_owned()),
+                "scopes": ["monitor:cluster"],
+            },
+            {
+                "id": "opaque", "access_token_format": "opaque",
+                "secret_hash": secret_hash("opaque", new_secret().expose().to_owned()),
                 "scopes": ["read:logs-*"],
             },
         ]))

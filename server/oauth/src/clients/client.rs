@@ -41,6 +41,8 @@ pub struct Client {
     pub rate_limit: Option<RateLimit>,
     /// Whether it may send id and secret to the data plane instead of a token.
     pub basic: bool,
+    /// Whether it may ask about the tokens of all clients.
+    pub introspect: bool,
     /// The backend roles the engine is told in place of scopes; `None` for the identity of the scopes.
     pub backend_roles: Option<BTreeSet<String>>,
     /// As which user its requests are sent to clusters that have users of their own.
@@ -93,6 +95,7 @@ impl Client {
                 .rate_limit
                 .map(|limit| RateLimit { per_second: limit.requests_per_second, burst: limit.burst }),
             basic: config.basic,
+            introspect: config.introspect,
             backend_roles: (config.identity == IdentityKind::Own).then(|| config.backend_roles.clone()),
             backend_user: config.backend_user.clone(),
             certificate: config.certificate.clone(),
@@ -128,6 +131,7 @@ impl Client {
             token_format: TokenFormat::Jwt,
             rate_limit: client.rate_limit,
             basic: false,
+            introspect: false,
             backend_roles: None,
             backend_user: None,
             certificate: None,

@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::IntoResponse;
 use http::header::CACHE_CONTROL;
+use oauth4os_tokens::keys::Algorithm;
 use serde::Serialize;
 
 use super::PUBLIC_DOCUMENT;
@@ -19,12 +20,16 @@ struct ServerMetadata {
     issuer: String,
     token_endpoint: String,
     revocation_endpoint: String,
+    introspection_endpoint: String,
     jwks_uri: String,
     grant_types_supported: [&'static str; GRANT_TYPES.len()],
     /// Required; empty because there is no authorization endpoint.
     response_types_supported: [&'static str; 0],
     token_endpoint_auth_methods_supported: [&'static str; 2],
     revocation_endpoint_auth_methods_supported: [&'static str; 2],
+    introspection_endpoint_auth_methods_supported: [&'static str; 2],
+    /// RFC 9701 section 7.
+    introspection_signing_alg_values_supported: [&'static str; 1],
     /// RFC 9728 section 4.
     protected_resources: [String; 1],
 }
@@ -47,11 +52,14 @@ impl ServerMetadata {
             issuer: authority.settings.issuer.clone(),
             token_endpoint: authority.url(paths::TOKEN),
             revocation_endpoint: authority.url(paths::REVOKE),
+            introspection_endpoint: authority.url(paths::INTROSPECT),
             jwks_uri: authority.url(paths::JWKS),
             grant_types_supported: GRANT_TYPES,
             response_types_supported: [],
             token_endpoint_auth_methods_supported: AUTH_METHODS,
             revocation_endpoint_auth_methods_supported: AUTH_METHODS,
+            introspection_endpoint_auth_methods_supported: AUTH_METHODS,
+            introspection_signing_alg_values_supported: [Algorithm::Es256.as_str()],
             protected_resources: [authority.settings.issuer.clone()],
         }
     }
@@ -88,11 +96,14 @@ mod tests {
             "issuer": ISSUER,
             "token_endpoint": format!("{ISSUER}/oauth/token"),
             "revocation_endpoint": format!("{ISSUER}/oauth/revoke"),
+            "introspection_endpoint": format!("{ISSUER}/oauth/introspect"),
             "jwks_uri": format!("{ISSUER}/oauth/jwks"),
             "grant_types_supported": ["client_credentials"],
             "response_types_supported": [],
             "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
             "revocation_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+            "introspection_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+            "introspection_signing_alg_values_supported": ["ES256"],
             "protected_resources": [ISSUER],
         });
         assert_eq!(answer.json(), expected);

@@ -5,6 +5,7 @@ mod context;
 mod credentials;
 mod finish;
 mod form;
+mod in_force;
 mod refusal;
 
 pub(crate) use self::bearer::{BearerError, BearerToken};
@@ -13,4 +14,5 @@ pub use self::context::{ClientAddress, RequestId};
 pub(crate) use self::credentials::{ClientAuthError, Credentials, basic_credentials};
 pub(crate) use self::finish::finish;
 pub(crate) use self::form::{Form, FormError};
+pub(crate) use self::in_force::{InForce, NotInForce};
 pub(crate) use self::refusal::{Challenge, ErrorCode, Refusal};
