@@ -110,6 +110,7 @@ fn start(
         rotating.extend(running.rotating(cluster, &setup));
         setups.push(setup);
     }
+    let providers = Arc::new(Providers::new(&config.providers, &cluster_names, &clock, &metrics)?);
 
     let (authority, rotation) = control.block_on(async {
         let shown = first_admin::path(&config.state.directory);
@@ -147,6 +148,7 @@ fn start(
             metrics: Arc::clone(&metrics),
             revocations: Arc::clone(&sink) as _,
             opaque: sink,
+            providers: Arc::clone(&providers),
             readiness: Arc::clone(&engine_watch) as _,
             engine_keys: Arc::clone(&rotation) as _,
         })?;
@@ -178,7 +180,6 @@ fn start(
             .map_err(|error| format!("cannot listen on `{address}` for metrics: {error}; change `metrics.listen`"))?;
     }
 
-    let providers = Arc::new(Providers::new(&config.providers, &cluster_names, &clock, &metrics)?);
     control.block_on(providers.start(PROVIDERS_PATIENCE));
     let snapshot = parts::snapshot(&config, &authority, Arc::clone(&providers), &policies, rates);
     let gateway = Gateway::start(Setup {
@@ -271,8 +272,9 @@ impl OpaqueSink for Sink {
     }
 
     fn issued(&self, hash: &SecretHash, token: &IssuedToken) {
-        let IssuedToken { id, client_id, scope, expires_at, .. } = token.clone();
-        self.opaque.add(*hash.as_bytes(), OpaqueToken { id, client_id, scope, expires_at }, self.clock.now());
+        let IssuedToken { id, client_id, subject, act, scope, expires_at, .. } = token.clone();
+        let token = OpaqueToken { id, client_id, subject, act, scope, expires_at };
+        self.opaque.add(*hash.as_bytes(), token, self.clock.now());
     }
 }
 

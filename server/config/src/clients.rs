@@ -17,6 +17,7 @@ use crate::namespaces::Namespace;
 use crate::problem::Problems;
 use crate::providers::{RESERVED_ID_PREFIX, check_outside_url};
 use crate::secret::{Secret, SecretHash};
+use crate::token_exchange::TokenExchange;
 use crate::units::Span;
 
 /// Shorter secrets can be guessed from their hash.
@@ -89,6 +90,16 @@ pub struct ClientConfig {
     /// scopes permit: for shippers that speak nothing else. A stolen secret then works until it is changed.
     #[serde(default)]
     pub basic: bool,
+
+    /// Let the client ask at `/oauth/introspect` about the tokens of all clients (RFC 7662): for resource servers. Everybody may ask about
+    /// their own.
+    #[serde(default)]
+    pub introspect: bool,
+
+    /// Let the client exchange tokens of others for tokens of its own at the token endpoint (RFC 8693): within what both may have, and
+    /// ending with the other's.
+    #[serde(default)]
+    pub token_exchange: Option<TokenExchange>,
 
     /// The name in a TLS certificate that makes it this client's: it then needs no other credential on the data plane, and may do
     /// what its scopes permit. Needs `tls.client_certificates`; `secret` may then be left out.

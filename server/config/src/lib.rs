@@ -36,6 +36,7 @@ mod server;
 mod shared_users;
 mod sigv4;
 mod state;
+mod token_exchange;
 mod tokens;
 mod trusted_issuers;
 mod units;
@@ -74,6 +75,7 @@ pub use secret::{Secret, SecretHash};
 pub use server::{Audit, AuditFailure, KeyPair, Log, LogFormat, Metrics, Stdout, Tls};
 pub use sigv4::{AwsKeys, AwsService, Sigv4};
 pub use state::State;
+pub use token_exchange::TokenExchange;
 pub use tokens::Tokens;
 pub use trusted_issuers::{ClaimValue, ClaimValues, TrustedIssuer, WorkloadRule};
 pub use units::{ByteSize, Span};
@@ -271,6 +273,7 @@ impl Config {
         grants::check_field_sets(&self.field_sets, problems);
         clients::check_all(&self.clients, &self.field_sets, problems);
         clients::check_certificates(&self.clients, self.tls.client_certificates.is_some(), problems);
+        token_exchange::check_all(&self.clients, &self.providers, problems);
         providers::check_all(&self.providers, &self.issuer, &self.field_sets, problems);
         trusted_issuers::check_all(&self.trusted_issuers, &self.issuer, &self.providers, &self.clients, problems);
         let has_restricted = self.clients.iter().any(|client| !client.grants.is_empty())

@@ -343,3 +343,25 @@ fn a_client_is_in_its_namespace_and_in_all_around_it() {
     let error = with("  - name: customers", &format!("{deep}  - name: n9\n  - name: customers")).unwrap_err();
     assert!(error.contains("namespaces `n0`: parent: more than 8") && !error.contains("`n2`: parent"), "{error}");
 }
+
+#[test]
+fn whose_tokens_may_be_exchanged_is_said_by_name() {
+    let subjects = "subjects: [log-agent, \"keycloak/*\"]";
+    for (old, new, reason) in [
+        (subjects, "subjects: []", "name those whose tokens it may exchange"),
+        (subjects, "subjects: [\"*\"]", "there is no way to name everybody"),
+        (subjects, "subjects: [\"*/*\"]", "there is no such provider"),
+        (subjects, "subjects: [\"okta/*\"]", "there is no such provider"),
+        (subjects, "subjects: [\"keycloak/\"]", "give the id of a client"),
+        (subjects, "subjects: [\"/ada\"]", "there is no such provider"),
+        ("actors: [log-agent]", "actors: [\"log agent\"]", "give the id of a client"),
+        ("audiences: [https://billing.example.com]", "audiences: [\"a b\"]", "without spaces"),
+        ("audiences: [https://billing.example.com]", "audience: [x]", "unknown field"),
+    ] {
+        let error = with(old, new).unwrap_err();
+        assert!(error.contains(reason), "{new}: {error}");
+    }
+    let config = parse(EXAMPLE).unwrap();
+    let rule = config.clients.iter().find_map(|client| client.token_exchange.as_ref()).unwrap();
+    assert!(rule.takes_subject("keycloak/ada") && rule.takes_subject("log-agent") && !rule.takes_subject("shipper"));
+}

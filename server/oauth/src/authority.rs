@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::body::Bytes;
-use oauth4os_federation::TrustedIssuers;
+use oauth4os_federation::{Providers, TrustedIssuers};
 use oauth4os_policy::{Clusters, ScopeError, ScopeSet};
 use oauth4os_store::{IssuedToken, Revocation, RevokedToken, SecretHash, Store, StoreError};
 use oauth4os_telemetry::audit::Audit;
@@ -55,6 +55,8 @@ pub struct Parts {
     pub revocations: Arc<dyn RevocationSink>,
     /// Who must know of opaque tokens.
     pub opaque: Arc<dyn OpaqueSink>,
+    /// Outside providers, whose tokens may be exchanged.
+    pub providers: Arc<Providers>,
     /// What else must work for the gateway to be ready.
     pub readiness: Arc<dyn Readiness>,
     /// The keys of the tokens the engine is handed.
@@ -98,6 +100,7 @@ pub struct Authority {
     pub(crate) engine_keys: Arc<dyn EngineKeys>,
     pub(crate) guesses: GuessLimit,
     pub(crate) opaque: Arc<dyn OpaqueSink>,
+    pub(crate) providers: Arc<Providers>,
     revocations: Arc<dyn RevocationSink>,
     signing: ArcSwap<Signing>,
 }
@@ -148,6 +151,7 @@ impl Authority {
             engine_keys: parts.engine_keys,
             guesses: GuessLimit::default(),
             opaque: parts.opaque,
+            providers: parts.providers,
             revocations: parts.revocations,
             signing,
         })
@@ -189,14 +193,14 @@ impl Authority {
         .unwrap_or(Err(DirectoryError::Store(StoreError::Closed)))
     }
 
-    /// Revokes a token: on the disk, then on the data plane.
+    /// Revokes a token and what was exchanged for it: on the disk, then on the data plane.
     pub(crate) async fn revoke(self: &Arc<Self>, id: &str) -> Result<Revocation, StoreError> {
         let (authority, id) = (Arc::clone(self), id.to_owned());
         to_the_end(async move {
             let revocation = authority.store.revoke_token(&id).await?;
             // Also when another call was first: that one may be still on its way to the data plane.
-            if let Revocation::Revoked(token) | Revocation::AlreadyRevoked(token) = &revocation {
-                authority.revocations.revoked(std::slice::from_ref(token));
+            if let Revocation::Revoked(tokens) | Revocation::AlreadyRevoked(tokens) = &revocation {
+                authority.revocations.revoked(tokens);
             }
             Ok(revocation)
         })

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `POST /oauth/token` | `endpoints/token.rs`, `grants/` |
 //! | `POST /oauth/revoke` | `endpoints/revoke.rs` |
+//! | `POST /oauth/introspect` | `endpoints/introspect.rs` |
 //! | `GET /oauth/tokens` | `endpoints/token_list.rs` |
 //! | `GET`, `DELETE /oauth/token/{id}` | `endpoints/token_by_id.rs` |
 //! | `GET /oauth/jwks`, `/.well-known/jwks.json` | `endpoints/jwks.rs` |

@@ -2,6 +2,7 @@
 
 pub(crate) const TOKEN: &str = "/oauth/token";
 pub(crate) const REVOKE: &str = "/oauth/revoke";
+pub(crate) const INTROSPECT: &str = "/oauth/introspect";
 pub(crate) const TOKENS: &str = "/oauth/tokens";
 pub(crate) const TOKEN_BY_ID: &str = "/oauth/token/{id}";
 pub(crate) const JWKS: &str = "/oauth/jwks";

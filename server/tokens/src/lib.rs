@@ -6,6 +6,7 @@
 //! - [`keys`]: the key that signs access tokens (ES256) and the key that signs internal tokens for the engine (RS256).
 //! - [`access`]: RFC 9068 access tokens, made and verified.
 //! - [`internal`]: the token that tells the engine who is asking.
+//! - [`introspection`]: what is said of a token, signed.
 //! - [`jose`]: tokens and keys of outside issuers, taken apart and checked; whom to trust is the caller's.
 //! - [`id`]: random identifiers and secrets with a readable prefix and a checksum.
 
@@ -13,6 +14,7 @@ pub mod access;
 pub mod clock;
 pub mod id;
 pub mod internal;
+pub mod introspection;
 pub mod jose;
 mod json;
 mod jws;

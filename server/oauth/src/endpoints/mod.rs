@@ -4,6 +4,7 @@ mod access;
 mod engine_jwks;
 mod engine_keys;
 mod health;
+mod introspect;
 mod jwks;
 mod resource_metadata;
 mod revoke;
@@ -29,6 +30,7 @@ pub(crate) fn router(authority: Arc<Authority>) -> Router {
     Router::new()
         .route(paths::TOKEN, post(token::post))
         .route(paths::REVOKE, post(revoke::post))
+        .route(paths::INTROSPECT, post(introspect::post))
         .route(paths::TOKENS, get(token_list::get))
         .route(paths::TOKEN_BY_ID, get(token_by_id::get).delete(token_by_id::delete))
         .route(paths::JWKS, get(jwks::get))
@@ -96,6 +98,7 @@ mod tests {
         for (path, allow) in [
             ("/oauth/token", "POST"),
             ("/oauth/revoke", "POST"),
+            ("/oauth/introspect", "POST"),
             ("/oauth/tokens", "GET,HEAD"),
             ("/oauth/token/tok_1", "GET,HEAD,DELETE"),
             ("/oauth/jwks", "GET,HEAD"),

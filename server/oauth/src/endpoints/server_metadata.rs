@@ -20,6 +20,7 @@ struct ServerMetadata {
     issuer: String,
     token_endpoint: String,
     revocation_endpoint: String,
+    introspection_endpoint: String,
     jwks_uri: String,
     grant_types_supported: [&'static str; GRANT_TYPES.len()],
     /// Required; empty because there is no authorization endpoint.
@@ -28,6 +29,10 @@ struct ServerMetadata {
     token_endpoint_auth_signing_alg_values_supported: [&'static str; 10],
     revocation_endpoint_auth_methods_supported: [&'static str; 3],
     revocation_endpoint_auth_signing_alg_values_supported: [&'static str; 10],
+    introspection_endpoint_auth_methods_supported: [&'static str; 3],
+    introspection_endpoint_auth_signing_alg_values_supported: [&'static str; 10],
+    /// RFC 9701 section 7.
+    introspection_signing_alg_values_supported: [&'static str; 1],
     /// RFC 9728 section 4.
     protected_resources: [String; 1],
 }
@@ -50,6 +55,7 @@ impl ServerMetadata {
             issuer: authority.settings.issuer.clone(),
             token_endpoint: authority.url(paths::TOKEN),
             revocation_endpoint: authority.url(paths::REVOKE),
+            introspection_endpoint: authority.url(paths::INTROSPECT),
             jwks_uri: authority.url(paths::JWKS),
             grant_types_supported: GRANT_TYPES,
             response_types_supported: [],
@@ -57,6 +63,9 @@ impl ServerMetadata {
             token_endpoint_auth_signing_alg_values_supported: Algorithm::ALL.map(Algorithm::as_str),
             revocation_endpoint_auth_methods_supported: AUTH_METHODS,
             revocation_endpoint_auth_signing_alg_values_supported: Algorithm::ALL.map(Algorithm::as_str),
+            introspection_endpoint_auth_methods_supported: AUTH_METHODS,
+            introspection_endpoint_auth_signing_alg_values_supported: Algorithm::ALL.map(Algorithm::as_str),
+            introspection_signing_alg_values_supported: [oauth4os_tokens::keys::Algorithm::Es256.as_str()],
             protected_resources: [authority.settings.issuer.clone()],
         }
     }
@@ -95,13 +104,21 @@ mod tests {
             "issuer": ISSUER,
             "token_endpoint": format!("{ISSUER}/oauth/token"),
             "revocation_endpoint": format!("{ISSUER}/oauth/revoke"),
+            "introspection_endpoint": format!("{ISSUER}/oauth/introspect"),
             "jwks_uri": format!("{ISSUER}/oauth/jwks"),
-            "grant_types_supported": ["client_credentials", "urn:ietf:params:oauth:grant-type:jwt-bearer"],
+            "grant_types_supported": [
+                "client_credentials",
+                "urn:ietf:params:oauth:grant-type:jwt-bearer",
+                "urn:ietf:params:oauth:grant-type:token-exchange",
+            ],
             "response_types_supported": [],
             "token_endpoint_auth_methods_supported": methods,
             "token_endpoint_auth_signing_alg_values_supported": algorithms,
             "revocation_endpoint_auth_methods_supported": methods,
             "revocation_endpoint_auth_signing_alg_values_supported": algorithms,
+            "introspection_endpoint_auth_methods_supported": methods,
+            "introspection_endpoint_auth_signing_alg_values_supported": algorithms,
+            "introspection_signing_alg_values_supported": ["ES256"],
             "protected_resources": [ISSUER],
         });
         assert_eq!(answer.json(), expected);
@@ -116,29 +133,37 @@ mod tests {
         let document = gateway.get("/.well-known/oauth-authorization-server").await.json();
         let path = |name: &str| -> String { document[name].as_str().unwrap().strip_prefix(ISSUER).unwrap().to_owned() };
         let methods = document["token_endpoint_auth_methods_supported"].as_array().unwrap();
+        let own = gateway.token("runner").await;
+        let access_token = "urn:ietf:params:oauth:token-type:access_token";
         for (number, method) in methods.iter().enumerate() {
             for grant in document["grant_types_supported"].as_array().unwrap() {
-                let form = format!("grant_type={}", grant.as_str().unwrap());
-                let secret = gateway.secret("agent");
+                let grant = grant.as_str().unwrap();
+                let mut form = format!("grant_type={grant}");
+                if grant.ends_with(":token-exchange") {
+                    form.push_str(&format!("&subject_token={own}&subject_token_type={access_token}"));
+                }
+                let secret = gateway.secret("runner");
                 let jti = number.to_string();
                 // What clients send to the other endpoint afterwards.
-                let as_agent = |path: &str, form: &str| gateway.form_as(path, form, "agent", &secret);
+                let as_runner = |path: &str, form: &str| gateway.form_as(path, form, "runner", &secret);
                 let as_poster = |path: &str, form: &str| {
-                    gateway.form(path, &format!("{form}&client_id=agent&client_secret={secret}"))
+                    gateway.form(path, &format!("{form}&client_id=runner&client_secret={secret}"))
                 };
                 let as_signer = |path: &str, form: &str, jti: &str| {
                     gateway.form(path, &format!("{form}&{}", gateway.client_assertion(jti)))
                 };
-                let request = match (grant.as_str().unwrap(), method.as_str().unwrap()) {
+                let request = match (grant, method.as_str().unwrap()) {
                     ("urn:ietf:params:oauth:grant-type:jwt-bearer", _) => {
                         let mut claims = gateway.workload_claims(&jti);
                         claims["ref"] = json!("refs/heads/other");
                         let assertion = gateway.signed(&json!({"alg": "ES256"}), &claims);
                         gateway.form(&path("token_endpoint"), &format!("{form}&assertion={assertion}"))
                     }
-                    (_, "client_secret_basic") => as_agent(&path("token_endpoint"), &form),
+                    (_, "client_secret_basic") => as_runner(&path("token_endpoint"), &form),
                     (_, "client_secret_post") => as_poster(&path("token_endpoint"), &form),
-                    (_, "private_key_jwt") => as_signer(&path("token_endpoint"), &form, &jti),
+                    (grant, "private_key_jwt") => {
+                        as_signer(&path("token_endpoint"), &form, &format!("{jti}{}", grant.len()))
+                    }
                     other => panic!("{other:?}"),
                 };
                 let answer = gateway.send(request).await;
@@ -150,9 +175,9 @@ mod tests {
                 assert_eq!(gateway.decoded_part(&token, 1)["iss"], document["issuer"]);
                 let form = format!("token={token}");
                 let revoke = match gateway.decoded_part(&token, 1)["client_id"].as_str().unwrap() {
-                    "signer" => as_signer(&path("revocation_endpoint"), &form, &format!("{jti}r")),
+                    "signer" => as_signer(&path("revocation_endpoint"), &form, &format!("{jti}r{}", grant.len())),
                     _ if method == "client_secret_post" => as_poster(&path("revocation_endpoint"), &form),
-                    _ => as_agent(&path("revocation_endpoint"), &form),
+                    _ => as_runner(&path("revocation_endpoint"), &form),
                 };
                 assert_eq!(gateway.send(revoke).await.status, StatusCode::OK);
                 gateway.bearer("/_oauth4os/v1/whoami", &token).await.is_refused(401, "invalid_token");

@@ -12,6 +12,7 @@ use oauth4os_telemetry::audit::Event;
 use crate::Authority;
 use crate::grants::issue::{IssueError, SECRET_LENGTH, TokenResponse};
 use crate::grants::jwt_bearer::{self, JwtBearerError};
+use crate::grants::token_exchange::{self, ExchangeError};
 use crate::grants::{GRANT_TYPES, client_credentials};
 use crate::http::{Caller, ClientAuth, ClientAuthError, ErrorCode, Form, FormError, Refusal};
 
@@ -34,6 +35,8 @@ enum TokenError {
     Issue(#[from] IssueError),
     #[error(transparent)]
     JwtBearer(#[from] JwtBearerError),
+    #[error(transparent)]
+    Exchange(#[from] ExchangeError),
 }
 
 impl From<TokenError> for Refusal {
@@ -46,6 +49,7 @@ impl From<TokenError> for Refusal {
             TokenError::Resource => Self::new(ErrorCode::InvalidTarget, error),
             TokenError::Issue(error) => error.into(),
             TokenError::JwtBearer(error) => error.into(),
+            TokenError::Exchange(error) => error.into(),
         }
     }
 }
@@ -86,11 +90,14 @@ async fn answer(
     *claimed = Some(authentication.client_id().to_owned());
     let client = authentication.authenticate(authority, caller).await?;
     let grant_type = form.get("grant_type").ok_or(TokenError::NoGrantType)?;
-    if grant_type != client_credentials::GRANT_TYPE {
-        return Err(TokenError::GrantType);
+    match grant_type {
+        client_credentials::GRANT_TYPE => {
+            check_resource(authority, &form)?;
+            Ok(client_credentials::redeem(authority, caller, &client, &form).await?)
+        }
+        token_exchange::GRANT_TYPE => Ok(token_exchange::redeem(authority, caller, &client, &form).await?),
+        _ => Err(TokenError::GrantType),
     }
-    check_resource(authority, &form)?;
-    Ok(client_credentials::redeem(authority, caller, &client, &form).await?)
 }
 
 /// RFC 8707: the address of the gateway is the name its metadata gives itself as a resource.

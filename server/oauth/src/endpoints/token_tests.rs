@@ -312,6 +312,8 @@ async fn a_changed_a_disabled_and_a_deleted_client_at_the_next_request() {
     ask(&gateway, "other", "").await.is_refused(401, "invalid_client");
     gateway.bearer("/oauth/tokens", &before).await.is_refused(401, "invalid_token");
     change(ClientChange { enabled: Some(true), ..ClientChange::default() }).await.unwrap();
+    gateway.bearer("/oauth/tokens", &before).await.is_refused(401, "invalid_token");
+    change(ClientChange { scopes: Some("read:logs-*".to_owned()), ..ClientChange::default() }).await.unwrap();
     assert_eq!(gateway.bearer("/oauth/tokens", &before).await.status, StatusCode::OK);
 
     let revoked = gateway.authority.delete_client("other").await.unwrap();

@@ -97,6 +97,8 @@ pub(crate) async fn redeem(
         requested: form.get("scope").map(ToOwned::to_owned),
         at_most: at_most.transpose()?,
         ends_by: Some(authority.now() + issuer.config().token_lifetime.as_duration()),
+        audience: None,
+        exchanged: None,
         grant_type: GRANT_TYPE,
     };
     // The last step before the token: of many who show it at once, one gets here.

@@ -4,6 +4,9 @@
 pub(crate) mod client_credentials;
 pub(crate) mod issue;
 pub(crate) mod jwt_bearer;
+pub(crate) mod parties;
+pub(crate) mod token_exchange;
 
 /// The `grant_type`s that are taken.
-pub(crate) const GRANT_TYPES: [&str; 2] = [client_credentials::GRANT_TYPE, jwt_bearer::GRANT_TYPE];
+pub(crate) const GRANT_TYPES: [&str; 3] =
+    [client_credentials::GRANT_TYPE, jwt_bearer::GRANT_TYPE, token_exchange::GRANT_TYPE];

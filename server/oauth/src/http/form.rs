@@ -50,7 +50,7 @@ pub(crate) enum FormError {
 }
 
 /// The parameters that an error may name.
-const KNOWN: [&str; 14] = [
+const KNOWN: [&str; 19] = [
     "grant_type",
     "client_id",
     "client_secret",
@@ -61,6 +61,11 @@ const KNOWN: [&str; 14] = [
     "client_assertion_type",
     "assertion",
     "audience",
+    "subject_token",
+    "subject_token_type",
+    "actor_token",
+    "actor_token_type",
+    "requested_token_type",
     "limit",
     "cursor",
     "state",

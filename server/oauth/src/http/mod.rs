@@ -6,6 +6,7 @@ mod context;
 mod credentials;
 mod finish;
 mod form;
+mod in_force;
 mod refusal;
 
 pub(crate) use self::bearer::{BearerError, BearerToken};
@@ -15,4 +16,5 @@ pub use self::context::{ClientAddress, RequestId};
 pub(crate) use self::credentials::{ClientAuthError, Credentials, basic_credentials, has_authorization};
 pub(crate) use self::finish::finish;
 pub(crate) use self::form::{Form, FormError};
+pub(crate) use self::in_force::{InForce, NotInForce, may_still_have};
 pub(crate) use self::refusal::{Challenge, ErrorCode, Refusal};

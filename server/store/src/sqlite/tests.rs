@@ -1,6 +1,7 @@
 mod assertions;
 mod clients;
 mod crash;
+mod derived;
 mod engine_keys;
 mod files;
 mod keys;
@@ -99,6 +100,8 @@ fn token(id: &str, client_id: &str, issued_at: UnixTime) -> IssuedToken {
         expires_at: issued_at + Duration::from_secs(600),
         revoked_at: None,
         hash: None,
+        parent: None,
+        act: vec![],
     }
 }
 

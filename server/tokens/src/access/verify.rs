@@ -13,7 +13,8 @@ use crate::keys::{Algorithm, KeySet, PublicKey};
 #[derive(Clone, Debug)]
 pub struct Verifier {
     issuer: String,
-    audience: String,
+    /// Any, when `None`.
+    audience: Option<String>,
     keys: Vec<Arc<PublicKey>>,
     skew: Duration,
     max_lifetime: Duration,
@@ -34,7 +35,7 @@ impl Verifier {
     pub fn new(issuer: impl Into<String>, audience: impl Into<String>, keys: &KeySet) -> Self {
         Self {
             issuer: issuer.into(),
-            audience: audience.into(),
+            audience: Some(audience.into()),
             keys: keys.verifying().iter().filter(|key| key.algorithm() == Algorithm::Es256).cloned().collect(),
             skew: SKEW,
             max_lifetime: MAX_LIFETIME,
@@ -52,6 +53,13 @@ impl Verifier {
     #[must_use]
     pub const fn with_max_lifetime(mut self, max_lifetime: Duration) -> Self {
         self.max_lifetime = max_lifetime;
+        self
+    }
+
+    /// Takes tokens for any audience: for telling what they are, not for letting anybody in.
+    #[must_use]
+    pub fn for_any_audience(mut self) -> Self {
+        self.audience = None;
         self
     }
 
@@ -94,7 +102,7 @@ impl Verifier {
         if claims.iss != self.issuer {
             return Err(Invalid::Issuer);
         }
-        if !claims.aud.contains(&self.audience) {
+        if self.audience.as_ref().is_some_and(|audience| !claims.aud.contains(audience)) {
             return Err(Invalid::Audience);
         }
         if claims.is_expired(now) {
