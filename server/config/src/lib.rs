@@ -22,11 +22,13 @@ mod grants;
 mod identity;
 mod limits;
 mod listeners;
+mod login;
 mod namespaces;
 mod policies;
 mod problem;
 mod providers;
 mod rates;
+mod redirects;
 mod reload;
 mod secret;
 mod server;
@@ -58,11 +60,13 @@ pub use grants::{
 };
 pub use identity::{IdentityKind, RESERVED_ROLE_PREFIX};
 pub use limits::{Limits, RateHeaders, RateMode};
+pub use login::{ProviderLogin, RightsFrom, Sessions};
 pub use namespaces::Namespace;
 pub use policies::Policies;
 pub use problem::{ConfigError, Problems};
 pub use providers::{OutsideKind, ProviderConfig, RESERVED_ID_PREFIX, ScopeMapping, SignatureAlgorithm, TokenType};
 pub use rates::{RatePer, RateRule};
+pub use redirects::{RedirectUri, form_action};
 pub use secret::{Secret, SecretHash};
 pub use server::{Audit, AuditFailure, KeyPair, Log, LogFormat, Metrics, Stdout, Tls};
 pub use sigv4::{AwsKeys, AwsService, Sigv4};
@@ -124,6 +128,10 @@ pub struct Config {
     /// Outside identity providers whose access tokens are taken beside the gateway's own.
     #[serde(default)]
     pub providers: Vec<ProviderConfig>,
+
+    /// How long persons who logged in at a provider (`providers[].login`) stay logged in.
+    #[serde(default)]
+    pub sessions: Sessions,
 
     /// Sets of fields that grants may be held to, by name; the engine enforces them. After a change run `oauth4os engine setup`.
     #[serde(default)]
@@ -234,7 +242,7 @@ impl Config {
             client.resolve(base, env, problems);
         }
         for provider in &mut self.providers {
-            provider.resolve(base);
+            provider.resolve(base, env, problems);
         }
         namespaces::resolve(&self.namespaces, &mut self.clients, problems);
     }
@@ -263,6 +271,8 @@ impl Config {
             }
         }
         shared_users::check(self, problems);
+        self.sessions.check(problems);
+        clients::check_redirects(&self.clients, &self.providers, problems);
         self.policies.check(problems);
         self.limits.check(problems);
         rates::check_all(&self.rates, problems);

@@ -13,6 +13,7 @@
 //! | `claims.rs` | reading claims by their paths |
 //! | `mapping.rs` | what roles, groups and scopes give here |
 //! | `verify.rs` | what must hold of a token |
+//! | `login.rs` | persons who log in: where they are sent, what comes back |
 //! | `provider.rs` | all of it together |
 
 mod address;
@@ -20,12 +21,14 @@ mod claims;
 mod documents;
 mod fetch;
 mod keys;
+mod login;
 mod mapping;
 mod provider;
 mod verify;
 
 pub use address::Trust;
 pub use fetch::FetchError;
+pub use login::{Asked, LoggedIn, LoginError};
 pub use mapping::MappingError;
 pub use provider::{Outsider, Provider, ProviderError, Providers};
 pub use verify::Refused;

@@ -6,6 +6,10 @@
 //! | path | file |
 //! |---|---|
 //! | `POST /oauth/token` | `endpoints/token.rs`, `grants/` |
+//! | `GET`, `POST /oauth/authorize` | `endpoints/authorize.rs`, `login/` |
+//! | `GET /oauth/callback/{provider}` | `endpoints/callback.rs` |
+//! | `GET`, `POST /oauth/consent` | `endpoints/consent.rs` |
+//! | `GET`, `POST /oauth/account` | `endpoints/account.rs` |
 //! | `POST /oauth/revoke` | `endpoints/revoke.rs` |
 //! | `GET /oauth/tokens` | `endpoints/token_list.rs` |
 //! | `GET`, `DELETE /oauth/token/{id}` | `endpoints/token_by_id.rs` |
@@ -28,11 +32,14 @@ mod endpoints;
 mod first_admin;
 mod grants;
 mod http;
+mod login;
 mod paths;
 
 use std::sync::Arc;
 
-pub use self::authority::{Authority, AuthorityError, OpaqueSink, Parts, Readiness, RevocationSink, Settings};
+pub use self::authority::{
+    Authority, AuthorityError, LoggedInPerson, LoginSink, OpaqueSink, Parts, Readiness, RevocationSink, Settings,
+};
 pub use self::bridge::BridgeError;
 pub use self::clients::{Client, ClientDirectory, ClientSource, DirectoryError, configured_grants};
 pub use self::first_admin::{FirstAdmin, FirstAdminError, ensure_first_admin};

@@ -66,6 +66,13 @@ impl Forbids {
         }
     }
 
+    /// What either forbids.
+    #[must_use]
+    pub fn with(mut self, other: &Self) -> Self {
+        other.0.iter().for_each(|(names, actions)| self.add(names.clone(), *actions));
+        self
+    }
+
     /// The patterns on which every one of these actions is forbidden.
     pub fn of(&self, actions: Actions) -> Vec<Glob> {
         let forbidden = self.0.iter().filter(|(_, forbidden)| forbidden.contains(actions));

@@ -21,6 +21,8 @@ pub struct OpaqueToken {
     pub scope: String,
     /// When it ends.
     pub expires_at: UnixTime,
+    /// The login of the person it is about; none when it is about the client itself.
+    pub login: Option<String>,
 }
 
 /// The opaque tokens in force.
@@ -122,6 +124,7 @@ mod tests {
             client_id: client_id.to_owned(),
             scope: "read:logs-*".to_owned(),
             expires_at: UnixTime::from_secs(ends),
+            login: None,
         }
     }
 

@@ -4,6 +4,7 @@ mod clients;
 mod files;
 mod issue;
 mod keys;
+mod logins;
 mod open;
 mod peek;
 mod tokens;

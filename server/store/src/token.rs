@@ -25,6 +25,17 @@ pub struct IssuedToken {
     pub revoked_at: Option<UnixTime>,
     /// The hash of an opaque token; none for one that carries its claims.
     pub hash: Option<SecretHash>,
+    /// The login of the person it is about, and the consent it descends from.
+    pub descent: Option<Descent>,
+}
+
+/// Where the token of a person comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Descent {
+    /// The login ([`Login::id`](crate::Login::id)).
+    pub login: String,
+    /// The family ([`Family::id`](crate::Family::id)).
+    pub family: String,
 }
 
 impl IssuedToken {
@@ -88,7 +99,8 @@ pub trait Tokens {
     /// Records a token, before it is given out. Calls that arrive together share one commit.
     ///
     /// # Errors
-    /// [`Exists`](crate::StoreError::Exists) for an id recorded before.
+    /// [`Exists`](crate::StoreError::Exists) for an id recorded before, [`NotFound`](crate::StoreError::NotFound) when what it
+    /// descends from is out of use.
     fn record_issued(&self, token: IssuedToken) -> Pending<'_, ()>;
 
     /// One token.

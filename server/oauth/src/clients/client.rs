@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use oauth4os_config::{
-    AddressRules, BackendUser, CertificateName, ClientConfig, IdentityKind, Namespace, Reference, TokenFormat,
+    AddressRules, BackendUser, CertificateName, ClientConfig, IdentityKind, Namespace, RedirectUri, Reference,
+    TokenFormat,
 };
 use oauth4os_policy::{Clusters, Grants, Restriction, RestrictionError, Restrictions, ScopeSet};
 use oauth4os_store::{ClientKind, MAX_LIVE_SECRETS, RateLimit, SecretHash, StoredSecret};
@@ -51,6 +52,10 @@ pub struct Client {
     pub addresses: AddressRules,
     /// The namespaces it is in, from the inside out; it keeps to the rules of each.
     pub within: Vec<Namespace>,
+    /// Where persons are sent back to who let it act for them.
+    pub redirect_uris: BTreeSet<RedirectUri>,
+    /// Whether it gets tokens for persons only.
+    pub persons_only: bool,
     /// Where it is registered.
     pub source: ClientSource,
     secrets: Vec<StoredSecret>,
@@ -70,7 +75,7 @@ impl Client {
         let hash = match (&config.secret_value, &config.secret_hash) {
             (Some(secret), _) => Some(SecretHash::of(secret.expose_secret())),
             (None, Some(hash)) => Some(SecretHash::from_bytes(*hash.digest())),
-            (None, None) if config.certificate.is_some() => None,
+            (None, None) if config.certificate.is_some() || !config.redirect_uris.is_empty() => None,
             (None, None) => return Err(DirectoryError::NoSecret { id: config.id.clone() }),
         };
         let Grants { scopes, restrictions } = configured_grants(config, clusters)
@@ -98,6 +103,8 @@ impl Client {
             certificate: config.certificate.clone(),
             addresses: config.addresses.clone(),
             within: config.within.clone(),
+            redirect_uris: config.redirect_uris.clone(),
+            persons_only: config.persons_only,
             source: ClientSource::Configuration,
             secrets: hash
                 .map(|hash| StoredSecret {
@@ -133,6 +140,8 @@ impl Client {
             certificate: None,
             addresses: AddressRules::default(),
             within: Vec::new(),
+            redirect_uris: BTreeSet::new(),
+            persons_only: false,
             source: ClientSource::Store,
             secrets: client.secrets,
         })
@@ -146,6 +155,16 @@ impl Client {
             Some(address) => rules.all(|rules| rules.check(address).is_ok()),
             None => rules.all(|rules| *rules == AddressRules::default()),
         }
+    }
+
+    /// Whether it has no way to prove who it is (RFC 6749 section 2.1), and gets tokens for persons all the same.
+    pub(crate) fn is_public(&self) -> bool {
+        self.secrets.is_empty() && self.certificate.is_none() && !self.redirect_uris.is_empty()
+    }
+
+    /// Whether codes for it may be sent there.
+    pub(crate) fn admits_redirect(&self, uri: &str) -> bool {
+        self.redirect_uris.iter().any(|registered| registered.admits(uri))
     }
 
     pub(super) fn secrets(&self) -> &[StoredSecret] {

@@ -10,8 +10,9 @@ use http::{HeaderMap, Uri};
 use oauth4os_telemetry::audit::Event;
 
 use crate::Authority;
-use crate::grants::client_credentials;
+use crate::grants::authorization_code::CodeError;
 use crate::grants::issue::{IssueError, SECRET_LENGTH, TokenResponse};
+use crate::grants::{authorization_code, client_credentials};
 use crate::http::{Caller, ClientAuthError, Credentials, ErrorCode, Form, FormError, Refusal};
 
 /// Why no token was issued.
@@ -23,12 +24,14 @@ enum TokenError {
     Client(#[from] ClientAuthError),
     #[error("the parameter `grant_type` is missing; send `grant_type=client_credentials`")]
     NoGrantType,
-    #[error("this gateway does not know this `grant_type`; it takes `client_credentials`")]
+    #[error("this gateway does not know this `grant_type`; it takes `client_credentials` and `authorization_code`")]
     GrantType,
     #[error(
         "tokens are issued for this gateway only; leave `resource` out, or send the `resource` of `/.well-known/oauth-protected-resource`"
     )]
     Resource,
+    #[error(transparent)]
+    Code(#[from] CodeError),
     #[error(transparent)]
     Issue(#[from] IssueError),
 }
@@ -41,6 +44,7 @@ impl From<TokenError> for Refusal {
             TokenError::NoGrantType => Self::new(ErrorCode::InvalidRequest, error),
             TokenError::GrantType => Self::new(ErrorCode::UnsupportedGrantType, error),
             TokenError::Resource => Self::new(ErrorCode::InvalidTarget, error),
+            TokenError::Code(error) => error.into(),
             TokenError::Issue(error) => error.into(),
         }
     }
@@ -73,19 +77,20 @@ async fn answer(
     claimed: &mut Option<String>,
 ) -> Result<TokenResponse, TokenError> {
     let form = Form::read(uri, headers, body).await?;
-    let credentials = Credentials::of_form(headers, &form)?;
+    let credentials = Credentials::of_client(headers, &form)?;
     *claimed = Some(credentials.client_id.clone());
     let client = credentials.authenticate(authority, caller)?;
     let grant_type = form.get("grant_type").ok_or(TokenError::NoGrantType)?;
-    if grant_type != client_credentials::GRANT_TYPE {
-        return Err(TokenError::GrantType);
-    }
     let settings = &authority.settings;
     // RFC 8707: the address of the gateway is the name its metadata gives itself as a resource.
     if form.all("resource").any(|resource| resource != settings.audience && resource != settings.issuer) {
         return Err(TokenError::Resource);
     }
-    Ok(client_credentials::redeem(authority, caller, &client, &form).await?)
+    match grant_type {
+        client_credentials::GRANT_TYPE => Ok(client_credentials::redeem(authority, caller, &client, &form).await?),
+        authorization_code::GRANT_TYPE => Ok(authorization_code::redeem(authority, caller, &client, &form).await?),
+        _ => Err(TokenError::GrantType),
+    }
 }
 
 fn record_refused(authority: &Authority, caller: &Caller, claimed: Option<&str>, refusal: &Refusal) {

@@ -15,12 +15,16 @@ pub(crate) async fn redeem(
     client: &Client,
     form: &Form,
 ) -> Result<TokenResponse, IssueError> {
+    if client.persons_only || client.is_public() {
+        return Err(IssueError::PersonsOnly);
+    }
     let grant = Grant {
         client_id: client.id.clone(),
         subject: None,
         requested: form.get("scope").map(ToOwned::to_owned),
         at_most: None,
         ends_by: None,
+        person: None,
         grant_type: GRANT_TYPE,
     };
     issue(authority, caller, grant).await

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use oauth4os_config::TokenFormat;
-use oauth4os_policy::{RestrictionError, Scope, ScopeError, ScopeSet};
-use oauth4os_store::{IssuedToken, SecretHash, StoreError};
+use oauth4os_policy::{RestrictionError, Restrictions, Scope, ScopeError, ScopeSet};
+use oauth4os_store::{Descent, IssuedToken, SecretHash, StoreError};
 use oauth4os_tokens::access::{AccessClaims, SignError, sign};
 use oauth4os_tokens::clock::UnixTime;
 use oauth4os_tokens::id::{NoRandomness, Secret, SecretKind, token_id};
@@ -27,8 +27,18 @@ pub(crate) struct Grant {
     pub(crate) at_most: Option<ScopeSet>,
     /// When the token ends at the latest, besides by the lifetime of the client's tokens.
     pub(crate) ends_by: Option<UnixTime>,
+    /// The person it is about, if it is one.
+    pub(crate) person: Option<PersonGrant>,
     /// The grant, for the record.
     pub(crate) grant_type: &'static str,
+}
+
+/// What is known of the person a token is about.
+pub(crate) struct PersonGrant {
+    /// What some of the person's scopes are held to.
+    pub(crate) restrictions: Restrictions,
+    /// The login and the consent it comes from.
+    pub(crate) descent: Descent,
 }
 
 /// RFC 6749 section 5.1.
@@ -55,6 +65,8 @@ pub(crate) enum IssueError {
     Beyond(Scope),
     #[error(transparent)]
     Restriction(#[from] RestrictionError),
+    #[error("the client gets tokens for persons who log in only; use `grant_type=authorization_code`")]
+    PersonsOnly,
     #[error("the client is registered without scopes, so there is nothing a token could allow")]
     NothingToGrant,
     #[error("what looks like a token or a secret was sent as a scope")]
@@ -84,6 +96,7 @@ impl From<IssueError> for Refusal {
             | IssueError::NothingToGrant
             | IssueError::SecretAsScope
             | IssueError::Sign(SignError::TooLong { .. }) => Self::new(ErrorCode::InvalidScope, error),
+            IssueError::PersonsOnly => Self::new(ErrorCode::UnauthorizedClient, error),
             IssueError::Ended => Self::new(ErrorCode::InvalidGrant, error),
             IssueError::Unrecorded | IssueError::TooMany => Self::new(ErrorCode::TemporarilyUnavailable, error),
             IssueError::Sign(_) | IssueError::Randomness(_) => {
@@ -141,6 +154,7 @@ async fn make(authority: &Authority, caller: &Caller, grant: Grant) -> Result<To
         nbf: None,
         exp,
         jti: token_id()?,
+        sid: grant.person.as_ref().map(|person| person.descent.login.clone()),
     };
     let opaque = is_opaque.then(|| Secret::generate(SecretKind::AccessToken)).transpose()?;
     let access_token = match &opaque {
@@ -157,13 +171,18 @@ async fn make(authority: &Authority, caller: &Caller, grant: Grant) -> Result<To
         expires_at: claims.exp,
         revoked_at: None,
         hash: opaque.map(|secret| SecretHash::from_bytes(secret.sha256())),
+        descent: grant.person.map(|person| person.descent),
     };
-    authority.store.record_issued(issued.clone()).await?;
+    match authority.store.record_issued(issued.clone()).await {
+        Err(StoreError::NotFound { .. }) => return Err(IssueError::Ended),
+        recorded => recorded?,
+    }
     if let Some(hash) = &issued.hash {
         authority.opaque.issued(hash, &issued);
     }
     let mut event = caller.event(now, "token.issued", "allow");
     event.client = Some(&issued.client_id);
+    event.user = issued.descent.as_ref().map(|_| issued.subject.as_str());
     event.token_id = Some(&issued.id);
     event.scopes = Some(&issued.scope);
     event.grant_type = Some(grant.grant_type);
@@ -184,7 +203,7 @@ fn granted(authority: &Authority, client: &Client, grant: &Grant) -> Result<Scop
             }
             None => client.scopes.clone(),
         };
-        client.restrictions.of(&all)?;
+        held(client, grant, &all)?;
         return if all.is_empty() { Err(IssueError::NothingToGrant) } else { Ok(all) };
     };
     // A refusal names the scope: not when it is something else, pasted into the wrong place.
@@ -204,8 +223,15 @@ fn granted(authority: &Authority, client: &Client, grant: &Grant) -> Result<Scop
         }
     }
     // Rows and fields stay with the client; here it is only made sure that it is clear which.
-    client.restrictions.of(&requested)?;
+    held(client, grant, &requested)?;
     Ok(requested)
+}
+
+fn held(client: &Client, grant: &Grant, scopes: &ScopeSet) -> Result<(), RestrictionError> {
+    match &grant.person {
+        Some(person) => client.restrictions.of_both(&person.restrictions, scopes).map(drop),
+        None => client.restrictions.of(scopes).map(drop),
+    }
 }
 
 fn is_within(authority: &Authority, scope: &Scope, allowed: &ScopeSet) -> bool {

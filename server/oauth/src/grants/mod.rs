@@ -1,8 +1,9 @@
 //! The grants of the token endpoint, one file each: what has to be shown for a token, and what it may then say. What they have in
 //! common, from the scopes to the record, is in [`issue`].
 
+pub(crate) mod authorization_code;
 pub(crate) mod client_credentials;
 pub(crate) mod issue;
 
 /// The `grant_type`s that are taken.
-pub(crate) const GRANT_TYPES: [&str; 1] = [client_credentials::GRANT_TYPE];
+pub(crate) const GRANT_TYPES: [&str; 2] = [client_credentials::GRANT_TYPE, authorization_code::GRANT_TYPE];

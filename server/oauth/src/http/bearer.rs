@@ -46,6 +46,11 @@ pub(crate) enum BearerError {
     /// The scopes mean nothing any more, after a change of configuration.
     #[error("the scopes of this token are no longer valid; ask for a new one")]
     Scopes,
+    /// Of a person, whom the tokens of the client's other persons do not concern.
+    #[error(
+        "the token is about a person, and tokens are listed and revoked by clients; a person does that at `/oauth/account`"
+    )]
+    OfPerson,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -102,6 +107,7 @@ async fn opaque(authority: &Authority, token: &str) -> Result<AccessClaims, Bear
         nbf: None,
         exp: record.expires_at,
         jti: record.id,
+        sid: record.descent.map(|descent| descent.login),
     })
 }
 
@@ -114,6 +120,7 @@ impl BearerError {
             Self::Invalid(_) | Self::Revoked | Self::NotOnRecord | Self::ClientGone | Self::Address | Self::Scopes => {
                 Refusal::new(ErrorCode::InvalidToken, self).challenging(challenge)
             }
+            Self::OfPerson => Refusal::new(ErrorCode::InsufficientScope, self).challenging(challenge),
             Self::Store(error) => Refusal::store(&error),
         }
     }

@@ -9,7 +9,7 @@ use sqlx::{Sqlite, SqlitePool, Transaction};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use super::failed;
+use super::{failed, not_found};
 use crate::{IssuedToken, StoreError};
 
 /// Most records of one transaction.
@@ -61,7 +61,11 @@ async fn run(writer: SqlitePool, mut records: mpsc::Receiver<Record>) {
             Ok(recorded) => recorded
                 .into_iter()
                 .zip(&batch)
-                .map(|(recorded, record)| if recorded { Ok(()) } else { Err(exists(&record.token.id)) })
+                .map(|(recorded, record)| match (recorded, &record.token.descent) {
+                    (Recorded::Yes, _) => Ok(()),
+                    (Recorded::NoFamily, Some(descent)) => Err(not_found("family in use", &descent.family)),
+                    _ => Err(exists(&record.token.id)),
+                })
                 .collect(),
             Err(error) => {
                 tracing::error!(records = batch.len(), %error, "issued tokens were not recorded");
@@ -75,8 +79,16 @@ async fn run(writer: SqlitePool, mut records: mpsc::Receiver<Record>) {
     }
 }
 
-/// Whether each token was recorded, or its id was taken already.
-async fn commit(writer: &SqlitePool, tokens: &[&IssuedToken]) -> Result<Vec<bool>, StoreError> {
+/// What became of a record.
+enum Recorded {
+    Yes,
+    /// Its id was taken already.
+    Taken,
+    /// What it descends from is out of use: nothing more may come of it.
+    NoFamily,
+}
+
+async fn commit(writer: &SqlitePool, tokens: &[&IssuedToken]) -> Result<Vec<Recorded>, StoreError> {
     let mut tx = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed(DOING))?;
     let mut recorded = Vec::with_capacity(tokens.len());
     for token in tokens {
@@ -99,11 +111,20 @@ fn same(error: &StoreError) -> StoreError {
     }
 }
 
-async fn insert(tx: &mut Transaction<'static, Sqlite>, token: &IssuedToken) -> Result<bool, sqlx::Error> {
+async fn insert(tx: &mut Transaction<'static, Sqlite>, token: &IssuedToken) -> Result<Recorded, sqlx::Error> {
+    if let Some(descent) = &token.descent {
+        let family: Option<i64> = sqlx::query_scalar("SELECT 1 FROM families WHERE id = ? AND revoked_at IS NULL")
+            .bind(&descent.family)
+            .fetch_optional(&mut **tx)
+            .await?;
+        if family.is_none() {
+            return Ok(Recorded::NoFamily);
+        }
+    }
     let inserted = sqlx::query(
         "INSERT INTO issued_tokens \
-         (id, client_id, subject, scope, audience, issued_at, expires_at, revoked_at, hash) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+         (id, client_id, subject, scope, audience, issued_at, expires_at, revoked_at, hash, login, family) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
     )
     .bind(&token.id)
     .bind(&token.client_id)
@@ -114,7 +135,9 @@ async fn insert(tx: &mut Transaction<'static, Sqlite>, token: &IssuedToken) -> R
     .bind(token.expires_at.as_millis())
     .bind(token.revoked_at.map(|at| at.as_millis()))
     .bind(token.hash.map(|hash| hash.as_bytes().to_vec()))
+    .bind(token.descent.as_ref().map(|descent| descent.login.clone()))
+    .bind(token.descent.as_ref().map(|descent| descent.family.clone()))
     .execute(&mut **tx)
     .await?;
-    Ok(inserted.rows_affected() == 1)
+    Ok(if inserted.rows_affected() == 1 { Recorded::Yes } else { Recorded::Taken })
 }

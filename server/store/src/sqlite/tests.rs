@@ -2,6 +2,7 @@ mod clients;
 mod crash;
 mod files;
 mod keys;
+mod logins;
 mod tokens;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +15,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::seal::MasterKey;
-use crate::{ClientKind, Clients as _, IssuedToken, RateLimit, StoredSecret};
+use crate::{ClientKind, Clients as _, IssuedToken, RateLimit, SecretHash, StoredSecret};
 
 /// A folder with a store in it, which is closed and opened as often as a test likes.
 struct Place {
@@ -97,6 +98,7 @@ fn token(id: &str, client_id: &str, issued_at: UnixTime) -> IssuedToken {
         expires_at: issued_at + Duration::from_secs(600),
         revoked_at: None,
         hash: None,
+        descent: None,
     }
 }
 

@@ -6,8 +6,8 @@ use sqlx::{QueryBuilder, Row as _, SqliteConnection};
 
 use super::{SqliteStore, corrupt, failed};
 use crate::{
-    Cursor, IssuedToken, Page, PageRequest, Pending, Revocation, RevokedToken, SecretHash, StoreError, TokenFilter,
-    TokenState, Tokens,
+    Cursor, Descent, IssuedToken, Page, PageRequest, Pending, Revocation, RevokedToken, SecretHash, StoreError,
+    TokenFilter, TokenState, Tokens,
 };
 
 const READ: &str = "read issued tokens";
@@ -192,7 +192,7 @@ pub(super) async fn revoke_all_of(
     Ok(rows.into_iter().map(revoked).collect())
 }
 
-fn revoked((id, expires_at): (String, i64)) -> RevokedToken {
+pub(super) fn revoked((id, expires_at): (String, i64)) -> RevokedToken {
     RevokedToken { id, expires_at: UnixTime::from_millis(expires_at) }
 }
 
@@ -205,6 +205,7 @@ fn read_columns(row: &SqliteRow, id: &str) -> Result<IssuedToken, sqlx::Error> {
     let audience: String = row.try_get("audience")?;
     let revoked_at: Option<i64> = row.try_get("revoked_at")?;
     let hash: Option<Vec<u8>> = row.try_get("hash")?;
+    let (login, family): (Option<String>, Option<String>) = (row.try_get("login")?, row.try_get("family")?);
     let hash = hash
         .map(<[u8; 32]>::try_from)
         .transpose()
@@ -219,5 +220,6 @@ fn read_columns(row: &SqliteRow, id: &str) -> Result<IssuedToken, sqlx::Error> {
         expires_at: UnixTime::from_millis(row.try_get("expires_at")?),
         revoked_at: revoked_at.map(UnixTime::from_millis),
         hash: hash.map(SecretHash::from_bytes),
+        descent: login.zip(family).map(|(login, family)| Descent { login, family }),
     })
 }

@@ -26,6 +26,8 @@ pub struct AccessClaims {
     pub exp: UnixTime,
     /// The token's id, by which it is listed and revoked.
     pub jti: String,
+    /// The login of the person it is about; none when it is about the client itself.
+    pub sid: Option<String>,
 }
 
 impl AccessClaims {
@@ -76,6 +78,9 @@ impl AccessClaims {
         }
         put("exp", Value::from(self.exp.as_secs()));
         put("jti", Value::from(self.jti.as_str()));
+        if let Some(sid) = &self.sid {
+            put("sid", Value::from(sid.as_str()));
+        }
         claims
     }
 
@@ -91,6 +96,7 @@ impl AccessClaims {
             nbf: time(&mut claims, "nbf")?,
             exp: time(&mut claims, "exp")?.ok_or(Invalid::Missing("exp"))?,
             jti: text(&mut claims, "jti")?,
+            sid: claims.contains_key("sid").then(|| text(&mut claims, "sid")).transpose()?,
         };
         read.check()?;
         Ok(read)

@@ -78,7 +78,7 @@ proptest! {
         let iat = UnixTime::from_secs(NOW.as_secs() - iat);
         let claims = AccessClaims {
             iss: ISSUER.to_owned(),
-            sub, client_id, scope, jti, aud, iat,
+            sub, client_id, scope, jti, aud, iat, sid: None,
             nbf: nbf.map(|nbf| UnixTime::from_secs(NOW.as_secs() - nbf)),
             exp: iat + Duration::from_secs(lifetime as u64),
         };
