@@ -30,6 +30,12 @@ struct State {
     is_failing: bool,
     /// Requests that have arrived.
     asked: usize,
+    /// What the token endpoint answers.
+    login: Value,
+    /// Members of the discovery document beside those that are always there.
+    says: Value,
+    /// The forms that came to the token endpoint.
+    forms: Vec<String>,
 }
 
 impl Issuer {
@@ -80,6 +86,24 @@ impl Issuer {
         self.shared.lock().is_failing = is_failing;
     }
 
+    /// Lets the token endpoint answer with this ID token and access token to whatever code.
+    pub fn set_login(&self, id_token: &str, access_token: &str) {
+        let answer =
+            json!({"id_token": id_token, "access_token": access_token, "token_type": "Bearer", "expires_in": 300});
+        self.shared.lock().login = answer;
+    }
+
+    /// Adds this member to the discovery document.
+    pub fn set_says(&self, name: &str, value: Value) {
+        self.shared.lock().says[name] = value;
+    }
+
+    /// The forms that came to the token endpoint.
+    #[must_use]
+    pub fn forms(&self) -> Vec<String> {
+        self.shared.lock().forms.clone()
+    }
+
     /// How many requests have arrived.
     #[must_use]
     pub fn asked(&self) -> usize {
@@ -117,6 +141,12 @@ impl Shared {
                 _ => return,
             }
         }
+        let text = String::from_utf8_lossy(&head).to_ascii_lowercase();
+        let length = text.split("content-length: ").nth(1).and_then(|rest| rest.lines().next()?.trim().parse().ok());
+        let mut form = vec![0; length.unwrap_or(0)];
+        if stream.read_exact(&mut form).is_err() {
+            return;
+        }
         let mut state = self.lock();
         state.asked += 1;
         while state.is_silent {
@@ -124,8 +154,18 @@ impl Shared {
         }
         let body = if head.starts_with(b"GET /keys ") {
             json!({"keys": state.keys})
+        } else if head.starts_with(b"POST /token ") {
+            state.forms.push(String::from_utf8_lossy(&form).into_owned());
+            state.login.clone()
         } else {
-            json!({"issuer": url(port), "jwks_uri": format!("{}/keys", url(port))})
+            let mut document = json!({
+                "issuer": url(port), "jwks_uri": format!("{}/keys", url(port)),
+                "authorization_endpoint": format!("{}/authorize", url(port)), "token_endpoint": format!("{}/token", url(port)),
+            });
+            for (name, value) in state.says.as_object().into_iter().flatten() {
+                document[name] = value.clone();
+            }
+            document
         };
         let status = if state.is_failing { "503 Service Unavailable" } else { "200 OK" };
         drop(state);

@@ -56,6 +56,26 @@ impl Keycloak {
         })
     }
 
+    /// The secret of a confidential client.
+    ///
+    /// # Panics
+    /// When it has none.
+    #[must_use]
+    pub fn secret(&self, client: &str) -> &str {
+        self.state["clients"][client]["secret"].as_str().expect("a confidential client")
+    }
+
+    /// The password of a person.
+    ///
+    /// # Panics
+    /// When there is no such person.
+    #[must_use]
+    pub fn password(&self, name: &str) -> &str {
+        let people = self.state["users"].as_array().expect("people");
+        let person = people.iter().find(|person| person["name"] == name).expect("a person");
+        person["password"].as_str().expect("a password")
+    }
+
     /// An access token of the client itself.
     ///
     /// # Panics

@@ -7,10 +7,10 @@ use std::time::Duration;
 use oauth4os_config::{Audit as AuditConfig, AuditFailure, Config};
 use oauth4os_federation::{Providers, TrustedIssuers};
 use oauth4os_oauth::{
-    Authority, ClientAddress, ClientDirectory, FirstAdmin, OpaqueSink, Parts, RequestId, RevocationSink, Settings,
-    ensure_first_admin, is_own_path, router,
+    Authority, ClientAddress, ClientDirectory, FirstAdmin, LoggedInPerson, LoginSink, OpaqueSink, Parts, RequestId,
+    RevocationSink, Settings, ensure_first_admin, is_own_path, router,
 };
-use oauth4os_proxy::{ControlPlane, Gateway, OpaqueToken, OpaqueTokens, Revocations, Setup};
+use oauth4os_proxy::{ControlPlane, Gateway, Logins, OpaqueToken, OpaqueTokens, Person, Revocations, Setup};
 use oauth4os_store::{IssuedToken, KeyUse, RevokedToken, SecretHash, Store, signing_keys};
 use oauth4os_telemetry::audit::{Audit, AuditWriter};
 use oauth4os_telemetry::metrics::Metrics;
@@ -97,6 +97,8 @@ fn start(
     let engine_watch = Arc::new(EngineWatch::new(&clusters, audit.clone()));
     let revocations = Arc::new(Revocations::default());
     let opaque = Arc::new(OpaqueTokens::default());
+    let logins = Arc::new(Logins::default());
+    let providers = Arc::new(Providers::new(&config.providers, &cluster_names, &clock, &metrics)?);
 
     let scopes = cluster::client_scopes(&config, &policies)?;
     let internal_keys = control.block_on(async {
@@ -110,7 +112,6 @@ fn start(
         rotating.extend(running.rotating(cluster, &setup));
         setups.push(setup);
     }
-    let providers = Arc::new(Providers::new(&config.providers, &cluster_names, &clock, &metrics)?);
 
     let (authority, rotation) = control.block_on(async {
         let shown = first_admin::path(&config.state.directory);
@@ -125,7 +126,7 @@ fn start(
         let clients = ClientDirectory::load(&config.clients, cluster_names.clone(), Arc::clone(&store), Arc::clone(&clock)).await?;
         // Before the first request: a token that was revoked stays revoked over a restart.
         revocations.revoke(revoked(&store.revoked_tokens().await?), now);
-        let sink = Arc::new(Sink { revocations: Arc::clone(&revocations), opaque: Arc::clone(&opaque), clock: Arc::clone(&clock) });
+        let sink = Arc::new(Sink { revocations: Arc::clone(&revocations), opaque: Arc::clone(&opaque), logins: Arc::clone(&logins), clock: Arc::clone(&clock) });
         // And one that was given out stays good.
         for token in store.opaque_tokens().await? {
             if let Some(hash) = token.hash {
@@ -138,6 +139,8 @@ fn start(
                 audience: config.audience().to_owned(),
                 token_lifetime: config.tokens.lifetime.as_duration(),
                 clusters: cluster_names.clone(),
+                session_lifetime: config.sessions.lifetime.as_duration(),
+                session_idle: config.sessions.idle.as_duration(),
             },
             keys: signing_keys(store.as_ref(), KeyUse::Access, now).await?,
             store: Arc::clone(&store),
@@ -147,11 +150,14 @@ fn start(
             audit: audit.clone(),
             metrics: Arc::clone(&metrics),
             revocations: Arc::clone(&sink) as _,
-            opaque: sink,
+            opaque: Arc::clone(&sink) as _,
             providers: Arc::clone(&providers),
+            logins: sink,
             readiness: Arc::clone(&engine_watch) as _,
             engine_keys: Arc::clone(&rotation) as _,
         })?;
+        // Persons stay logged in over a restart.
+        authority.restore_logins().await?;
         Ok::<_, Failure>((Arc::new(authority), rotation))
     })?;
 
@@ -192,6 +198,7 @@ fn start(
         snapshot,
         revocations,
         opaque,
+        logins,
         control: ControlPlane::new(
             router(Arc::clone(&authority)),
             control.handle().clone(),
@@ -223,6 +230,9 @@ async fn purge(store: Arc<dyn Store>, clock: Arc<dyn Clock>) {
         // A clock that is set back by less than that brings none of them to life again.
         if let Err(error) = store.forget_spent(clock.now() - KEPT_AFTER_EXPIRY).await {
             tracing::warn!(%error, "used assertions could not be forgotten; the next try is in an hour");
+        }
+        if let Err(error) = store.purge_logins(clock.now() - KEPT_AFTER_EXPIRY).await {
+            tracing::warn!(%error, "ended logins could not be forgotten; the next try is in an hour");
         }
     }
 }
@@ -258,11 +268,12 @@ impl Signals {
     }
 }
 
-/// Puts what the control plane issues in force on the data plane, and takes what it revokes out of use.
+/// Puts what the control plane issues, and who has logged in, in force on the data plane, and takes what it revokes out of use.
 #[derive(Debug)]
 struct Sink {
     revocations: Arc<Revocations>,
     opaque: Arc<OpaqueTokens>,
+    logins: Arc<Logins>,
     clock: Arc<dyn Clock>,
 }
 
@@ -272,9 +283,21 @@ impl OpaqueSink for Sink {
     }
 
     fn issued(&self, hash: &SecretHash, token: &IssuedToken) {
-        let IssuedToken { id, client_id, subject, act, scope, expires_at, .. } = token.clone();
-        let token = OpaqueToken { id, client_id, subject, act, scope, expires_at };
+        let IssuedToken { id, client_id, subject, act, scope, expires_at, descent, .. } = token.clone();
+        let login = descent.map(|descent| descent.login);
+        let token = OpaqueToken { id, client_id, subject, act, scope, expires_at, login };
         self.opaque.add(*hash.as_bytes(), token, self.clock.now());
+    }
+}
+
+impl LoginSink for Sink {
+    fn logged_in(&self, id: &str, person: LoggedInPerson) {
+        let LoggedInPerson { provider, outsider, ends_at } = person;
+        self.logins.put(id, Person { provider, outsider, ends_at }, self.clock.now());
+    }
+
+    fn logged_out(&self, id: &str) {
+        self.logins.remove(id);
     }
 }
 

@@ -15,7 +15,8 @@ use crate::identity::{IdentityKind, check_backend_roles};
 use crate::jwks::Jwks;
 use crate::namespaces::Namespace;
 use crate::problem::Problems;
-use crate::providers::{RESERVED_ID_PREFIX, check_outside_url};
+use crate::providers::{ProviderConfig, RESERVED_ID_PREFIX, check_outside_url};
+use crate::redirects::RedirectUri;
 use crate::secret::{Secret, SecretHash};
 use crate::token_exchange::TokenExchange;
 use crate::units::Span;
@@ -105,6 +106,15 @@ pub struct ClientConfig {
     /// what its scopes permit. Needs `tls.client_certificates`; `secret` may then be left out.
     #[serde(default)]
     pub certificate: Option<CertificateName>,
+
+    /// Where persons are sent back to who let this client act for them (authorization code with PKCE). Needs a provider with
+    /// `login`. A client without `secret` is then a public one: it gets tokens for persons only.
+    #[serde(default)]
+    pub redirect_uris: BTreeSet<RedirectUri>,
+
+    /// Tokens for persons only: the client gets none of its own, and its scopes are what persons can give it at most.
+    #[serde(default)]
+    pub persons_only: bool,
 
     /// Under which identity its requests reach the engine.
     #[serde(default)]
@@ -247,6 +257,10 @@ impl ClientConfig {
                 problems.add(&key, "`basic: true` needs `secret` or `secret_hash`")
             }
             (None, None) if self.needs_no_secret() => {}
+            (None, None) if self.basic && !self.redirect_uris.is_empty() => {
+                problems.add(&key, "`basic: true` needs `secret` or `secret_hash`")
+            }
+            (None, None) if !self.redirect_uris.is_empty() => {}
             (None, None) => problems.add(
                 &key,
                 "give `secret`, `secret_hash`, `jwks`, `jwks_uri` or `certificate`, or name it in a rule of `trusted_issuers`; a client without one cannot prove who it is",
@@ -285,6 +299,26 @@ pub(crate) fn check_all(clients: &[ClientConfig], field_sets: &FieldSets, proble
             problems.add(format!("clients `{}`", client.id), "this id is used twice");
         }
         client.check(field_sets, problems);
+    }
+}
+
+/// Makes sure that persons can log in where a client acts for them, and that it acts for nobody else where it says so.
+pub(crate) fn check_redirects(clients: &[ClientConfig], providers: &[ProviderConfig], problems: &mut Problems) {
+    let can_log_in = providers.iter().any(|provider| provider.login.is_some());
+    for client in clients {
+        let key = format!("clients `{}`", client.id);
+        if !client.redirect_uris.is_empty() && !can_log_in {
+            problems.add(format!("{key}: redirect_uris"), "nobody can log in; give one of the `providers` a `login`");
+        }
+        if client.persons_only && client.redirect_uris.is_empty() {
+            problems.add(format!("{key}: persons_only"), "needs `redirect_uris`; without them no person can log in");
+        }
+        if client.persons_only && (client.basic || client.certificate.is_some()) {
+            problems.add(
+                format!("{key}: persons_only"),
+                "`basic` and `certificate` let a client act for itself; leave them out, or `persons_only`",
+            );
+        }
     }
 }
 

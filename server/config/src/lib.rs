@@ -25,11 +25,13 @@ mod jwks;
 mod jwt;
 mod limits;
 mod listeners;
+mod login;
 mod namespaces;
 mod policies;
 mod problem;
 mod providers;
 mod rates;
+mod redirects;
 mod reload;
 mod secret;
 mod server;
@@ -66,11 +68,13 @@ pub use identity::{IdentityKind, RESERVED_ROLE_PREFIX};
 pub use jwks::Jwks;
 pub use jwt::{Jwt, KeySource};
 pub use limits::{Limits, RateHeaders, RateMode};
+pub use login::{ProviderLogin, RightsFrom, Sessions};
 pub use namespaces::Namespace;
 pub use policies::Policies;
 pub use problem::{ConfigError, Problems};
 pub use providers::{OutsideKind, ProviderConfig, RESERVED_ID_PREFIX, ScopeMapping, SignatureAlgorithm, TokenType};
 pub use rates::{RatePer, RateRule};
+pub use redirects::{RedirectUri, form_action};
 pub use secret::{Secret, SecretHash};
 pub use server::{Audit, AuditFailure, KeyPair, Log, LogFormat, Metrics, Stdout, Tls};
 pub use sigv4::{AwsKeys, AwsService, Sigv4};
@@ -142,6 +146,9 @@ pub struct Config {
     /// A folder of public keys whose owners are clients. Default: none.
     #[serde(default)]
     pub developer_keys: Option<DeveloperKeys>,
+    /// How long persons who logged in at a provider (`providers[].login`) stay logged in.
+    #[serde(default)]
+    pub sessions: Sessions,
 
     /// Sets of fields that grants may be held to, by name; the engine enforces them. After a change run `oauth4os engine setup`.
     #[serde(default)]
@@ -252,7 +259,7 @@ impl Config {
             client.resolve(base, env, problems);
         }
         for provider in &mut self.providers {
-            provider.resolve(base);
+            provider.resolve(base, env, problems);
         }
         if let Some(keys) = &self.developer_keys {
             self.clients.extend(keys.clients(base, problems));
@@ -287,6 +294,8 @@ impl Config {
             }
         }
         shared_users::check(self, problems);
+        self.sessions.check(problems);
+        clients::check_redirects(&self.clients, &self.providers, problems);
         self.policies.check(problems);
         self.limits.check(problems);
         rates::check_all(&self.rates, problems);

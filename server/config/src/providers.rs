@@ -12,6 +12,7 @@ use crate::claims::{ClaimPaths, OneOrMany};
 use crate::clients::RateLimit;
 use crate::grants::{FieldSets, GrantOrScope, Source};
 use crate::identity::{IdentityKind, check_backend_roles};
+use crate::login::ProviderLogin;
 use crate::problem::Problems;
 use crate::units::Span;
 
@@ -100,6 +101,10 @@ pub struct ProviderConfig {
     /// What each principal of the provider may send. Default: `limits.per_client`.
     #[serde(default)]
     pub rate_limit: Option<RateLimit>,
+
+    /// Lets persons log in there.
+    #[serde(default)]
+    pub login: Option<ProviderLogin>,
 }
 
 /// What an outside principal is; decides its Cedar type.
@@ -210,9 +215,13 @@ pub(crate) const fn default_leeway() -> Span {
 }
 
 impl ProviderConfig {
-    pub(crate) fn resolve(&mut self, base: &Path) {
+    pub(crate) fn resolve(&mut self, base: &Path, env: &dyn Fn(&str) -> Option<String>, problems: &mut Problems) {
         if let Some(ca) = &mut self.ca {
             *ca = base.join(&*ca);
+        }
+        let key = format!("providers `{}`: login.secret", self.name);
+        if let Some(login) = &mut self.login {
+            login.resolve(&key, base, env, problems);
         }
     }
 
@@ -278,6 +287,9 @@ impl ProviderConfig {
         self.check_backend_users(&format!("{key}: backend_users"), problems);
         if let Some(limit) = self.rate_limit {
             limit.check(&format!("{key}: rate_limit"), problems);
+        }
+        if let Some(login) = &self.login {
+            login.check(&format!("{key}: login"), problems);
         }
     }
 

@@ -31,7 +31,7 @@ fn folder() -> tempfile::TempDir {
 fn env(name: &str) -> Option<String> {
     match name {
         "OAUTH4OS_MASTER_KEY" => Some("bWFzdGVyLWtleS1tYXN0ZXIta2V5LW1hc3Rlci1rZXk=".to_owned()),
-        "LOG_AGENT_SECRET" => Some("0123456789abcdef0123456789abcdef".to_owned()),
+        "LOG_AGENT_SECRET" | "KEYCLOAK_SECRET" => Some("0123456789abcdef0123456789abcdef".to_owned()),
         _ => None,
     }
 }
@@ -51,7 +51,7 @@ fn with(old: &str, new: &str) -> Result<Config, String> {
 fn the_example_loads_and_shows_every_key() {
     let config = parse(EXAMPLE).unwrap();
     assert_eq!(config.audience(), "https://gateway.example.com");
-    assert_eq!(config.clients.len(), 13);
+    assert_eq!(config.clients.len(), 14);
     assert!(config.clients[0].secret_value.is_some());
 
     let schema = Config::schema();
@@ -265,7 +265,8 @@ fn a_provider_is_read_with_its_defaults() {
 
     let (before, rest) = EXAMPLE.split_once("providers:\n").unwrap();
     let (_, after) = rest.split_once("\n\n").unwrap();
-    let short = "providers:\n  - {name: p, issuer: \"https://idp.example.com\", audience: a}\n\n";
+    let short =
+        "providers:\n  - {name: p, issuer: \"https://idp.example.com\", audience: a, login: {client_id: g}}\n\n";
     let config = parse(&format!("{before}{short}{after}")).unwrap();
     let provider = &config.providers[0];
     assert_eq!(

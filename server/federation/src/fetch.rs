@@ -145,6 +145,48 @@ impl Fetcher {
     }
 }
 
+/// An answer to a form.
+pub(crate) struct Answered {
+    pub(crate) status: u16,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Fetcher {
+    /// Sends a form, with HTTP Basic where there is a password. Any status is an answer, if JSON comes with it.
+    pub(crate) async fn post(
+        &self,
+        url: &Url,
+        trust: Trust,
+        form: &[(&str, &str)],
+        basic: Option<(&str, &str)>,
+    ) -> Result<Answered, FetchError> {
+        let shown = || url.to_string();
+        address::check(url, trust).map_err(|reason| FetchError::Forbidden { url: shown(), reason })?;
+        let client = match trust {
+            Trust::Configured => &self.configured,
+            Trust::Discovered => &self.discovered,
+        };
+        let unreachable = |error: reqwest::Error| FetchError::Unreachable { url: shown(), reason: deepest(&error) };
+        let mut request = client.post(url.clone()).header(ACCEPT, "application/json").form(form);
+        if let Some((user, password)) = basic {
+            request = request.basic_auth(user, Some(password));
+        }
+        let mut response = request.send().await.map_err(unreachable)?;
+        let status = response.status().as_u16();
+        if !is_plain_json(response.headers()) {
+            return Err(FetchError::Type { url: shown() });
+        }
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
+            if body.len() + chunk.len() > MAX_BYTES {
+                return Err(FetchError::TooLarge { url: shown() });
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Answered { status, body })
+    }
+}
+
 fn certificates(path: &Path) -> Result<Vec<Certificate>, FetchError> {
     let refused = |reason: String| FetchError::Authority { path: path.to_owned(), reason };
     let pem = std::fs::read(path).map_err(|error| refused(error.to_string()))?;

@@ -13,6 +13,7 @@
 //! | `claims.rs` | reading claims by their paths |
 //! | `mapping.rs` | what roles, groups and scopes give here |
 //! | `verify.rs` | what must hold of a token |
+//! | `login.rs` | persons who log in: where they are sent, what comes back |
 //! | `provider.rs` | all of it together |
 //! | `signature.rs` | by which key something is signed |
 //! | `assertion.rs` | what must hold of an assertion, which is shown to get a token and is none |
@@ -26,6 +27,7 @@ mod claims;
 mod documents;
 mod fetch;
 mod keys;
+mod login;
 mod mapping;
 mod provider;
 mod signature;
@@ -37,6 +39,7 @@ pub use address::Trust;
 pub use assertion::{AssertionRefused, ClientAssertion, MAX_CLIENT_ASSERTION, Once};
 pub use assertion_keys::{AssertionKeys, Keyring, KeysError};
 pub use fetch::FetchError;
+pub use login::{Asked, LoggedIn, LoginError};
 pub use mapping::MappingError;
 pub use provider::{Outsider, Provider, ProviderError, Providers};
 pub use trusted::{TrustedIssuer, TrustedIssuerError, TrustedIssuers, Workload};

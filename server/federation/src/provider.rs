@@ -24,6 +24,7 @@ use crate::claims;
 use crate::documents::KeyPlace;
 use crate::fetch::{FetchError, Fetcher};
 use crate::keys::{KeyCache, Source};
+use crate::login::Login;
 use crate::mapping::{Mapping, MappingError};
 use crate::signature;
 use crate::verify::{Refused, Rules};
@@ -45,7 +46,7 @@ pub struct Providers {
 /// A trusted outside issuer.
 pub struct Provider {
     name: String,
-    rules: Rules,
+    pub(crate) rules: Rules,
     paths: ClaimPaths,
     mapping: Mapping,
     kind: OutsideKind,
@@ -56,6 +57,7 @@ pub struct Provider {
     rate_limit: Option<RateLimit>,
     algorithms: Vec<Algorithm>,
     pub(crate) keys: KeyCache,
+    pub(crate) login: Option<Login>,
 }
 
 /// Whom a provider's token speaks for, and what it may do.
@@ -161,6 +163,20 @@ impl Providers {
         self.by_issuer.get(issuer)
     }
 
+    /// The provider of this name.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Option<&Arc<Provider>> {
+        self.by_issuer.values().find(|provider| provider.name == name)
+    }
+
+    /// Those where persons can log in, by their names.
+    #[must_use]
+    pub fn for_login(&self) -> Vec<&Arc<Provider>> {
+        let mut found: Vec<_> = self.by_issuer.values().filter(|provider| provider.login.is_some()).collect();
+        found.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        found
+    }
+
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -212,6 +228,12 @@ impl Provider {
             backend_users: config.backend_users.clone(),
             rate_limit: config.rate_limit,
             algorithms,
+            login: config
+                .login
+                .as_ref()
+                .map(|login| Login::new(config, login, Arc::clone(&clock)))
+                .transpose()
+                .map_err(|source| ProviderError::Fetch { provider: provider(), source })?,
             keys: KeyCache::new(source, clock, Some(metrics)),
         })
     }
@@ -265,7 +287,26 @@ impl Provider {
         let client = self.party(claims)?;
         let expires_at = self.rules.check(claims, client.as_deref(), now)?;
 
-        let (kind, id) = self.whom(claims, client.as_deref())?;
+        let whom = self.whom(claims, client.as_deref())?;
+        self.outsider(claims, whom, client.as_deref(), (expires_at, keys_generation))
+    }
+
+    /// The person these claims of a login are about. They were verified when the person logged in; what the mapping gives is
+    /// said anew each time.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub fn person(&self, claims: &Map<String, Value>) -> Result<Outsider, Refused> {
+        self.outsider(claims, self.who(claims)?, None, (UnixTime::MAX, 0))
+    }
+
+    fn outsider(
+        &self,
+        claims: &Map<String, Value>,
+        (kind, id): (PrincipalKind, String),
+        client: Option<&str>,
+        (expires_at, keys_generation): (UnixTime, u64),
+    ) -> Result<Outsider, Refused> {
         let mut roles = Vec::new();
         for path in self.paths.roles.values() {
             roles.extend(claims::list(claims, path)?);
@@ -287,7 +328,7 @@ impl Provider {
                 kind,
                 groups: groups.iter().map(|group| self.qualified(group)).collect(),
             },
-            client: client.map(|client| self.qualified(&client)),
+            client: client.map(|client| self.qualified(client)),
             grants,
             expires_at,
             token_id: claims.get("jti").and_then(Value::as_str).map(ToOwned::to_owned),
@@ -305,7 +346,7 @@ impl Provider {
     }
 
     /// Verifies the signature by a key of the provider that is for the token's algorithm; gives the keys' generation.
-    fn check_signature(&self, token: &ForeignToken<'_>) -> Result<u64, Refused> {
+    pub(crate) fn check_signature(&self, token: &ForeignToken<'_>) -> Result<u64, Refused> {
         let (generation, keys) = self.keys.load();
         if generation == 0 && self.algorithms.contains(&token.algorithm) {
             return Err(Refused::NoKeys);
@@ -356,17 +397,19 @@ impl Provider {
     /// What the principal is, and its name at the provider.
     fn whom(&self, claims: &Map<String, Value>, client: Option<&str>) -> Result<(PrincipalKind, String), Refused> {
         let kind = client.and_then(|client| self.client_kinds.get(client)).copied().unwrap_or(self.kind);
-        let missing = |path: &str| Refused::Missing(path.to_owned());
         let kind = match kind {
-            OutsideKind::User => {
-                let path = &self.paths.subject;
-                let subject = claims::name(claims, path)?.ok_or_else(|| missing(&path.steps().join(".")))?;
-                return Ok((PrincipalKind::User, subject));
-            }
+            OutsideKind::User => return self.who(claims),
             OutsideKind::Client => PrincipalKind::Client,
             OutsideKind::Agent => PrincipalKind::Agent,
         };
-        Ok((kind, client.ok_or_else(|| missing("azp"))?.to_owned()))
+        Ok((kind, client.ok_or_else(|| Refused::Missing("azp".to_owned()))?.to_owned()))
+    }
+
+    /// The name of a person.
+    fn who(&self, claims: &Map<String, Value>) -> Result<(PrincipalKind, String), Refused> {
+        let path = &self.paths.subject;
+        let subject = claims::name(claims, path)?.ok_or_else(|| Refused::Missing(path.steps().join(".")))?;
+        Ok((PrincipalKind::User, subject))
     }
 }
 

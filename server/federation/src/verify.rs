@@ -69,6 +69,12 @@ pub enum Refused {
     /// `exp` is not after `iat`, or beyond reason.
     #[error("the token's lifetime is not one that is taken")]
     Lifetime,
+    /// Not the answer to the question that was asked.
+    #[error("the ID token is not the answer to this login")]
+    Nonce,
+    /// Not the same person in both tokens.
+    #[error("the provider's tokens are about two different persons")]
+    TwoPersons,
     /// The mapped scopes are too many.
     #[error("what the token's roles, groups and scopes give cannot be held by one token: {0}")]
     Scopes(Box<RestrictionError>),
@@ -124,7 +130,7 @@ impl Rules {
         self.check_times(claims, now)
     }
 
-    fn check_times(&self, claims: &Map<String, Value>, now: UnixTime) -> Result<UnixTime, Refused> {
+    pub(crate) fn check_times(&self, claims: &Map<String, Value>, now: UnixTime) -> Result<UnixTime, Refused> {
         let exp = time(claims, "exp")?.ok_or_else(|| Refused::Missing("exp".to_owned()))?;
         let (iat, nbf) = (time(claims, "iat")?, time(claims, "nbf")?);
         let end = exp + self.leeway;
@@ -172,7 +178,7 @@ fn is_for_bearers(claims: &Map<String, Value>) -> Result<(), Refused> {
 }
 
 /// RFC 7519 section 4.1.3.
-fn audiences(claims: &Map<String, Value>) -> Result<Vec<&str>, Refused> {
+pub(crate) fn audiences(claims: &Map<String, Value>) -> Result<Vec<&str>, Refused> {
     let malformed = || Refused::Claim("aud".to_owned());
     match claims.get("aud") {
         None => Err(Refused::Missing("aud".to_owned())),

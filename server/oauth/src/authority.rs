@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::body::Bytes;
-use oauth4os_federation::{Providers, TrustedIssuers};
+use oauth4os_federation::{Outsider, Provider, Providers, Refused, TrustedIssuers};
 use oauth4os_policy::{Clusters, ScopeError, ScopeSet};
-use oauth4os_store::{IssuedToken, Revocation, RevokedToken, SecretHash, Store, StoreError};
+use oauth4os_store::{IssuedToken, Login, Redeemed, Revocation, RevokedToken, SecretHash, Store, StoreError};
 use oauth4os_telemetry::audit::Audit;
 use oauth4os_telemetry::metrics::Metrics;
 use oauth4os_tokens::access::Verifier;
@@ -30,6 +30,10 @@ pub struct Settings {
     pub token_lifetime: Duration,
     /// The clusters a scope may name.
     pub clusters: Clusters,
+    /// How long a person stays logged in.
+    pub session_lifetime: Duration,
+    /// After how long without use a person has to log in again.
+    pub session_idle: Duration,
 }
 
 /// What an [`Authority`] is made of.
@@ -55,8 +59,10 @@ pub struct Parts {
     pub revocations: Arc<dyn RevocationSink>,
     /// Who must know of opaque tokens.
     pub opaque: Arc<dyn OpaqueSink>,
-    /// Outside providers, whose tokens may be exchanged.
+    /// Outside providers, where persons log in, and whose tokens may be exchanged.
     pub providers: Arc<Providers>,
+    /// Who must know of persons who log in.
+    pub logins: Arc<dyn LoginSink>,
     /// What else must work for the gateway to be ready.
     pub readiness: Arc<dyn Readiness>,
     /// The keys of the tokens the engine is handed.
@@ -80,6 +86,27 @@ pub trait OpaqueSink: Send + Sync + fmt::Debug {
     fn issued(&self, hash: &SecretHash, token: &IssuedToken);
 }
 
+/// Puts logins in force on the data plane: without that no token of a person is taken.
+pub trait LoginSink: Send + Sync + fmt::Debug {
+    /// Called when the store holds the login and before a token comes of it. Must not block.
+    fn logged_in(&self, id: &str, person: LoggedInPerson);
+
+    /// Called when the store has ended the login and before the caller is told. When it returns, no request that begins later
+    /// may pass with a token of it. Must not block.
+    fn logged_out(&self, id: &str);
+}
+
+/// A person who is logged in.
+#[derive(Debug)]
+pub struct LoggedInPerson {
+    /// Where.
+    pub provider: Arc<Provider>,
+    /// Who, and what the person may have.
+    pub outsider: Outsider,
+    /// When the login ends.
+    pub ends_at: UnixTime,
+}
+
 /// What the gateway as a whole knows of its ability to serve.
 pub trait Readiness: Send + Sync + fmt::Debug {
     /// What is missing, one sentence each; empty when ready. The sentences are shown without authentication. Answered
@@ -101,6 +128,7 @@ pub struct Authority {
     pub(crate) guesses: GuessLimit,
     pub(crate) opaque: Arc<dyn OpaqueSink>,
     pub(crate) providers: Arc<Providers>,
+    pub(crate) logins: Arc<dyn LoginSink>,
     revocations: Arc<dyn RevocationSink>,
     signing: ArcSwap<Signing>,
 }
@@ -119,6 +147,17 @@ pub enum AuthorityError {
         /// What it is for.
         algorithm: Algorithm,
     },
+}
+
+/// Nobody knows any more who has logged in.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PersonError {
+    #[error("the provider of this login is not configured any more")]
+    NoProvider,
+    #[error("what the provider said cannot be read")]
+    Unreadable,
+    #[error(transparent)]
+    Refused(#[from] Refused),
 }
 
 /// The keys in force and what is made of them.
@@ -152,6 +191,7 @@ impl Authority {
             guesses: GuessLimit::default(),
             opaque: parts.opaque,
             providers: parts.providers,
+            logins: parts.logins,
             revocations: parts.revocations,
             signing,
         })
@@ -206,6 +246,68 @@ impl Authority {
         })
         .await
         .unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Takes what descends from a code out of use that was shown twice, and gives what became of a code.
+    pub(crate) async fn redeem_code(self: &Arc<Self>, code: SecretHash) -> Result<Redeemed, StoreError> {
+        let authority = Arc::clone(self);
+        to_the_end(async move {
+            let redeemed = authority.store.redeem_code(&code).await?;
+            if let Redeemed::Again { revoked, .. } = &redeemed {
+                authority.revocations.revoked(revoked);
+            }
+            Ok(redeemed)
+        })
+        .await
+        .unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Ends a login with all that came of it: on the disk, then on the data plane.
+    pub(crate) async fn end_login(self: &Arc<Self>, id: &str) -> Result<(), StoreError> {
+        let (authority, id) = (Arc::clone(self), id.to_owned());
+        to_the_end(async move {
+            let revoked = authority.store.end_login(&id).await?;
+            authority.revocations.revoked(&revoked);
+            authority.logins.logged_out(&id);
+            Ok(())
+        })
+        .await
+        .unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Takes back what a person has allowed to a client, with all that came of it.
+    pub(crate) async fn withdraw_consent(self: &Arc<Self>, user: &str, client_id: &str) -> Result<(), StoreError> {
+        let (authority, user, client_id) = (Arc::clone(self), user.to_owned(), client_id.to_owned());
+        to_the_end(async move {
+            let revoked = authority.store.withdraw_consent(&user, &client_id).await?;
+            authority.revocations.revoked(&revoked);
+            Ok(())
+        })
+        .await
+        .unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Puts the logins of the store in force, to be called before the first request. One whose provider is gone, or gives the person
+    /// nothing that can be read any more, stays out of force.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn restore_logins(&self) -> Result<(), StoreError> {
+        for login in self.store.logins().await? {
+            match self.person(&login) {
+                Ok(person) => self.logins.logged_in(&login.id, person),
+                Err(error) => tracing::warn!(login = login.id, %error, "a login is not in force any more"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Who a login is of, by what the provider said then and the mapping says now.
+    pub(crate) fn person(&self, login: &Login) -> Result<LoggedInPerson, PersonError> {
+        let provider = self.providers.named(&login.provider).ok_or(PersonError::NoProvider)?;
+        let claims = serde_json::from_slice(&login.content).map_err(|_| PersonError::Unreadable)?;
+        let outsider = provider.person(&claims)?;
+        Ok(LoggedInPerson { provider: Arc::clone(provider), outsider, ends_at: login.ends_at })
     }
 
     pub(crate) fn signing(&self) -> arc_swap::Guard<Arc<Signing>> {

@@ -6,6 +6,10 @@
 //! | path | file |
 //! |---|---|
 //! | `POST /oauth/token` | `endpoints/token.rs`, `grants/` |
+//! | `GET`, `POST /oauth/authorize` | `endpoints/authorize.rs`, `login/` |
+//! | `GET /oauth/callback/{provider}` | `endpoints/callback.rs` |
+//! | `GET`, `POST /oauth/consent` | `endpoints/consent.rs` |
+//! | `GET`, `POST /oauth/account` | `endpoints/account.rs` |
 //! | `POST /oauth/revoke` | `endpoints/revoke.rs` |
 //! | `POST /oauth/introspect` | `endpoints/introspect.rs` |
 //! | `GET /oauth/tokens` | `endpoints/token_list.rs` |
@@ -32,11 +36,14 @@ mod engine_keys;
 mod first_admin;
 mod grants;
 mod http;
+mod login;
 mod paths;
 
 use std::sync::Arc;
 
-pub use self::authority::{Authority, AuthorityError, OpaqueSink, Parts, Readiness, RevocationSink, Settings};
+pub use self::authority::{
+    Authority, AuthorityError, LoggedInPerson, LoginSink, OpaqueSink, Parts, Readiness, RevocationSink, Settings,
+};
 pub use self::bridge::BridgeError;
 pub use self::clients::{Client, ClientDirectory, ClientSource, DirectoryError, configured_grants, configured_keys};
 pub use self::engine_keys::{ClusterKeys, EngineKeys, NewKey, RetiringKey};

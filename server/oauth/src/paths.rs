@@ -1,6 +1,10 @@
 //! Where the endpoints are, relative to the issuer.
 
 pub(crate) const TOKEN: &str = "/oauth/token";
+pub(crate) const AUTHORIZE: &str = "/oauth/authorize";
+pub(crate) const CALLBACK: &str = "/oauth/callback/{provider}";
+pub(crate) const CONSENT: &str = "/oauth/consent";
+pub(crate) const ACCOUNT: &str = "/oauth/account";
 pub(crate) const REVOKE: &str = "/oauth/revoke";
 pub(crate) const INTROSPECT: &str = "/oauth/introspect";
 pub(crate) const TOKENS: &str = "/oauth/tokens";

@@ -31,8 +31,8 @@ use tower::ServiceExt as _;
 
 use crate::engine_keys::Pretended;
 use crate::{
-    Authority, ClientAddress, ClientDirectory, OpaqueSink, Parts, Readiness, RequestId, RevocationSink, Settings,
-    router,
+    Authority, ClientAddress, ClientDirectory, LoggedInPerson, LoginSink, OpaqueSink, Parts, Readiness, RequestId,
+    RevocationSink, Settings, router,
 };
 
 pub(crate) const ISSUER: &str = "https://gateway.example.com";
@@ -191,6 +191,8 @@ impl Gateway {
                 audience: AUDIENCE.to_owned(),
                 token_lifetime: Duration::from_secs(3600),
                 clusters: Clusters::default(),
+                session_lifetime: Duration::from_secs(12 * 3600),
+                session_idle: Duration::from_secs(3600),
             },
             keys: signing_keys(&*store, KeyUse::Access, clock.now()).await.unwrap(),
             store: store.clone(),
@@ -202,6 +204,7 @@ impl Gateway {
             revocations: sink.clone(),
             opaque: sink.clone(),
             providers: Arc::default(),
+            logins: sink.clone(),
             readiness: readiness.clone(),
             engine_keys: Arc::new(Pretended::default()),
         })
@@ -347,6 +350,16 @@ impl OpaqueSink for Sink {
 
     fn issued(&self, _: &SecretHash, token: &IssuedToken) {
         self.0.send_modify(|ids| ids.push(token.client_id.clone()));
+    }
+}
+
+impl LoginSink for Sink {
+    fn logged_in(&self, id: &str, _: LoggedInPerson) {
+        self.0.send_modify(|ids| ids.push(format!("in {id}")));
+    }
+
+    fn logged_out(&self, id: &str) {
+        self.0.send_modify(|ids| ids.push(format!("out {id}")));
     }
 }
 

@@ -163,6 +163,22 @@ impl Refusal {
     }
 }
 
+impl Decision {
+    /// Two permissions, both of which were needed.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.allow &= other.allow;
+        self.is_partial |= other.is_partial;
+        self.refusal = self.refusal.or(other.refusal);
+        for by in other.determining {
+            if !self.determining.contains(&by) {
+                self.determining.push(by);
+            }
+        }
+        self
+    }
+}
+
 impl Determining {
     /// The scope or the policy id.
     pub fn as_str(&self) -> &str {

@@ -71,6 +71,13 @@ impl Forbids {
         other.0.iter().for_each(|(names, actions)| self.add(names.clone(), *actions));
     }
 
+    /// What either forbids.
+    #[must_use]
+    pub fn with(mut self, other: &Self) -> Self {
+        self.add_all(other);
+        self
+    }
+
     /// The patterns on which every one of these actions is forbidden.
     pub fn of(&self, actions: Actions) -> Vec<Glob> {
         let forbidden = self.0.iter().filter(|(_, forbidden)| forbidden.contains(actions));

@@ -75,6 +75,11 @@ pub enum RestrictionError {
         "the scope {0} is held to different rows or fields by those it has come through; ask for it where it is held to one"
     )]
     Differ(Quoted),
+    /// A client and a person who are held to something different.
+    #[error(
+        "the client and the person are held to different rows or fields, and one token can be held to one of them only; ask for other scopes"
+    )]
+    Both,
     /// Patterns that cannot be compared.
     #[error(transparent)]
     TooComplex(#[from] TooComplex),
@@ -182,6 +187,20 @@ impl Restrictions {
         match restrictions.row_filters().len() {
             filters if filters > MAX_ROW_FILTERS => Err(RestrictionError::TooManyFilters(filters)),
             _ => Ok(restrictions),
+        }
+    }
+
+    /// What scopes are held to that two have to permit, each with restrictions of its own: a client and a person.
+    ///
+    /// # Errors
+    /// As [`of`](Self::of), and [`RestrictionError::Both`] when the two hold them to something different.
+    pub fn of_both(&self, other: &Self, scopes: &ScopeSet) -> Result<Self, RestrictionError> {
+        let (ours, theirs) = (self.of(scopes)?, other.of(scopes)?);
+        match (ours.is_empty(), theirs.is_empty()) {
+            (_, true) => Ok(ours),
+            (true, false) => Ok(theirs),
+            (false, false) if ours == theirs => Ok(ours),
+            (false, false) => Err(RestrictionError::Both),
         }
     }
 

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use oauth4os_config::RateMode;
 use oauth4os_federation::{Provider, Refused};
-use oauth4os_policy::{Grants, ScopeSet};
+use oauth4os_policy::{Grants, RestrictionError, ScopeSet};
 use oauth4os_tokens::access::{AccessClaims, Invalid, MAX_TOKEN_BYTES};
 use oauth4os_tokens::clock::UnixTime;
 use oauth4os_tokens::id::{SecretKind, sha256, verify_checksum};
@@ -35,6 +35,8 @@ use crate::worker::Worker;
 
 /// How long Basic credentials are taken as proven: a secret that has ended since is noticed after this.
 const BASIC_LIFETIME: Duration = Duration::from_secs(60);
+
+const LOGIN_ENDED: &str = "the login this token came from has ended; log in again";
 
 /// What secrets of the gateway's own begin with; no token with claims does.
 const SECRETS: &str = "o4s_";
@@ -136,7 +138,7 @@ fn attempt(
 
     let cached = worker.sessions.borrow_mut().get(&key).map(Rc::clone);
     if let Some(session) = cached
-        && is_current(&session, &snapshot, now)
+        && is_current(worker, &session, &snapshot, now)
     {
         shared.metrics.token_cache_hits.inc();
         return check(worker, cluster, session, revocation_generation, now).map_err(|unauthenticated| {
@@ -156,7 +158,7 @@ fn attempt(
         Presented::Bearer(token) => {
             let token = token_text(token)?;
             if token.starts_with(SECRETS) {
-                opaque(worker, &snapshot, token, &hash, revocation_generation)?
+                opaque(worker, &snapshot, token, &hash, revocation_generation, now)?
             } else {
                 bearer(worker, &snapshot, token, revocation_generation, now)?
             }
@@ -171,10 +173,11 @@ fn attempt(
 }
 
 /// Whether what the session was made from is still in force.
-fn is_current(session: &Session, snapshot: &Snapshot, now: UnixTime) -> bool {
+fn is_current(worker: &Worker, session: &Session, snapshot: &Snapshot, now: UnixTime) -> bool {
     session.snapshot_generation == snapshot.generation
         && match &session.credential {
             // Whether a certificate still holds is looked at before.
+            Credential::Own { person: Some(whose), .. } => whose.is_current(&worker.shared.logins, now),
             Credential::Own { .. } | Credential::Certificate { .. } => true,
             Credential::Provider { provider, outsider } => outsider.keys_generation == provider.generation(),
             Credential::Basic { generation } => {
@@ -204,7 +207,7 @@ fn check(
     if now >= session.expires_at {
         return refused(session, "the token has expired; get a new one");
     }
-    if let Credential::Own { token_id, revocation_generation: seen } = &session.credential
+    if let Credential::Own { token_id, revocation_generation: seen, .. } = &session.credential
         && seen.get() != revocation_generation
     {
         if worker.shared.revocations.contains(token_id) {
@@ -225,9 +228,9 @@ fn bearer(
     now: UnixTime,
 ) -> Result<Session, Failure> {
     match snapshot.verifier.verify(token, now) {
-        Ok(AccessClaims { jti: id, client_id, sub: subject, act, scope, exp: expires_at, .. }) => {
-            let token = OpaqueToken { id, client_id, subject, act, scope, expires_at };
-            issued(worker, snapshot, token, revocation_generation)
+        Ok(AccessClaims { jti: id, client_id, sub: subject, act, scope, exp: expires_at, sid: login, .. }) => {
+            let token = OpaqueToken { id, client_id, subject, act, scope, expires_at, login };
+            issued(worker, snapshot, token, revocation_generation, now)
         }
         Err(invalid) => of_provider(snapshot, token, &invalid, now),
     }
@@ -240,13 +243,14 @@ fn opaque(
     token: &str,
     hash: &[u8; 32],
     revocation_generation: u64,
+    now: UnixTime,
 ) -> Result<Session, Failure> {
     if verify_checksum(token) != Some(SecretKind::AccessToken) {
         return Err(Refusal::invalid_token("this is not an access token, or not the whole of one").into());
     }
     let found = worker.shared.opaque.find(hash);
     let token = found.ok_or_else(|| Refusal::invalid_token("the token is not in force; get a new one"))?;
-    issued(worker, snapshot, token, revocation_generation)
+    issued(worker, snapshot, token, revocation_generation, now)
 }
 
 /// The session of a token of ours that allows this.
@@ -255,6 +259,7 @@ fn issued(
     snapshot: &Snapshot,
     token: OpaqueToken,
     revocation_generation: u64,
+    now: UnixTime,
 ) -> Result<Session, Failure> {
     let Some(client) = snapshot.clients.get(&token.client_id) else {
         return Err(Refusal::invalid_token("the client this token was issued to does not exist any more").into());
@@ -267,6 +272,31 @@ fn issued(
             "the client of this token may not have all of its scopes any more; get a new one",
         )
         .into());
+    }
+    // Not looked at yet: any generation but the present one.
+    let credential = Credential::own(token.id.clone(), revocation_generation.wrapping_sub(1));
+    if let Some(login) = &token.login {
+        // Nobody acts for others with what a person has lent them.
+        if !token.act.is_empty() {
+            return Err(Refusal::invalid_token("a token of a person who logged in cannot have been exchanged").into());
+        }
+        // Before the person: a change that comes in between is then seen at the next request.
+        let generation = worker.shared.logins.generation();
+        let person = worker.shared.logins.find(login, now);
+        let person = person.ok_or_else(|| Refusal::invalid_token(LOGIN_ENDED))?;
+        let rights = &person.outsider.grants;
+        if !may_still_have(&rights.scopes, &scopes) {
+            return Err(Refusal::invalid_token(
+                "the person of this token may not have all of its scopes any more; get a new one",
+            )
+            .into());
+        }
+        let restrictions = client.grants.restrictions.of_both(&rights.restrictions, &scopes);
+        let restrictions = restrictions.map_err(|error: RestrictionError| Refusal::invalid_token(error.to_string()))?;
+        let grants = Grants { scopes, restrictions };
+        let of = snapshot.person(client, &person.provider, &person.outsider);
+        let credential = credential.for_person(login.clone(), person, generation);
+        return Ok(Session::new(of, credential, grants, token.scope, token.expires_at, snapshot.generation));
     }
     let delegation = Delegation::of(snapshot, client, &token)?;
     let grants = match &delegation {
@@ -283,8 +313,6 @@ fn issued(
         )
         .into());
     }
-    // Not looked at yet: any generation but the present one.
-    let credential = Credential::own(token.id, revocation_generation.wrapping_sub(1));
     let session =
         Session::new(Arc::clone(client), credential, grants, token.scope, token.expires_at, snapshot.generation);
     Ok(session.for_another(delegation))

@@ -145,8 +145,12 @@ impl PeerCertificate {
     pub(crate) fn agree_with(&self, session: &Session, snapshot: &Snapshot) -> Result<(), Refusal> {
         match self.owner(snapshot) {
             Owner::Nobody => Ok(()),
-            // No two principals have one engine name, principals of providers included.
-            Owner::Client(client) if client.engine_name == session.client.engine_name => Ok(()),
+            // No two principals have one engine name, principals of providers included. Who acts for a person shows its own.
+            Owner::Client(client)
+                if client.engine_name == session.client.through.as_ref().unwrap_or(&session.client).engine_name =>
+            {
+                Ok(())
+            }
             Owner::Client(_) => Err(Refusal::unreadable(
                 "the client certificate and the `Authorization` field are those of two clients; send one of them",
             )),

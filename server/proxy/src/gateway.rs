@@ -21,6 +21,7 @@ use crate::cluster::{Cluster, Entrance};
 use crate::control::ControlPlane;
 use crate::dashboards;
 use crate::identity::Identities;
+use crate::logins::Logins;
 use crate::names::Names;
 use crate::nodes::Health;
 use crate::opaque::OpaqueTokens;
@@ -53,6 +54,8 @@ pub struct Setup {
     pub revocations: Arc<Revocations>,
     /// Opaque tokens in force; shared with the control plane.
     pub opaque: Arc<OpaqueTokens>,
+    /// Persons who are logged in.
+    pub logins: Arc<Logins>,
     /// The gateway's own endpoints.
     pub control: ControlPlane,
     /// Metrics.
@@ -218,6 +221,7 @@ impl Gateway {
             changed: watch::Sender::new(()),
             revocations: setup.revocations,
             opaque: setup.opaque,
+            logins: setup.logins,
             strangers: Strangers::default(),
             clusters,
             cluster_names,

@@ -97,9 +97,13 @@ impl Identities {
         let Some(catalog) = &names.catalog else {
             return Err(NoIdentity::NamesUnknown);
         };
+        let forbids = match &client.through {
+            Some(through) => &session.forbids().clone().with(through.policies.forbids()),
+            None => session.forbids(),
+        };
         let grant = match &session.backend_roles {
             Some(roles) => EngineGrant::own(roles),
-            None => EngineGrant::of(&session.grants.scopes, &session.grants.restrictions, session.forbids(), catalog),
+            None => EngineGrant::of(&session.grants.scopes, &session.grants.restrictions, forbids, catalog),
         };
         // With all that the engine is told: the names of the cluster change, and the groups of a provider's principal,
         // with what is forbidden to it, from token to token.

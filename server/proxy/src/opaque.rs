@@ -26,6 +26,8 @@ pub struct OpaqueToken {
     pub scope: String,
     /// When it ends.
     pub expires_at: UnixTime,
+    /// The login of the person it is about; none when it is about the client itself.
+    pub login: Option<String>,
 }
 
 /// The opaque tokens in force.
@@ -129,6 +131,7 @@ mod tests {
             act: Vec::new(),
             scope: "read:logs-*".to_owned(),
             expires_at: UnixTime::from_secs(ends),
+            login: None,
         }
     }
 

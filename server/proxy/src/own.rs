@@ -89,8 +89,9 @@ fn write_answer(answer: &Answer, request_id: &str, to_head: bool, close: bool, o
     // Writing to memory does not fail.
     let _ = write!(out, "HTTP/1.1 {} {}\r\n", answer.status, reason_phrase(answer.status));
     for (name, value) in &answer.headers {
-        // The router speaks for the gateway: its challenge stays, unlike the engine's.
-        if name != "content-length" && (name == "www-authenticate" || !is_removed_from_response(name.as_str())) {
+        // The router speaks for the gateway: its challenge and cookies stay, unlike the engine's.
+        let is_ours = name == "www-authenticate" || name == "set-cookie";
+        if name != "content-length" && (is_ours || !is_removed_from_response(name.as_str())) {
             out.extend_from_slice(name.as_str().as_bytes());
             out.extend_from_slice(b": ");
             out.extend_from_slice(value.as_bytes());

@@ -13,6 +13,7 @@ use oauth4os_tokens::clock::UnixTime;
 
 use crate::cluster::Cluster;
 use crate::delegation::Delegation;
+use crate::logins::{Logins, Person};
 use crate::names::Known;
 use crate::points_in_time::Holder;
 use crate::rates::{Rates, Rules};
@@ -33,6 +34,8 @@ pub(crate) enum Credential {
         token_id: String,
         /// The generation of revocations under which the token was last found valid.
         revocation_generation: Cell<u64>,
+        /// Whom it is about, when not the client itself.
+        person: Option<Box<Whose>>,
     },
     /// A token of a provider: void when the provider's keys change, until it is verified again.
     Provider { provider: Arc<Provider>, outsider: Box<Outsider> },
@@ -44,7 +47,51 @@ pub(crate) enum Credential {
 
 impl Credential {
     pub(crate) const fn own(token_id: String, revocation_generation: u64) -> Self {
-        Self::Own { token_id, revocation_generation: Cell::new(revocation_generation) }
+        Self::Own { token_id, revocation_generation: Cell::new(revocation_generation), person: None }
+    }
+
+    /// The same, of a person who is logged in.
+    pub(crate) fn for_person(self, login: String, person: Arc<Person>, generation: u64) -> Self {
+        match self {
+            Self::Own { token_id, revocation_generation, .. } => {
+                let person = Some(Box::new(Whose { login, person, generation: Cell::new(generation) }));
+                Self::Own { token_id, revocation_generation, person }
+            }
+            other => other,
+        }
+    }
+
+    /// Whom a provider's mapping speaks of.
+    fn outsider(&self) -> Option<(&Provider, &Outsider)> {
+        match self {
+            Self::Provider { provider, outsider } => Some((provider, outsider)),
+            Self::Own { person: Some(whose), .. } => Some((&whose.person.provider, &whose.person.outsider)),
+            _ => None,
+        }
+    }
+}
+
+/// Whose a token is.
+#[derive(Debug)]
+pub(crate) struct Whose {
+    login: String,
+    person: Arc<Person>,
+    /// The generation of logins under which the person was last found.
+    generation: Cell<u64>,
+}
+
+impl Whose {
+    /// Whether the person is logged in, with the rights the session was made with.
+    pub(crate) fn is_current(&self, logins: &Logins, now: UnixTime) -> bool {
+        let generation = logins.generation();
+        if self.generation.get() == generation {
+            return now < self.person.ends_at;
+        }
+        let is_same = logins.find(&self.login, now).is_some_and(|found| Arc::ptr_eq(&found, &self.person));
+        if is_same {
+            self.generation.set(generation);
+        }
+        is_same
     }
 }
 
@@ -124,11 +171,9 @@ impl Session {
         expires_at: UnixTime,
         snapshot_generation: u64,
     ) -> Self {
-        let backend_roles = match &credential {
-            Credential::Provider { outsider, .. } => outsider.backend_roles.clone(),
-            Credential::Own { .. } | Credential::Basic { .. } | Credential::Certificate { .. } => {
-                client.backend_roles.clone()
-            }
+        let backend_roles = match credential.outsider() {
+            Some((_, outsider)) => outsider.backend_roles.clone(),
+            None => client.backend_roles.clone(),
         };
         let holder = Holder { id: Arc::from(client.engine_name.as_str()), is_kept_here_alone: false };
         Self {
@@ -174,11 +219,9 @@ impl Session {
         self.engine_knows_scopes = cluster.identities.tells_clients_apart() && self.backend_roles.is_none();
         // Only the identity of the scopes tells the engine what the part is.
         self.may_narrow = cluster.may_narrow && self.engine_knows_scopes;
-        let user = match &self.credential {
-            Credential::Provider { outsider, .. } => {
-                outsider.backend_users.iter().find_map(|user| user.of_cluster(name))
-            }
-            _ => self.client.backend_user.as_ref().and_then(|user| user.of_cluster(name)),
+        let user = match self.credential.outsider() {
+            Some((_, outsider)) => outsider.backend_users.iter().find_map(|user| user.of_cluster(name)),
+            None => self.client.backend_user.as_ref().and_then(|user| user.of_cluster(name)),
         };
         self.backend_user = user.filter(|_| cluster.identities.are_users()).map(Arc::from);
         if !self.engine_knows_scopes {
@@ -222,7 +265,14 @@ impl Session {
             event.actors = &delegation.actors;
         }
         match &self.credential {
-            Credential::Own { token_id, .. } => event.token_id = Some(token_id),
+            Credential::Own { token_id, person, .. } => {
+                event.token_id = Some(token_id);
+                if let Some(whose) = person {
+                    event.user = Some(&principal.id);
+                    event.client = self.client.through.as_ref().map(|client| client.principal.id.as_str());
+                    event.tenant = whose.person.outsider.tenant.as_deref();
+                }
+            }
             Credential::Provider { provider, outsider } => {
                 event.provider = Some(provider.name());
                 event.tenant = outsider.tenant.as_deref();
@@ -242,11 +292,11 @@ impl Session {
 
     /// The tenant whose it is: what the provider's token says, or the outermost namespace of the client.
     pub(crate) fn tenant(&self) -> Option<String> {
-        match &self.credential {
-            Credential::Provider { provider, outsider } => {
+        match self.credential.outsider() {
+            Some((provider, outsider)) => {
                 outsider.tenant.as_ref().map(|tenant| format!("{}/{tenant}", provider.name()))
             }
-            _ => self.client.within.last().map(|namespace| namespace.name.clone()),
+            None => self.client.within.last().map(|namespace| namespace.name.clone()),
         }
     }
 
@@ -292,9 +342,15 @@ impl Session {
             let access = Access { operation, class, action, targets, hidden, catalog, may_narrow: self.may_narrow };
             Decided::from(self.decide_for(party, &access))
         };
+        // A client that acts for a person, and everybody a token came through, must be permitted it as well: what is forbidden
+        // to them stays forbidden.
+        let others = || {
+            let through = self.client.through.iter();
+            through.chain(self.delegation.iter().flat_map(|delegation| &delegation.parties))
+        };
         let decision = |hidden| {
             let mut decided = decide_for(&self.client, hidden);
-            for party in self.delegation.iter().flat_map(|delegation| &delegation.parties) {
+            for party in others() {
                 if !decided.allow {
                     break;
                 }
@@ -414,6 +470,7 @@ mod tests {
             backend_user: None,
             addresses: AddressRules::default(),
             within: Vec::new(),
+            through: None,
             principal,
         };
         let held = ScopeSet::parse(scopes, &Clusters::default()).expect("scopes");

@@ -77,6 +77,8 @@ pub struct GatewayClient {
     pub(crate) addresses: AddressRules,
     /// The namespaces it is in, from the inside out.
     pub(crate) within: Vec<Namespace>,
+    /// The client that acts for a person; it must be permitted whatever the person does through it.
+    pub(crate) through: Option<Arc<GatewayClient>>,
     pub(crate) policies: PrincipalPolicies,
     pub(crate) limiter: Arc<Limiter>,
 }
@@ -90,6 +92,8 @@ struct Outsiders {
     limiters: Arc<Cache<String, Arc<Limiter>>>,
     /// By name and groups, which may change from token to token.
     known: Cache<(String, Vec<String>), Arc<GatewayClient>>,
+    /// Persons for whom a client acts: the client besides.
+    persons: Cache<(String, String, Vec<String>), Arc<GatewayClient>>,
 }
 
 impl Snapshot {
@@ -133,6 +137,7 @@ impl Snapshot {
                     backend_user,
                     addresses,
                     within,
+                    through: None,
                     principal,
                 };
                 (client.principal.id.clone(), Arc::new(client))
@@ -143,6 +148,7 @@ impl Snapshot {
             limits: (limits.per_client, limits.rate_mode, limits.rate_headers),
             limiters: Arc::new(Cache::new(1)),
             known: Cache::new(1),
+            persons: Cache::new(1),
         };
         let unauthenticated = (Rate::new(limits.unauthenticated), limits.rate_mode);
         Self {
@@ -165,6 +171,7 @@ impl Snapshot {
         if !providers.is_empty() {
             self.outsiders.limiters = Arc::new(Cache::new(OUTSIDERS));
             self.outsiders.known = Cache::new(SLICES);
+            self.outsiders.persons = Cache::new(SLICES);
         }
         self.providers = providers;
         self
@@ -198,7 +205,7 @@ impl Snapshot {
 
     /// The principal a provider's token speaks for, with the policies that concern it and its limit.
     pub(crate) fn outsider(&self, provider: &Provider, outsider: &Outsider) -> Arc<GatewayClient> {
-        let Outsiders { policies, limits, limiters, known } = &self.outsiders;
+        let Outsiders { policies, limits, limiters, known, .. } = &self.outsiders;
         let key = (outsider.engine_name.clone(), outsider.principal.groups.clone());
         if let Some(client) = known.get(&key) {
             return client;
@@ -217,10 +224,40 @@ impl Snapshot {
             backend_user: None,
             addresses: AddressRules::default(),
             within: Vec::new(),
+            through: None,
             principal: outsider.principal.clone(),
         });
         known.insert(key, Arc::clone(&client));
         client
+    }
+
+    /// A person for whom a client acts: the person's policies and limit, and the client's own beside them.
+    pub(crate) fn person(
+        &self,
+        client: &Arc<GatewayClient>,
+        provider: &Provider,
+        outsider: &Outsider,
+    ) -> Arc<GatewayClient> {
+        let persons = &self.outsiders.persons;
+        let key = (client.engine_name.clone(), outsider.engine_name.clone(), outsider.principal.groups.clone());
+        if let Some(person) = persons.get(&key) {
+            return person;
+        }
+        let of = self.outsider(provider, outsider);
+        let person = Arc::new(GatewayClient {
+            principal: of.principal.clone(),
+            engine_name: of.engine_name.clone(),
+            grants: Grants::default(),
+            backend_roles: None,
+            backend_user: None,
+            addresses: client.addresses.clone(),
+            within: client.within.clone(),
+            through: Some(Arc::clone(client)),
+            policies: of.policies.clone(),
+            limiter: Arc::clone(&of.limiter),
+        });
+        persons.insert(key, Arc::clone(&person));
+        person
     }
 
     /// Makes this the one after `earlier`: another generation, so that what was made from the earlier one is made anew,

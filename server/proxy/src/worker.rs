@@ -20,6 +20,7 @@ use tokio::sync::{Notify, watch};
 use crate::arrival::Listener;
 use crate::cluster::{Cluster, Ways};
 use crate::control::ControlPlane;
+use crate::logins::Logins;
 use crate::opaque::OpaqueTokens;
 use crate::revocation::Revocations;
 use crate::session::Session;
@@ -43,6 +44,7 @@ pub(crate) struct Shared {
     pub(crate) changed: watch::Sender<()>,
     pub(crate) revocations: Arc<Revocations>,
     pub(crate) opaque: Arc<OpaqueTokens>,
+    pub(crate) logins: Arc<Logins>,
     pub(crate) strangers: Strangers,
     pub(crate) clusters: Vec<Cluster>,
     /// The names of the clusters, for scopes.

@@ -87,6 +87,9 @@ pub enum StoreError {
         /// The client.
         id: String,
     },
+    /// Too much is under way.
+    #[error("too many logins are under way; try again in a few minutes")]
+    TooManyTickets,
     /// A change of state that does not happen in a key's life.
     #[error("the key `{kid}` is {from} and cannot become {to}")]
     KeyState {

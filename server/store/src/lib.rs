@@ -11,17 +11,20 @@
 //! # What is kept how
 //! - Client secrets: SHA-256 ([`SecretHash`]); they are 256 random bits, so a hash cannot be guessed.
 //! - Issued tokens: their id and what they allow, never the token; of opaque ones the SHA-256.
-//! - Private keys: encrypted ([`seal`]).
+//! - Private keys, what a provider said of a person, what is under way: encrypted ([`seal`]).
+//! - Authorization codes and what browsers show: SHA-256.
 //!
 //! # What an answer means
 //! `Ok` means the change is on the disk and survives `kill -9`. Steps that must happen once are one atomic call
-//! ([`Store::initialise`], [`Keys::ensure_key`], [`Tokens::revoke_token`], [`Assertions::spend`]).
+//! ([`Store::initialise`], [`Keys::ensure_key`], [`Tokens::revoke_token`], [`Assertions::spend`],
+//! [`Logins::take_ticket`], [`Logins::redeem_code`]).
 
 mod assertion;
 mod client;
 mod engine_keys;
 mod error;
 mod key;
+mod login;
 mod page;
 pub mod seal;
 mod sqlite;
@@ -37,16 +40,17 @@ pub use self::client::{
 pub use self::engine_keys::{ClusterKey, ClusterKeys, EngineKeys, Keyring, RetiringKey};
 pub use self::error::StoreError;
 pub use self::key::{KeyState, KeyUse, Keys, StoredKey, signing_keys};
+pub use self::login::{Consent, Family, Login, Logins, Redeemed, Ticket, TicketKind};
 pub use self::page::{Cursor, Page, PageRequest};
 pub use self::sqlite::SqliteStore;
-pub use self::token::{IssuedToken, Revocation, RevokedToken, TokenFilter, TokenState, Tokens};
+pub use self::token::{Descent, IssuedToken, Revocation, RevokedToken, TokenFilter, TokenState, Tokens};
 use oauth4os_tokens::clock::UnixTime;
 
 /// A running operation of a store.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
 /// Everything the gateway remembers. Object-safe: held as `Arc<dyn Store>`.
-pub trait Store: Assertions + Clients + EngineKeys + Keys + Tokens + Send + Sync + std::fmt::Debug {
+pub trait Store: Assertions + Clients + EngineKeys + Keys + Logins + Tokens + Send + Sync + std::fmt::Debug {
     /// When the store was first used; none before [`initialise`](Self::initialise).
     fn initialised_at(&self) -> Pending<'_, Option<UnixTime>>;
 

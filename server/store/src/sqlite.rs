@@ -6,6 +6,7 @@ mod engine_keys;
 mod files;
 mod issue;
 mod keys;
+mod logins;
 mod open;
 mod peek;
 mod tokens;

@@ -30,6 +30,17 @@ pub struct IssuedToken {
     pub parent: Option<String>,
     /// Who acts for the subject, the present one first.
     pub act: Vec<Actor>,
+    /// The login of the person it is about, and the consent it descends from.
+    pub descent: Option<Descent>,
+}
+
+/// Where the token of a person comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Descent {
+    /// The login ([`Login::id`](crate::Login::id)).
+    pub login: String,
+    /// The family ([`Family::id`](crate::Family::id)).
+    pub family: String,
 }
 
 impl IssuedToken {
@@ -93,7 +104,8 @@ pub trait Tokens {
     /// Records a token, before it is given out. Calls that arrive together share one commit.
     ///
     /// # Errors
-    /// [`Exists`](crate::StoreError::Exists) for an id recorded before; [`ParentEnded`](crate::StoreError::ParentEnded) when the
+    /// [`Exists`](crate::StoreError::Exists) for an id recorded before; [`NotFound`](crate::StoreError::NotFound) when the consent
+    /// it descends from is out of use; [`ParentEnded`](crate::StoreError::ParentEnded) when the
     /// token it is given out for is not in force. Of a revocation and a record exactly one comes first: either the revocation
     /// takes the record with it, or there is no record.
     fn record_issued(&self, token: IssuedToken) -> Pending<'_, ()>;

@@ -15,6 +15,10 @@ pub(super) const REALM: &str = "oauth4os";
 const ELSEWHERE: &str = "elsewhere";
 const BRIEF: &str = "brief";
 const TERMINAL: &str = "terminal";
+const GATEWAY: &str = "gateway";
+
+/// Where the gateway of the end-to-end tests is sent back to.
+const CALLBACK: &str = "https://gateway.example.com/oauth/callback/keycloak";
 
 /// A client of the realm.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -46,7 +50,7 @@ pub struct Person {
 pub struct Contents {
     /// `service` (client credentials, RS256), `service-es256` (the same, ES256), `console` (public, code flow
     /// with PKCE), `terminal` (public, people's passwords: for tests only), `elsewhere` (client credentials, tokens for
-    /// another service), `brief` (client credentials, tokens of one second).
+    /// another service), `brief` (client credentials, tokens of one second), `gateway` (confidential, code flow: the gateway itself).
     pub clients: BTreeMap<String, Client>,
     /// `ada` may analyse, `bo` administers.
     pub users: Vec<Person>,
@@ -79,6 +83,7 @@ impl Contents {
                 confidential("service-es256", "ES256")?,
                 confidential(ELSEWHERE, "RS256")?,
                 confidential(BRIEF, "RS256")?,
+                confidential(GATEWAY, "RS256")?,
                 public("console"),
                 public(TERMINAL),
             ]),
@@ -121,8 +126,8 @@ fn client(client: &Client) -> Value {
         "enabled": true,
         "protocol": "openid-connect",
         "publicClient": !confidential,
-        "serviceAccountsEnabled": confidential,
-        "standardFlowEnabled": !confidential,
+        "serviceAccountsEnabled": confidential && client.id != GATEWAY,
+        "standardFlowEnabled": !confidential || client.id == GATEWAY,
         "directAccessGrantsEnabled": client.id == TERMINAL,
         "implicitFlowEnabled": false,
         "fullScopeAllowed": true,
@@ -142,6 +147,9 @@ fn client(client: &Client) -> Value {
             Some(secret) => {
                 fields.insert("secret".to_owned(), json!(secret));
                 fields.insert("clientAuthenticatorType".to_owned(), json!("client-secret"));
+                if client.id == GATEWAY {
+                    fields.insert("redirectUris".to_owned(), json!([CALLBACK]));
+                }
             }
             None => {
                 fields.insert(

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use oauth4os_config::{
-    AddressRules, BackendUser, CertificateName, ClientConfig, IdentityKind, Namespace, Reference, TokenExchange,
-    TokenFormat,
+    AddressRules, BackendUser, CertificateName, ClientConfig, IdentityKind, Namespace, RedirectUri, Reference,
+    TokenExchange, TokenFormat,
 };
 use oauth4os_federation::{AssertionKeys, Keyring, KeysError};
 use oauth4os_policy::{Clusters, Grants, Restriction, RestrictionError, Restrictions, ScopeSet};
@@ -58,6 +58,10 @@ pub struct Client {
     pub addresses: AddressRules,
     /// The namespaces it is in, from the inside out; it keeps to the rules of each.
     pub within: Vec<Namespace>,
+    /// Where persons are sent back to who let it act for them.
+    pub redirect_uris: BTreeSet<RedirectUri>,
+    /// Whether it gets tokens for persons only.
+    pub persons_only: bool,
     /// Where it is registered.
     pub source: ClientSource,
     /// The keys it signs assertions with.
@@ -83,7 +87,7 @@ impl Client {
         let hash = match (&config.secret_value, &config.secret_hash) {
             (Some(secret), _) => Some(SecretHash::of(secret.expose_secret())),
             (None, Some(hash)) => Some(SecretHash::from_bytes(*hash.digest())),
-            (None, None) if config.needs_no_secret() => None,
+            (None, None) if config.needs_no_secret() || !config.redirect_uris.is_empty() => None,
             (None, None) => return Err(DirectoryError::NoSecret { id: config.id.clone() }),
         };
         let Grants { scopes, restrictions } = configured_grants(config, clusters)
@@ -116,6 +120,8 @@ impl Client {
             certificate: config.certificate.clone(),
             addresses: config.addresses.clone(),
             within: config.within.clone(),
+            redirect_uris: config.redirect_uris.clone(),
+            persons_only: config.persons_only,
             source: ClientSource::Configuration,
             secrets: hash
                 .map(|hash| StoredSecret {
@@ -153,6 +159,8 @@ impl Client {
             certificate: None,
             addresses: AddressRules::default(),
             within: Vec::new(),
+            redirect_uris: BTreeSet::new(),
+            persons_only: false,
             source: ClientSource::Store,
             keys: None,
             secrets: client.secrets,
@@ -167,6 +175,16 @@ impl Client {
             Some(address) => rules.all(|rules| rules.check(address).is_ok()),
             None => rules.all(|rules| *rules == AddressRules::default()),
         }
+    }
+
+    /// Whether it has no way to prove who it is (RFC 6749 section 2.1), and gets tokens for persons all the same.
+    pub(crate) fn is_public(&self) -> bool {
+        self.secrets.is_empty() && self.certificate.is_none() && self.keys.is_none() && !self.redirect_uris.is_empty()
+    }
+
+    /// Whether codes for it may be sent there.
+    pub(crate) fn admits_redirect(&self, uri: &str) -> bool {
+        self.redirect_uris.iter().any(|registered| registered.admits(uri))
     }
 
     pub(super) fn secrets(&self) -> &[StoredSecret] {

@@ -52,6 +52,10 @@ impl Requester {
             return Ok(Self { administrator: client.scopes.administers_gateway(), client_id: client.id.clone() });
         }
         let token = BearerToken::of_request(authority, caller, headers).await?;
+        // The client's tokens are those of all persons it acts for.
+        if token.claims.sid.is_some() {
+            return Err(BearerError::OfPerson.into());
+        }
         Ok(Self { administrator: token.administers_gateway(), client_id: token.client.id.clone() })
     }
 

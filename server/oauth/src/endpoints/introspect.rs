@@ -18,7 +18,7 @@ use oauth4os_tokens::introspection::sign;
 use oauth4os_tokens::keys::KeyError;
 use serde_json::{Map, Value, json};
 
-use crate::http::{Caller, ClientAuthError, Credentials, ErrorCode, Form, FormError, InForce, NotInForce, Refusal};
+use crate::http::{Caller, ClientAuth, ClientAuthError, ErrorCode, Form, FormError, InForce, NotInForce, Refusal};
 use crate::{Authority, Client};
 
 /// The media type of a signed answer.
@@ -78,7 +78,7 @@ async fn introspect(
     body: Body,
 ) -> Result<Response, IntrospectError> {
     let form = Form::read(uri, headers, body).await?;
-    let client = Credentials::of_form(headers, &form)?.authenticate(authority, caller)?;
+    let client = ClientAuth::of_form(headers, &form)?.authenticate(authority, caller).await?;
     // `token_type_hint` only speeds up a search (section 2.1), and a token says itself what it is.
     let token = form.get("token").ok_or(IntrospectError::NoToken)?;
     let said = said(authority, caller, &client, token).await?;

@@ -105,6 +105,7 @@ async fn what_is_none_of_ours_has_the_same_answer() {
         exp: gateway.now() + Duration::from_secs(60),
         jti: jti.to_owned(),
         act: Vec::new(),
+        sid: None,
     };
     let key = gateway.authority.signing().keys.active().clone();
     let unrecorded = sign(&key, &claims("tok_forged")).unwrap();
@@ -136,6 +137,7 @@ async fn a_token_for_another_audience_is_shown_to_that_audience() {
         exp: gateway.now() + Duration::from_secs(60),
         jti: jti.to_owned(),
         act: Vec::new(),
+        sid: None,
     };
     let issue = async |audience: &str, jti: &str| {
         let claims = claims(audience, jti);
@@ -151,6 +153,7 @@ async fn a_token_for_another_audience_is_shown_to_that_audience() {
             hash: None,
             parent: None,
             act: Vec::new(),
+            descent: None,
         };
         gateway.store.record_issued(record).await.unwrap();
         sign(&key, &claims).unwrap()

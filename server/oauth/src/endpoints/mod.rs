@@ -1,6 +1,10 @@
 //! The endpoints, one file each, and the table of their paths.
 
 mod access;
+mod account;
+mod authorize;
+mod callback;
+mod consent;
 mod engine_jwks;
 mod engine_keys;
 mod health;
@@ -29,6 +33,10 @@ const PUBLIC_DOCUMENT: &str = "public, max-age=300";
 pub(crate) fn router(authority: Arc<Authority>) -> Router {
     Router::new()
         .route(paths::TOKEN, post(token::post))
+        .route(paths::AUTHORIZE, get(authorize::get).post(authorize::post))
+        .route(paths::CALLBACK, get(callback::get))
+        .route(paths::CONSENT, get(consent::get).post(consent::post))
+        .route(paths::ACCOUNT, get(account::get).post(account::post))
         .route(paths::REVOKE, post(revoke::post))
         .route(paths::INTROSPECT, post(introspect::post))
         .route(paths::TOKENS, get(token_list::get))

@@ -11,23 +11,35 @@ use serde::Serialize;
 
 use super::PUBLIC_DOCUMENT;
 use crate::Authority;
-use crate::grants::GRANT_TYPES;
+use crate::grants::{GRANT_TYPES, authorization_code};
 use crate::paths;
 
 /// RFC 8414 section 2. Only what is true, and only what works at the place named.
 #[derive(Serialize)]
 struct ServerMetadata {
     issuer: String,
+    /// Where persons can log in at all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    authorization_endpoint: Option<String>,
     token_endpoint: String,
     revocation_endpoint: String,
     introspection_endpoint: String,
     jwks_uri: String,
-    grant_types_supported: [&'static str; GRANT_TYPES.len()],
-    /// Required; empty because there is no authorization endpoint.
-    response_types_supported: [&'static str; 0],
-    token_endpoint_auth_methods_supported: [&'static str; 3],
+    grant_types_supported: Vec<&'static str>,
+    /// Required; empty where there is no authorization endpoint.
+    response_types_supported: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    response_modes_supported: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    code_challenge_methods_supported: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    prompt_values_supported: Vec<&'static str>,
+    /// RFC 9207 section 3.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    authorization_response_iss_parameter_supported: bool,
+    token_endpoint_auth_methods_supported: Vec<&'static str>,
     token_endpoint_auth_signing_alg_values_supported: [&'static str; 10],
-    revocation_endpoint_auth_methods_supported: [&'static str; 3],
+    revocation_endpoint_auth_methods_supported: Vec<&'static str>,
     revocation_endpoint_auth_signing_alg_values_supported: [&'static str; 10],
     introspection_endpoint_auth_methods_supported: [&'static str; 3],
     introspection_endpoint_auth_signing_alg_values_supported: [&'static str; 10],
@@ -51,17 +63,28 @@ const AUTH_METHODS: [&str; 3] = ["client_secret_basic", "client_secret_post", "p
 
 impl ServerMetadata {
     fn of(authority: &Authority) -> Self {
+        let for_persons = !authority.providers.for_login().is_empty();
+        let where_persons_log_in = |values: &[&'static str]| if for_persons { values.to_vec() } else { Vec::new() };
+        let auth_methods = [AUTH_METHODS.to_vec(), where_persons_log_in(&["none"])].concat();
         Self {
+            authorization_endpoint: for_persons.then(|| authority.url(paths::AUTHORIZE)),
             issuer: authority.settings.issuer.clone(),
             token_endpoint: authority.url(paths::TOKEN),
             revocation_endpoint: authority.url(paths::REVOKE),
             introspection_endpoint: authority.url(paths::INTROSPECT),
             jwks_uri: authority.url(paths::JWKS),
-            grant_types_supported: GRANT_TYPES,
-            response_types_supported: [],
-            token_endpoint_auth_methods_supported: AUTH_METHODS,
+            grant_types_supported: GRANT_TYPES
+                .into_iter()
+                .filter(|grant| for_persons || *grant != authorization_code::GRANT_TYPE)
+                .collect(),
+            response_types_supported: where_persons_log_in(&["code"]),
+            response_modes_supported: where_persons_log_in(&["query"]),
+            code_challenge_methods_supported: where_persons_log_in(&["S256"]),
+            prompt_values_supported: where_persons_log_in(&["none", "login", "consent"]),
+            authorization_response_iss_parameter_supported: for_persons,
+            token_endpoint_auth_methods_supported: auth_methods.clone(),
             token_endpoint_auth_signing_alg_values_supported: Algorithm::ALL.map(Algorithm::as_str),
-            revocation_endpoint_auth_methods_supported: AUTH_METHODS,
+            revocation_endpoint_auth_methods_supported: auth_methods,
             revocation_endpoint_auth_signing_alg_values_supported: Algorithm::ALL.map(Algorithm::as_str),
             introspection_endpoint_auth_methods_supported: AUTH_METHODS,
             introspection_endpoint_auth_signing_alg_values_supported: Algorithm::ALL.map(Algorithm::as_str),

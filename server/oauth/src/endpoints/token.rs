@@ -10,10 +10,11 @@ use http::{HeaderMap, Uri};
 use oauth4os_telemetry::audit::Event;
 
 use crate::Authority;
+use crate::grants::authorization_code::CodeError;
 use crate::grants::issue::{IssueError, SECRET_LENGTH, TokenResponse};
 use crate::grants::jwt_bearer::{self, JwtBearerError};
 use crate::grants::token_exchange::{self, ExchangeError};
-use crate::grants::{GRANT_TYPES, client_credentials};
+use crate::grants::{GRANT_TYPES, authorization_code, client_credentials};
 use crate::http::{Caller, ClientAuth, ClientAuthError, ErrorCode, Form, FormError, Refusal};
 
 /// Why no token was issued.
@@ -32,6 +33,8 @@ enum TokenError {
     )]
     Resource,
     #[error(transparent)]
+    Code(#[from] CodeError),
+    #[error(transparent)]
     Issue(#[from] IssueError),
     #[error(transparent)]
     JwtBearer(#[from] JwtBearerError),
@@ -47,6 +50,7 @@ impl From<TokenError> for Refusal {
             TokenError::NoGrantType => Self::new(ErrorCode::InvalidRequest, error),
             TokenError::GrantType => Self::new(ErrorCode::UnsupportedGrantType, error),
             TokenError::Resource => Self::new(ErrorCode::InvalidTarget, error),
+            TokenError::Code(error) => error.into(),
             TokenError::Issue(error) => error.into(),
             TokenError::JwtBearer(error) => error.into(),
             TokenError::Exchange(error) => error.into(),
@@ -86,7 +90,7 @@ async fn answer(
         check_resource(authority, &form)?;
         return Ok(jwt_bearer::redeem(authority, caller, headers, &form, claimed).await?);
     }
-    let authentication = ClientAuth::of_form(headers, &form)?;
+    let authentication = ClientAuth::of_client(headers, &form)?;
     *claimed = Some(authentication.client_id().to_owned());
     let client = authentication.authenticate(authority, caller).await?;
     let grant_type = form.get("grant_type").ok_or(TokenError::NoGrantType)?;
@@ -94,6 +98,10 @@ async fn answer(
         client_credentials::GRANT_TYPE => {
             check_resource(authority, &form)?;
             Ok(client_credentials::redeem(authority, caller, &client, &form).await?)
+        }
+        authorization_code::GRANT_TYPE => {
+            check_resource(authority, &form)?;
+            Ok(authorization_code::redeem(authority, caller, &client, &form).await?)
         }
         token_exchange::GRANT_TYPE => Ok(token_exchange::redeem(authority, caller, &client, &form).await?),
         _ => Err(TokenError::GrantType),

@@ -23,6 +23,7 @@ fn claims(gateway: &Gateway) -> AccessClaims {
         exp: gateway.now() + Duration::from_secs(60),
         jti: "tok_forged".to_owned(),
         act: Vec::new(),
+        sid: None,
     }
 }
 

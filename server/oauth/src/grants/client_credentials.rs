@@ -15,6 +15,9 @@ pub(crate) async fn redeem(
     client: &Client,
     form: &Form,
 ) -> Result<TokenResponse, IssueError> {
+    if client.persons_only || client.is_public() {
+        return Err(IssueError::PersonsOnly);
+    }
     let grant = Grant {
         client_id: client.id.clone(),
         subject: None,
@@ -23,6 +26,7 @@ pub(crate) async fn redeem(
         ends_by: None,
         audience: None,
         exchanged: None,
+        person: None,
         grant_type: GRANT_TYPE,
     };
     issue(authority, caller, grant).await

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use oauth4os_config::TokenFormat;
-use oauth4os_policy::{RestrictionError, Scope, ScopeError, ScopeSet};
-use oauth4os_store::{IssuedToken, SecretHash, StoreError};
+use oauth4os_policy::{RestrictionError, Restrictions, Scope, ScopeError, ScopeSet};
+use oauth4os_store::{Descent, IssuedToken, SecretHash, StoreError};
 use oauth4os_tokens::access::{AccessClaims, Actor, SignError, sign};
 use oauth4os_tokens::clock::UnixTime;
 use oauth4os_tokens::id::{NoRandomness, Secret, SecretKind, token_id};
@@ -32,6 +32,8 @@ pub(crate) struct Grant {
     pub(crate) audience: Option<String>,
     /// What the token is exchanged for.
     pub(crate) exchanged: Option<Exchanged>,
+    /// The person it is about, if it is one.
+    pub(crate) person: Option<PersonGrant>,
     /// The grant, for the record.
     pub(crate) grant_type: &'static str,
 }
@@ -42,6 +44,14 @@ pub(crate) struct Exchanged {
     pub(crate) act: Vec<Actor>,
     /// The token that was shown, when it is one of ours.
     pub(crate) parent: Option<String>,
+}
+
+/// What is known of the person a token is about.
+pub(crate) struct PersonGrant {
+    /// What some of the person's scopes are held to.
+    pub(crate) restrictions: Restrictions,
+    /// The login and the consent it comes from.
+    pub(crate) descent: Descent,
 }
 
 /// RFC 6749 section 5.1.
@@ -71,6 +81,8 @@ pub(crate) enum IssueError {
     Beyond(Scope),
     #[error(transparent)]
     Restriction(#[from] RestrictionError),
+    #[error("the client gets tokens for persons who log in only; use `grant_type=authorization_code`")]
+    PersonsOnly,
     #[error("the client is registered without scopes, so there is nothing a token could allow")]
     NothingToGrant,
     #[error("there is no scope that both the client may have and this grant allows")]
@@ -108,6 +120,7 @@ impl From<IssueError> for Refusal {
             | IssueError::Party(PartyError::Narrower | PartyError::Restriction(_))
             | IssueError::SecretAsScope
             | IssueError::Sign(SignError::TooLong { .. }) => Self::new(ErrorCode::InvalidScope, error),
+            IssueError::PersonsOnly => Self::new(ErrorCode::UnauthorizedClient, error),
             IssueError::Ended => Self::new(ErrorCode::InvalidGrant, error),
             // RFC 8693 section 2.2.2.
             IssueError::ParentEnded | IssueError::Party(_) => Self::new(ErrorCode::InvalidRequest, error),
@@ -173,6 +186,7 @@ async fn make(authority: &Authority, caller: &Caller, grant: Grant) -> Result<To
         exp,
         jti: token_id()?,
         act,
+        sid: grant.person.as_ref().map(|person| person.descent.login.clone()),
     };
     let opaque = is_opaque.then(|| Secret::generate(SecretKind::AccessToken)).transpose()?;
     let access_token = match &opaque {
@@ -191,9 +205,11 @@ async fn make(authority: &Authority, caller: &Caller, grant: Grant) -> Result<To
         hash: opaque.map(|secret| SecretHash::from_bytes(secret.sha256())),
         parent,
         act: claims.act,
+        descent: grant.person.map(|person| person.descent),
     };
     authority.store.record_issued(issued.clone()).await.map_err(|error| match error {
         StoreError::ParentEnded { .. } => IssueError::ParentEnded,
+        StoreError::NotFound { .. } => IssueError::Ended,
         other => IssueError::Store(other),
     })?;
     if let Some(hash) = &issued.hash {
@@ -227,7 +243,7 @@ fn granted(authority: &Authority, client: &Client, grant: &Grant) -> Result<Scop
         let allowed = at_most.iter().filter(|scope| is_within(authority, scope, &client.scopes));
         let own = client.scopes.iter().filter(|scope| is_within(authority, scope, at_most));
         let both = ScopeSet::collect(allowed.chain(own).map(Scope::as_str), &authority.settings.clusters)?;
-        client.restrictions.of(&both)?;
+        held(client, grant, &both)?;
         return if both.is_empty() { Err(IssueError::NothingInCommon) } else { Ok(both) };
     };
     // A refusal names the scope: not when it is something else, pasted into the wrong place.
@@ -247,8 +263,15 @@ fn granted(authority: &Authority, client: &Client, grant: &Grant) -> Result<Scop
         }
     }
     // Rows and fields stay with the client; here it is only made sure that it is clear which.
-    client.restrictions.of(&requested)?;
+    held(client, grant, &requested)?;
     Ok(requested)
+}
+
+fn held(client: &Client, grant: &Grant, scopes: &ScopeSet) -> Result<(), RestrictionError> {
+    match &grant.person {
+        Some(person) => client.restrictions.of_both(&person.restrictions, scopes).map(drop),
+        None => client.restrictions.of(scopes).map(drop),
+    }
 }
 
 fn is_within(authority: &Authority, scope: &Scope, allowed: &ScopeSet) -> bool {

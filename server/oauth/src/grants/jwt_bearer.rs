@@ -99,6 +99,7 @@ pub(crate) async fn redeem(
         ends_by: Some(authority.now() + issuer.config().token_lifetime.as_duration()),
         audience: None,
         exchanged: None,
+        person: None,
         grant_type: GRANT_TYPE,
     };
     // The last step before the token: of many who show it at once, one gets here.

@@ -1,6 +1,7 @@
 //! The grants of the token endpoint, one file each: what has to be shown for a token, and what it may then say. What they have in
 //! common, from the scopes to the record, is in [`issue`].
 
+pub(crate) mod authorization_code;
 pub(crate) mod client_credentials;
 pub(crate) mod issue;
 pub(crate) mod jwt_bearer;
@@ -8,5 +9,9 @@ pub(crate) mod parties;
 pub(crate) mod token_exchange;
 
 /// The `grant_type`s that are taken.
-pub(crate) const GRANT_TYPES: [&str; 3] =
-    [client_credentials::GRANT_TYPE, jwt_bearer::GRANT_TYPE, token_exchange::GRANT_TYPE];
+pub(crate) const GRANT_TYPES: [&str; 4] = [
+    authorization_code::GRANT_TYPE,
+    client_credentials::GRANT_TYPE,
+    jwt_bearer::GRANT_TYPE,
+    token_exchange::GRANT_TYPE,
+];

@@ -107,7 +107,7 @@ pub(crate) async fn redeem(
     client: &Client,
     form: &Form,
 ) -> Result<TokenResponse, ExchangeError> {
-    let rule = client.token_exchange.as_ref().ok_or(ExchangeError::NotPermitted)?;
+    let rule = client.token_exchange.as_ref().filter(|_| !client.is_public()).ok_or(ExchangeError::NotPermitted)?;
     if form.get("requested_token_type").is_some_and(|kind| kind != ACCESS_TOKEN) {
         return Err(ExchangeError::RequestedType);
     }
@@ -152,6 +152,7 @@ pub(crate) async fn redeem(
         audience,
         exchanged: Some(Exchanged { act, parent: subject.parent }),
         grant_type: GRANT_TYPE,
+        person: None,
     };
     let response = issue(authority, caller, grant).await?;
     Ok(TokenResponse { issued_token_type: Some(ACCESS_TOKEN), ..response })
@@ -212,6 +213,11 @@ impl Shown {
             Ok(own) if !own.client.may_come_from(caller.address) => {
                 Err(refused("its client may not be used from this address".to_owned()))
             }
+            // What the person lent to one client is not that client's to hand on.
+            Ok(own) if own.claims.sid.is_some() => Err(refused(
+                "it is about a person who logged in and let one client act; have the person let this client act"
+                    .to_owned(),
+            )),
             Ok(own) => Ok(Self::own(own)),
             Err(NotInForce::Store(error)) => Err(IssueError::Store(error).into()),
             Err(NotInForce::Invalid(invalid)) if !is_opaque => {

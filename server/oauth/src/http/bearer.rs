@@ -32,6 +32,11 @@ pub(crate) enum BearerError {
     /// Not from there.
     #[error("the client of this token may not be used from this address")]
     Address,
+    /// Of a person, whom the tokens of the client's other persons do not concern.
+    #[error(
+        "the token is about a person, and tokens are listed and revoked by clients; a person does that at `/oauth/account`"
+    )]
+    OfPerson,
 }
 
 impl BearerToken {
@@ -64,6 +69,7 @@ impl BearerError {
             Self::Malformed => Refusal::new(ErrorCode::InvalidRequest, self),
             Self::NotInForce(NotInForce::Store(error)) => Refusal::store(&error),
             Self::NotInForce(_) | Self::Address => Refusal::new(ErrorCode::InvalidToken, self).challenging(challenge),
+            Self::OfPerson => Refusal::new(ErrorCode::InsufficientScope, self).challenging(challenge),
         }
     }
 }

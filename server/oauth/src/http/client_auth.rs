@@ -32,9 +32,22 @@ pub(crate) enum ClientAuth {
 impl ClientAuth {
     /// Reads how the client of a form authenticates.
     pub(crate) fn of_form(headers: &HeaderMap, form: &Form) -> Result<Self, ClientAuthError> {
+        Self::read(headers, form, Credentials::of_form)
+    }
+
+    /// The same, or the id alone, with which a public client says who it is.
+    pub(crate) fn of_client(headers: &HeaderMap, form: &Form) -> Result<Self, ClientAuthError> {
+        Self::read(headers, form, Credentials::of_client)
+    }
+
+    fn read(
+        headers: &HeaderMap,
+        form: &Form,
+        secret: impl FnOnce(&HeaderMap, &Form) -> Result<Credentials, ClientAuthError>,
+    ) -> Result<Self, ClientAuthError> {
         let (kind, text) = (form.get("client_assertion_type"), form.get("client_assertion"));
         if kind.is_none() && text.is_none() {
-            return Credentials::of_form(headers, form).map(Self::Secret);
+            return secret(headers, form).map(Self::Secret);
         }
         if authorization(headers)?.is_some() || form.get("client_secret").is_some() {
             return Err(ClientAuthError::TwoMethods);

@@ -17,6 +17,7 @@ use crate::{Authority, Client};
 /// A client's id and its secret as presented. Has no `Debug`.
 pub(crate) struct Credentials {
     pub(crate) client_id: String,
+    /// Empty when none was shown: only a public client is known by its id.
     secret: String,
     /// The secret as sent, where decoding changed it. RFC 6749 wants the secret percent-encoded before it goes into a
     /// Basic header; curl and many libraries do not, and secrets with `+` or `%` then read differently.
@@ -32,9 +33,7 @@ pub(crate) enum ClientAuthError {
     )]
     Missing,
     /// An id without secret.
-    #[error(
-        "the client must prove who it is: send `client_secret` or `client_assertion` as well; this gateway has no public clients"
-    )]
+    #[error("the client must prove who it is: send `client_secret` or `client_assertion` as well")]
     NoSecret,
     /// Two methods at once.
     #[error("use one way of client authentication: HTTP Basic, or `client_secret` in the form, or `client_assertion`")]
@@ -102,6 +101,16 @@ impl Credentials {
         }
     }
 
+    /// The same, or the id alone, with which a public client says who it is (RFC 6749 section 3.2.1).
+    pub(crate) fn of_client(headers: &HeaderMap, form: &Form) -> Result<Self, ClientAuthError> {
+        match (Self::of_form(headers, form), form.get("client_id")) {
+            (Err(ClientAuthError::NoSecret), Some(id)) if authorization(headers)?.is_none() => {
+                Ok(Self { client_id: id.to_owned(), secret: String::new(), undecoded: None })
+            }
+            (result, _) => result,
+        }
+    }
+
     /// The credentials in what follows `Basic `.
     pub(crate) fn of_basic(encoded: &str) -> Result<Self, ClientAuthError> {
         let plain = STANDARD.decode(encoded).map_err(|_| ClientAuthError::Malformed)?;
@@ -130,6 +139,11 @@ impl Credentials {
     /// As [`authenticate`](Self::authenticate), for credentials that come from this address. Answered from memory.
     pub(crate) fn prove(&self, authority: &Authority, address: Option<IpAddr>) -> Result<Arc<Client>, ClientAuthError> {
         let (id, now) = (self.client_id.as_str(), authority.now());
+        if self.secret.is_empty() {
+            let public = authority.clients.get(id).filter(|client| client.enabled && client.is_public());
+            let client = public.ok_or(ClientAuthError::NoSecret)?;
+            return if client.may_come_from(address) { Ok(client) } else { Err(ClientAuthError::Address) };
+        }
         if let Some(wait) = authority.guesses.wait(id, address, now) {
             return Err(ClientAuthError::TooManyGuesses(wait));
         }

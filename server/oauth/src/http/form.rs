@@ -50,7 +50,7 @@ pub(crate) enum FormError {
 }
 
 /// The parameters that an error may name.
-const KNOWN: [&str; 19] = [
+const KNOWN: [&str; 30] = [
     "grant_type",
     "client_id",
     "client_secret",
@@ -70,6 +70,17 @@ const KNOWN: [&str; 19] = [
     "cursor",
     "state",
     "access_token",
+    "code",
+    "code_verifier",
+    "code_challenge",
+    "code_challenge_method",
+    "iss",
+    "login_hint",
+    "max_age",
+    "nonce",
+    "prompt",
+    "redirect_uri",
+    "response_type",
 ];
 
 /// May be there more than once (RFC 8707 section 2).

@@ -35,6 +35,12 @@ pub(crate) enum NotInForce {
     /// The client has been given less since.
     #[error("the client of this token may not have all of its scopes any more; ask for a new one")]
     Narrowed,
+    /// The person has been given less since.
+    #[error("the person of this token may not have all of its scopes any more; ask for a new one")]
+    PersonNarrowed,
+    /// The login is over.
+    #[error("the login this token comes from has ended")]
+    LoginEnded,
     /// The scopes mean nothing any more, after a change of configuration.
     #[error("the scopes of this token are no longer valid; ask for a new one")]
     Scopes,
@@ -73,10 +79,14 @@ impl InForce {
         if !may_still_have(&client.scopes, &scopes) {
             return Err(NotInForce::Narrowed);
         }
-        client.restrictions.of(&scopes)?;
+        match &claims.sid {
+            None => drop(client.restrictions.of(&scopes)?),
+            Some(login) => person_still_may(authority, &client, login, &scopes).await?,
+        }
         Parties::of(authority, &claims.sub, &claims.act)?.check(&client, &scopes)?;
         let record = authority.store.token(&claims.jti).await?.ok_or(NotInForce::NotOnRecord)?;
-        if record.client_id != claims.client_id {
+        let login = record.descent.map(|descent| descent.login);
+        if record.client_id != claims.client_id || login != claims.sid {
             return Err(NotInForce::NotOnRecord);
         }
         if record.revoked_at.is_some() {
@@ -84,6 +94,24 @@ impl InForce {
         }
         Ok(Self { claims, scopes, client })
     }
+}
+
+/// Makes sure that the person of a token is logged in, and may have its scopes by what the provider said then and the
+/// mapping says now.
+async fn person_still_may(
+    authority: &Authority,
+    client: &Client,
+    login: &str,
+    scopes: &ScopeSet,
+) -> Result<(), NotInForce> {
+    let login = authority.store.login(login).await?.ok_or(NotInForce::LoginEnded)?;
+    let person = authority.person(&login).map_err(|_| NotInForce::LoginEnded)?;
+    let rights = &person.outsider.grants;
+    if !may_still_have(&rights.scopes, scopes) {
+        return Err(NotInForce::PersonNarrowed);
+    }
+    client.restrictions.of_both(&rights.restrictions, scopes)?;
+    Ok(())
 }
 
 /// Whether scopes that were given out are within those the client may have now. The same scope is, however complex.
@@ -108,5 +136,6 @@ async fn opaque(authority: &Authority, token: &str) -> Result<AccessClaims, NotI
         exp: record.expires_at,
         jti: record.id,
         act: record.act,
+        sid: record.descent.map(|descent| descent.login),
     })
 }

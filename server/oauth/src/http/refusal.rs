@@ -19,6 +19,18 @@ pub(crate) enum ErrorCode {
     InvalidClient,
     /// RFC 6749 section 5.2.
     UnauthorizedClient,
+    /// RFC 6749 section 4.1.2.1.
+    AccessDenied,
+    /// RFC 6749 section 4.1.2.1.
+    UnsupportedResponseType,
+    /// OpenID Connect Core section 3.1.2.6.
+    LoginRequired,
+    /// OpenID Connect Core section 3.1.2.6.
+    ConsentRequired,
+    /// OpenID Connect Core section 3.1.2.6.
+    RequestNotSupported,
+    /// OpenID Connect Core section 3.1.2.6.
+    RequestUriNotSupported,
     /// RFC 6749 section 5.2.
     UnsupportedGrantType,
     /// RFC 6749 section 5.2.
@@ -53,6 +65,12 @@ impl ErrorCode {
             Self::InvalidRequest | Self::TooLarge => "invalid_request",
             Self::InvalidClient => "invalid_client",
             Self::UnauthorizedClient => "unauthorized_client",
+            Self::AccessDenied => "access_denied",
+            Self::UnsupportedResponseType => "unsupported_response_type",
+            Self::LoginRequired => "login_required",
+            Self::ConsentRequired => "consent_required",
+            Self::RequestNotSupported => "request_not_supported",
+            Self::RequestUriNotSupported => "request_uri_not_supported",
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::InvalidGrant => "invalid_grant",
             Self::InvalidScope => "invalid_scope",
@@ -73,6 +91,12 @@ impl ErrorCode {
         match self {
             Self::InvalidRequest
             | Self::UnauthorizedClient
+            | Self::AccessDenied
+            | Self::UnsupportedResponseType
+            | Self::LoginRequired
+            | Self::ConsentRequired
+            | Self::RequestNotSupported
+            | Self::RequestUriNotSupported
             | Self::UnsupportedGrantType
             | Self::InvalidGrant
             | Self::InvalidScope

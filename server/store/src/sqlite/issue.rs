@@ -10,7 +10,7 @@ use sqlx::{Sqlite, SqlitePool, Transaction};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use super::failed;
+use super::{failed, not_found};
 use crate::{IssuedToken, StoreError};
 
 /// Most records of one transaction.
@@ -82,14 +82,17 @@ enum Recorded {
     Exists,
     /// The token it is given out for is not in force.
     ParentEnded,
+    /// What it descends from is out of use: nothing more may come of it.
+    NoFamily,
 }
 
 impl Recorded {
     fn answer(self, token: &IssuedToken) -> Result<(), StoreError> {
-        match self {
-            Self::Yes => Ok(()),
-            Self::Exists => Err(exists(&token.id)),
-            Self::ParentEnded => Err(StoreError::ParentEnded { id: token.parent.clone().unwrap_or_default() }),
+        match (self, &token.descent) {
+            (Self::Yes, _) => Ok(()),
+            (Self::ParentEnded, _) => Err(StoreError::ParentEnded { id: token.parent.clone().unwrap_or_default() }),
+            (Self::NoFamily, Some(descent)) => Err(not_found("family in use", &descent.family)),
+            (Self::Exists | Self::NoFamily, _) => Err(exists(&token.id)),
         }
     }
 }
@@ -132,10 +135,19 @@ async fn insert(tx: &mut Transaction<'static, Sqlite>, token: &IssuedToken) -> R
             return Ok(Recorded::ParentEnded);
         }
     }
+    if let Some(descent) = &token.descent {
+        let family: Option<i64> = sqlx::query_scalar("SELECT 1 FROM families WHERE id = ? AND revoked_at IS NULL")
+            .bind(&descent.family)
+            .fetch_optional(&mut **tx)
+            .await?;
+        if family.is_none() {
+            return Ok(Recorded::NoFamily);
+        }
+    }
     let inserted = sqlx::query(
         "INSERT INTO issued_tokens \
-         (id, client_id, subject, scope, audience, issued_at, expires_at, revoked_at, hash, parent, act) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+         (id, client_id, subject, scope, audience, issued_at, expires_at, revoked_at, hash, parent, act, login, family) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
     )
     .bind(&token.id)
     .bind(&token.client_id)
@@ -148,6 +160,8 @@ async fn insert(tx: &mut Transaction<'static, Sqlite>, token: &IssuedToken) -> R
     .bind(token.hash.map(|hash| hash.as_bytes().to_vec()))
     .bind(&token.parent)
     .bind(write_actors(&token.act).map(|act| act.to_string()))
+    .bind(token.descent.as_ref().map(|descent| descent.login.clone()))
+    .bind(token.descent.as_ref().map(|descent| descent.family.clone()))
     .execute(&mut **tx)
     .await?;
     Ok(if inserted.rows_affected() == 1 { Recorded::Yes } else { Recorded::Exists })

@@ -5,6 +5,7 @@ mod derived;
 mod engine_keys;
 mod files;
 mod keys;
+mod logins;
 mod tokens;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +18,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::seal::MasterKey;
-use crate::{ClientKind, Clients as _, IssuedToken, RateLimit, StoredSecret};
+use crate::{ClientKind, Clients as _, IssuedToken, RateLimit, SecretHash, StoredSecret};
 
 /// A folder with a store in it, which is closed and opened as often as a test likes.
 struct Place {
@@ -102,6 +103,7 @@ fn token(id: &str, client_id: &str, issued_at: UnixTime) -> IssuedToken {
         hash: None,
         parent: None,
         act: vec![],
+        descent: None,
     }
 }
 

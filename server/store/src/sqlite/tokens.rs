@@ -7,8 +7,8 @@ use sqlx::{QueryBuilder, Row as _, SqliteConnection};
 
 use super::{SqliteStore, corrupt, failed};
 use crate::{
-    Cursor, IssuedToken, Page, PageRequest, Pending, Revocation, RevokedToken, SecretHash, StoreError, TokenFilter,
-    TokenState, Tokens,
+    Cursor, Descent, IssuedToken, Page, PageRequest, Pending, Revocation, RevokedToken, SecretHash, StoreError,
+    TokenFilter, TokenState, Tokens,
 };
 
 const READ: &str = "read issued tokens";
@@ -222,7 +222,7 @@ pub(super) async fn revoke_all_of(
     Ok(rows.into_iter().map(revoked).collect())
 }
 
-fn revoked((id, expires_at): (String, i64)) -> RevokedToken {
+pub(super) fn revoked((id, expires_at): (String, i64)) -> RevokedToken {
     RevokedToken { id, expires_at: UnixTime::from_millis(expires_at) }
 }
 
@@ -237,6 +237,7 @@ fn read_columns(row: &SqliteRow, id: &str) -> Result<IssuedToken, sqlx::Error> {
     let hash: Option<Vec<u8>> = row.try_get("hash")?;
     let act: Option<String> = row.try_get("act")?;
     let act = act.map_or(Some(Vec::new()), |act| read_actors(serde_json::from_str(&act).ok()?));
+    let (login, family): (Option<String>, Option<String>) = (row.try_get("login")?, row.try_get("family")?);
     let hash = hash
         .map(<[u8; 32]>::try_from)
         .transpose()
@@ -253,5 +254,6 @@ fn read_columns(row: &SqliteRow, id: &str) -> Result<IssuedToken, sqlx::Error> {
         hash: hash.map(SecretHash::from_bytes),
         parent: row.try_get("parent")?,
         act: act.ok_or_else(|| sqlx::Error::Decode("actors of another form".into()))?,
+        descent: login.zip(family).map(|(login, family)| Descent { login, family }),
     })
 }

@@ -28,6 +28,8 @@ pub struct AccessClaims {
     pub jti: String,
     /// Who acts for the subject, the present one first; none when the client has the token in its own right.
     pub act: Vec<Actor>,
+    /// The login of the person it is about; none when it is about the client itself.
+    pub sid: Option<String>,
 }
 
 impl AccessClaims {
@@ -81,6 +83,9 @@ impl AccessClaims {
         if let Some(act) = write_actors(&self.act) {
             put("act", act);
         }
+        if let Some(sid) = &self.sid {
+            put("sid", Value::from(sid.as_str()));
+        }
         claims
     }
 
@@ -100,6 +105,7 @@ impl AccessClaims {
                 None => Vec::new(),
                 Some(act) => read_actors(act).ok_or(Invalid::Malformed("act"))?,
             },
+            sid: claims.contains_key("sid").then(|| text(&mut claims, "sid")).transpose()?,
         };
         read.check()?;
         Ok(read)

@@ -70,6 +70,7 @@ fn claims() -> AccessClaims {
         exp: NOW + Duration::from_secs(600),
         jti: "tok_1".to_owned(),
         act: Vec::new(),
+        sid: None,
     }
 }
 

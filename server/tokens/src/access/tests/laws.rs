@@ -79,7 +79,7 @@ proptest! {
         let iat = UnixTime::from_secs(NOW.as_secs() - iat);
         let claims = AccessClaims {
             iss: ISSUER.to_owned(),
-            sub, client_id, scope, jti, aud, iat,
+            sub, client_id, scope, jti, aud, iat, sid: None,
             nbf: nbf.map(|nbf| UnixTime::from_secs(NOW.as_secs() - nbf)),
             exp: iat + Duration::from_secs(lifetime as u64),
             act: actors.into_iter().map(|(sub, client_id)| Actor { sub, client_id }).collect(),
