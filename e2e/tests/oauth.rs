@@ -57,9 +57,10 @@ fn what_the_metadata_names_is_there_and_works() {
     }
     for token in &tokens {
         http.with_token(token).get("/logs-a/_search").expect(200);
-        let asked = http.with_basic("reader", secret).post(&path("introspection_endpoint"));
-        assert_eq!(asked.form(&[("token", token)]).expect(200).json()["active"], true);
-        http.with_basic("reader", secret)
+        let reader = http.with_basic("reader", secret);
+        let asked = reader.post(&path("introspection_endpoint")).form(&[("token", token)]).expect(200);
+        assert_eq!(asked.json()["active"], true);
+        reader
             .post(&path("revocation_endpoint"))
             .form(&[("token", token), ("token_type_hint", "access_token")])
             .expect(200);

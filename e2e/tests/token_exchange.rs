@@ -210,6 +210,21 @@ fn what_a_policy_forbids_one_of_them_is_forbidden() {
 }
 
 #[test]
+fn the_engine_enforces_what_is_forbidden_to_one_of_them() {
+    let policies = r#"
+        permit(principal, action, resource);
+        forbid(principal == Client::"app", action, resource in Index::"logs-app-*");
+    "#;
+    let gateway = Gateway::start(settings().policies(policies).engine_decides());
+    let token = exchanged(&gateway, "runner", &gateway.token("app"), &[]);
+    let acting = with(&gateway, &token);
+    acting.get("/logs-web-*/_search?size=0").expect(200);
+    acting.get("/logs-app-2026.11.01/_search?size=0").expect(403);
+    acting.get("/pii-customers/_search?size=0").expect(403);
+    gateway.with("runner").get("/logs-app-2026.11.01/_search?size=0").expect(200);
+}
+
+#[test]
 fn what_is_forged_or_for_others_is_not_exchanged() {
     let gateway = start();
     let good = gateway.token("app");
