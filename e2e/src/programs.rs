@@ -166,6 +166,18 @@ pub fn python_with_botocore(script: &Path) -> Command {
     python_program(python, script)
 }
 
+/// A script for a Python that has Authlib installed, in the same way.
+///
+/// # Panics
+/// When it cannot be made; the message says what is missing.
+#[must_use]
+pub fn python_with_authlib(script: &Path) -> Command {
+    static PYTHON: OnceLock<PathBuf> = OnceLock::new();
+    let needed = "import authlib.integrations.requests_client";
+    let python = PYTHON.get_or_init(|| python_environment("e2e-authlib", "authlib-requirements.txt", needed));
+    python_program(python, script)
+}
+
 fn python_program(python: &Path, script: &Path) -> Command {
     let mut program = Command::new(python);
     program.arg(script).env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONWARNINGS", "error::DeprecationWarning:__main__");

@@ -1,11 +1,13 @@
 //! The authorization server as stock clients find and use it.
 
-use e2e::{Answer, Gateway, ISSUER, Settings, Upstream, base64url_decode};
+use e2e::{Answer, ClientSettings, Gateway, ISSUER, Settings, Upstream, base64url_decode};
 use serde_json::{Value, json};
 
 fn gateway() -> Gateway {
     let settings = Settings::new()
-        .client("reader", &["read:logs-*"])
+        .client_with(
+            ClientSettings::new("reader", &["read:logs-*"]).with("token_exchange", json!({"subjects": ["reader"]})),
+        )
         .client("writer", &["write:app-logs-*"])
         .tokens("lifetime", json!("15m"));
     Gateway::start(settings.upstream(&Upstream::obliging().url()))
@@ -27,20 +29,24 @@ fn what_the_metadata_names_is_there_and_works() {
     };
     assert!(!http.get(&path("jwks_uri")).expect(200).json()["keys"].as_array().expect("keys").is_empty());
     let secret = gateway.secret("reader");
+    let subject = gateway.token("reader");
     let mut tokens = Vec::new();
     for grant in metadata["grant_types_supported"].as_array().expect("grants") {
         let grant = grant.as_str().expect("a name");
+        let mut form = vec![("grant_type", grant)];
+        if grant.ends_with(":token-exchange") {
+            form.push(("subject_token", &subject));
+            form.push(("subject_token_type", "urn:ietf:params:oauth:token-type:access_token"));
+        }
         for method in metadata["token_endpoint_auth_methods_supported"].as_array().expect("methods") {
             let answer = match method.as_str().expect("a name") {
-                "client_secret_basic" => http
-                    .with_basic("reader", secret)
-                    .post(&path("token_endpoint"))
-                    .form(&[("grant_type", grant)])
-                    .send(),
-                "client_secret_post" => http
-                    .post(&path("token_endpoint"))
-                    .form(&[("grant_type", grant), ("client_id", "reader"), ("client_secret", secret)])
-                    .send(),
+                "client_secret_basic" => {
+                    http.with_basic("reader", secret).post(&path("token_endpoint")).form(&form).send()
+                }
+                "client_secret_post" => {
+                    let credentials = [("client_id", "reader"), ("client_secret", secret)];
+                    http.post(&path("token_endpoint")).form(&[form.as_slice(), &credentials].concat()).send()
+                }
                 other => panic!("nobody knows `{other}` here"),
             };
             tokens.push(answer.expect_ok().json()["access_token"].as_str().expect("a token").to_owned());
@@ -48,7 +54,10 @@ fn what_the_metadata_names_is_there_and_works() {
     }
     for token in &tokens {
         http.with_token(token).get("/logs-a/_search").expect(200);
-        http.with_basic("reader", secret)
+        let reader = http.with_basic("reader", secret);
+        let asked = reader.post(&path("introspection_endpoint")).form(&[("token", token)]).expect(200);
+        assert_eq!(asked.json()["active"], true);
+        reader
             .post(&path("revocation_endpoint"))
             .form(&[("token", token), ("token_type_hint", "access_token")])
             .expect(200);

@@ -94,6 +94,8 @@ fn start(
     let revocations = Arc::new(Revocations::default());
     let opaque = Arc::new(OpaqueTokens::default());
 
+    let providers = Arc::new(Providers::new(&config.providers, &cluster_names, &clock, &metrics)?);
+
     let (authority, internal_keys) = control.block_on(async {
         let shown = first_admin::path(&config.state.directory);
         let show = |admin: &FirstAdmin| first_admin::show(admin, &shown);
@@ -127,6 +129,7 @@ fn start(
             metrics: Arc::clone(&metrics),
             revocations: Arc::clone(&sink) as _,
             opaque: sink,
+            providers: Arc::clone(&providers),
             readiness: Arc::clone(&engine_watch) as _,
         })?;
         Ok::<_, Failure>((Arc::new(authority), internal_keys))
@@ -157,7 +160,6 @@ fn start(
             .map_err(|error| format!("cannot listen on `{address}` for metrics: {error}; change `metrics.listen`"))?;
     }
 
-    let providers = Arc::new(Providers::new(&config.providers, &cluster_names, &clock, &metrics)?);
     control.block_on(providers.start(PROVIDERS_PATIENCE));
     let snapshot = parts::snapshot(&config, &authority, Arc::clone(&providers), &policies, rates);
     let gateway = Gateway::start(Setup {
@@ -244,8 +246,9 @@ impl OpaqueSink for Sink {
     }
 
     fn issued(&self, hash: &SecretHash, token: &IssuedToken) {
-        let IssuedToken { id, client_id, scope, expires_at, .. } = token.clone();
-        self.opaque.add(*hash.as_bytes(), OpaqueToken { id, client_id, scope, expires_at }, self.clock.now());
+        let IssuedToken { id, client_id, subject, act, scope, expires_at, .. } = token.clone();
+        let token = OpaqueToken { id, client_id, subject, act, scope, expires_at };
+        self.opaque.add(*hash.as_bytes(), token, self.clock.now());
     }
 }
 

@@ -16,6 +16,7 @@ use crate::namespaces::Namespace;
 use crate::problem::Problems;
 use crate::providers::RESERVED_ID_PREFIX;
 use crate::secret::{Secret, SecretHash};
+use crate::token_exchange::TokenExchange;
 use crate::units::Span;
 
 /// Shorter secrets can be guessed from their hash.
@@ -81,6 +82,11 @@ pub struct ClientConfig {
     /// their own.
     #[serde(default)]
     pub introspect: bool,
+
+    /// Let the client exchange tokens of others for tokens of its own at the token endpoint (RFC 8693): within what both may have, and
+    /// ending with the other's.
+    #[serde(default)]
+    pub token_exchange: Option<TokenExchange>,
 
     /// The name in a TLS certificate that makes it this client's: it then needs no other credential on the data plane, and may do
     /// what its scopes permit. Needs `tls.client_certificates`; `secret` may then be left out.

@@ -33,6 +33,7 @@ mod server;
 mod shared_users;
 mod sigv4;
 mod state;
+mod token_exchange;
 mod tokens;
 mod units;
 mod upstream;
@@ -67,6 +68,7 @@ pub use secret::{Secret, SecretHash};
 pub use server::{Audit, AuditFailure, KeyPair, Log, LogFormat, Metrics, Stdout, Tls};
 pub use sigv4::{AwsKeys, AwsService, Sigv4};
 pub use state::State;
+pub use token_exchange::TokenExchange;
 pub use tokens::Tokens;
 pub use units::{ByteSize, Span};
 pub use upstream::{ConnectionPool, Engine, Origin, PartialAccess, StrictAliases, Upstream};
@@ -251,6 +253,7 @@ impl Config {
         grants::check_field_sets(&self.field_sets, problems);
         clients::check_all(&self.clients, &self.field_sets, problems);
         clients::check_certificates(&self.clients, self.tls.client_certificates.is_some(), problems);
+        token_exchange::check_all(&self.clients, &self.providers, problems);
         providers::check_all(&self.providers, &self.issuer, &self.field_sets, problems);
         let has_restricted = self.clients.iter().any(|client| !client.grants.is_empty())
             || self.providers.iter().any(ProviderConfig::has_restricted_grants);

@@ -246,7 +246,9 @@ fn a_provider_is_read_with_its_defaults() {
     assert_eq!(provider.claims.roles.values().len(), 2);
     assert_eq!(provider.scope_mapping.roles["logs-reader"][0].scope(), "read:logs-*");
 
-    let (before, rest) = EXAMPLE.split_once("providers:\n").unwrap();
+    // Nobody names its principals then.
+    let example = EXAMPLE.replace(", \"keycloak/*\"]", "]");
+    let (before, rest) = example.split_once("providers:\n").unwrap();
     let (_, after) = rest.split_once("\n\n").unwrap();
     let short = "providers:\n  - {name: p, issuer: \"https://idp.example.com\", audience: a}\n\n";
     let config = parse(&format!("{before}{short}{after}")).unwrap();
@@ -325,4 +327,26 @@ fn a_client_is_in_its_namespace_and_in_all_around_it() {
     let deep: String = (0..9).map(|n| format!("  - {{name: n{n}, parent: n{}}}\n", n + 1)).collect();
     let error = with("  - name: customers", &format!("{deep}  - name: n9\n  - name: customers")).unwrap_err();
     assert!(error.contains("namespaces `n0`: parent: more than 8") && !error.contains("`n2`: parent"), "{error}");
+}
+
+#[test]
+fn whose_tokens_may_be_exchanged_is_said_by_name() {
+    let subjects = "subjects: [log-agent, \"keycloak/*\"]";
+    for (old, new, reason) in [
+        (subjects, "subjects: []", "name those whose tokens it may exchange"),
+        (subjects, "subjects: [\"*\"]", "there is no way to name everybody"),
+        (subjects, "subjects: [\"*/*\"]", "there is no such provider"),
+        (subjects, "subjects: [\"okta/*\"]", "there is no such provider"),
+        (subjects, "subjects: [\"keycloak/\"]", "give the id of a client"),
+        (subjects, "subjects: [\"/ada\"]", "there is no such provider"),
+        ("actors: [log-agent]", "actors: [\"log agent\"]", "give the id of a client"),
+        ("audiences: [https://billing.example.com]", "audiences: [\"a b\"]", "without spaces"),
+        ("audiences: [https://billing.example.com]", "audience: [x]", "unknown field"),
+    ] {
+        let error = with(old, new).unwrap_err();
+        assert!(error.contains(reason), "{new}: {error}");
+    }
+    let config = parse(EXAMPLE).unwrap();
+    let rule = config.clients.iter().find_map(|client| client.token_exchange.as_ref()).unwrap();
+    assert!(rule.takes_subject("keycloak/ada") && rule.takes_subject("log-agent") && !rule.takes_subject("shipper"));
 }

@@ -79,6 +79,10 @@ pub struct Outsider {
     pub token_id: Option<String>,
     /// The tenant, when the provider says so.
     pub tenant: Option<String>,
+    /// Who may act for the principal, as the token says it (`may_act`, RFC 8693 section 4.4), in whatever form.
+    pub may_act: Option<Value>,
+    /// Whether the token says that somebody acts for the principal (`act`).
+    pub is_acted_for: bool,
     /// The provider's keys it was verified with; verify again when [`Provider::generation`] is another one.
     pub keys_generation: u64,
 }
@@ -142,6 +146,12 @@ impl Providers {
             tasks.spawn(async move { running.keys.run().await });
         }
         while first.join_next().await.is_some() {}
+    }
+
+    /// Whether there is one of this name.
+    #[must_use]
+    pub fn is_known(&self, name: &str) -> bool {
+        self.by_issuer.values().any(|provider| provider.name == name)
     }
 
     /// The provider of exactly this issuer.
@@ -211,6 +221,18 @@ impl Provider {
         &self.name
     }
 
+    /// Its issuer.
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        &self.rules.issuer
+    }
+
+    /// How long after its `exp` a token is still taken.
+    #[must_use]
+    pub const fn leeway(&self) -> Duration {
+        self.rules.leeway
+    }
+
     /// What each of its principals may send, when it has a limit of its own.
     #[must_use]
     pub const fn rate_limit(&self) -> Option<RateLimit> {
@@ -268,6 +290,8 @@ impl Provider {
             grants,
             expires_at,
             token_id: claims.get("jti").and_then(Value::as_str).map(ToOwned::to_owned),
+            may_act: claims.get("may_act").cloned(),
+            is_acted_for: claims.contains_key("act"),
             tenant: self.paths.tenant.as_ref().map(|path| claims::name(claims, path)).transpose()?.flatten(),
             keys_generation,
         })

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::body::Bytes;
+use oauth4os_federation::Providers;
 use oauth4os_policy::{Clusters, ScopeError, ScopeSet};
 use oauth4os_store::{IssuedToken, Revocation, RevokedToken, SecretHash, Store, StoreError};
 use oauth4os_telemetry::audit::Audit;
@@ -51,6 +52,8 @@ pub struct Parts {
     pub revocations: Arc<dyn RevocationSink>,
     /// Who must know of opaque tokens.
     pub opaque: Arc<dyn OpaqueSink>,
+    /// Outside providers, whose tokens may be exchanged.
+    pub providers: Arc<Providers>,
     /// What else must work for the gateway to be ready.
     pub readiness: Arc<dyn Readiness>,
 }
@@ -90,6 +93,7 @@ pub struct Authority {
     pub(crate) readiness: Arc<dyn Readiness>,
     pub(crate) guesses: GuessLimit,
     pub(crate) opaque: Arc<dyn OpaqueSink>,
+    pub(crate) providers: Arc<Providers>,
     revocations: Arc<dyn RevocationSink>,
     signing: ArcSwap<Signing>,
 }
@@ -138,6 +142,7 @@ impl Authority {
             readiness: parts.readiness,
             guesses: GuessLimit::default(),
             opaque: parts.opaque,
+            providers: parts.providers,
             revocations: parts.revocations,
             signing,
         })
@@ -179,14 +184,14 @@ impl Authority {
         .unwrap_or(Err(DirectoryError::Store(StoreError::Closed)))
     }
 
-    /// Revokes a token: on the disk, then on the data plane.
+    /// Revokes a token and what was exchanged for it: on the disk, then on the data plane.
     pub(crate) async fn revoke(self: &Arc<Self>, id: &str) -> Result<Revocation, StoreError> {
         let (authority, id) = (Arc::clone(self), id.to_owned());
         to_the_end(async move {
             let revocation = authority.store.revoke_token(&id).await?;
             // Also when another call was first: that one may be still on its way to the data plane.
-            if let Revocation::Revoked(token) | Revocation::AlreadyRevoked(token) = &revocation {
-                authority.revocations.revoked(std::slice::from_ref(token));
+            if let Revocation::Revoked(tokens) | Revocation::AlreadyRevoked(tokens) = &revocation {
+                authority.revocations.revoked(tokens);
             }
             Ok(revocation)
         })

@@ -64,7 +64,7 @@ pub(crate) struct Answer {
 }
 
 impl Gateway {
-    /// With the configured clients `agent`, `brief`, `tricky`, `api` and `opaque`, and `shipper`, `other`, `admin` in the store.
+    /// With the configured clients `agent`, `brief`, `tricky`, `api` and `opaque`, those of token exchanges, and `shipper`, `other`, `admin` in the store.
     pub(crate) async fn start() -> Self {
         let folder = folder();
         let clock = ManualClock::default();
@@ -95,6 +95,40 @@ impl Gateway {
                 "id": "api", "introspect": true,
                 "secret_hash": secret_hash("api", new_secret().expose().to_owned()),
                 "scopes": ["monitor:cluster"],
+            },
+            {
+                "id": "runner",
+                "secret_hash": secret_hash("runner", new_secret().expose().to_owned()),
+                "scopes": ["read:logs-*", "read:orders-*", "write:app-*"],
+                "token_exchange": {
+                    "subjects": ["agent", "runner", "second", "other", "opaque", "brief", "held", "held-too", "own", "admin"],
+                    "actors": ["agent"],
+                    "audiences": ["billing"],
+                },
+            },
+            {
+                "id": "second", "access_token_format": "opaque",
+                "secret_hash": secret_hash("second", new_secret().expose().to_owned()),
+                "scopes": ["read:logs-*", "read:orders-*"],
+                "token_exchange": {"subjects": ["runner", "agent", "second"], "audiences": ["billing"]},
+            },
+            {
+                "id": "held",
+                "secret_hash": secret_hash("held", new_secret().expose().to_owned()),
+                "scopes": ["read:logs-*"],
+                "grants": [{"scope": "read:orders-*", "rows": {"term": {"tenant": "${client.id}"}}}],
+            },
+            {
+                "id": "held-too",
+                "secret_hash": secret_hash("held-too", new_secret().expose().to_owned()),
+                "grants": [{"scope": "read:orders-*", "rows": {"term": {"tenant": "${client.id}"}}}],
+                "token_exchange": {"subjects": ["held", "held-too"]},
+            },
+            {
+                "id": "own", "identity": "own", "backend_roles": ["analysts"],
+                "secret_hash": secret_hash("own", new_secret().expose().to_owned()),
+                "scopes": ["read:logs-*", "read:orders-*"],
+                "token_exchange": {"subjects": ["held", "own"]},
             },
             {
                 "id": "opaque", "access_token_format": "opaque",
@@ -153,6 +187,7 @@ impl Gateway {
             metrics: Arc::new(Metrics::new()),
             revocations: sink.clone(),
             opaque: sink.clone(),
+            providers: Arc::default(),
             readiness: readiness.clone(),
         })
         .unwrap();

@@ -66,6 +66,11 @@ impl Forbids {
         }
     }
 
+    /// Adds all that `other` forbids.
+    pub fn add_all(&mut self, other: &Self) {
+        other.0.iter().for_each(|(names, actions)| self.add(names.clone(), *actions));
+    }
+
     /// The patterns on which every one of these actions is forbidden.
     pub fn of(&self, actions: Actions) -> Vec<Glob> {
         let forbidden = self.0.iter().filter(|(_, forbidden)| forbidden.contains(actions));

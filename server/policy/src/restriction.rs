@@ -70,6 +70,11 @@ pub enum RestrictionError {
         "the scope {0} reaches indices that are held to different rows or fields; ask for them by the scopes that are granted"
     )]
     Spans(Quoted),
+    /// Two restrictions for one scope.
+    #[error(
+        "the scope {0} is held to different rows or fields by those it has come through; ask for it where it is held to one"
+    )]
+    Differ(Quoted),
     /// Patterns that cannot be compared.
     #[error(transparent)]
     TooComplex(#[from] TooComplex),
@@ -107,9 +112,34 @@ impl Grants {
                 held.push(entry);
             }
         }
-        let restrictions = Restrictions::new(&plain, held)?;
+        let restrictions = Restrictions::new(&plain.iter().collect::<Vec<_>>(), held)?;
         let all = plain.iter().chain(restrictions.restricted.iter().map(|(scope, _)| scope)).map(Scope::as_str);
         let scopes = ScopeSet::collect(all, clusters)?;
+        Ok(Self { scopes, restrictions })
+    }
+}
+
+impl Grants {
+    /// These scopes, as they come through several who were each given them: what one of them is held to, they are held to.
+    ///
+    /// # Errors
+    /// When one scope would be held to several things, or as for [`Restrictions::of`].
+    pub fn through<'r>(
+        scopes: ScopeSet,
+        those: impl IntoIterator<Item = &'r Restrictions>,
+    ) -> Result<Self, RestrictionError> {
+        let mut held: Vec<(Scope, Restriction)> = Vec::new();
+        for restrictions in those {
+            for (scope, restriction) in restrictions.of(&scopes)?.restricted {
+                match held.iter().find(|(known, _)| *known == scope) {
+                    None => held.push((scope, restriction)),
+                    Some((_, known)) if *known == restriction => {}
+                    Some(_) => return Err(RestrictionError::Differ(scope.as_str().into())),
+                }
+            }
+        }
+        let plain: Vec<&Scope> = scopes.iter().filter(|scope| held.iter().all(|(other, _)| other != *scope)).collect();
+        let restrictions = Restrictions::new(&plain, held)?;
         Ok(Self { scopes, restrictions })
     }
 }
@@ -131,7 +161,7 @@ impl From<ScopeSet> for Grants {
 }
 
 impl Restrictions {
-    fn new(plain: &ScopeSet, restricted: Vec<(Scope, Restriction)>) -> Result<Self, RestrictionError> {
+    fn new(plain: &[&Scope], restricted: Vec<(Scope, Restriction)>) -> Result<Self, RestrictionError> {
         let mut budget = Budget::default();
         for (at, (scope, restriction)) in restricted.iter().enumerate() {
             if !is_about_reading(scope) {
@@ -139,7 +169,7 @@ impl Restrictions {
             }
             let later =
                 restricted.iter().skip(at + 1).filter(|(_, other)| other != restriction).map(|(other, _)| other);
-            for other in plain.iter().chain(later) {
+            for other in plain.iter().copied().chain(later) {
                 if share_an_index(scope, other, &mut budget)? {
                     return Err(RestrictionError::Overlap {
                         scope: other.as_str().into(),
@@ -294,6 +324,26 @@ mod tests {
         assert!(grants("", &five[..4]).is_ok());
         let same = five.map(|(scope, _)| (scope, rows("same")));
         assert!(grants("", &same).is_ok());
+    }
+
+    #[test]
+    fn what_comes_through_several_is_held_to_what_any_of_them_is_held_to() {
+        let free = grants("read:orders-* read:logs-*", &[]).unwrap().restrictions;
+        let held = |to| grants("read:logs-*", &[("read:orders-*", to)]).unwrap().restrictions;
+        let (a, b) = (held(rows("a")), held(rows("b")));
+        let through = |list: &str, those: &[&Restrictions]| Grants::through(scopes(list), those.iter().copied());
+        for those in [&[&a, &free][..], &[&free, &a], &[&a, &a.clone()], &[&free, &a, &free]] {
+            let grants = through("read:orders-eu-* read:logs-a", those).unwrap();
+            let held: Vec<_> = grants.restrictions.iter().cloned().collect();
+            assert_eq!(held, [(Scope::parse("read:orders-eu-*", &Clusters::default()).unwrap(), rows("a"))]);
+        }
+        assert!(through("read:logs-a", &[&a, &b]).unwrap().restrictions.is_empty());
+        assert!(matches!(through("read:orders-1", &[&a, &b]), Err(RestrictionError::Differ(_))));
+        assert!(matches!(through("read:*", &[&free, &a]), Err(RestrictionError::Spans(_))));
+        assert!(matches!(through("write:orders-1", &[&free, &a]), Err(RestrictionError::Spans(_))));
+        let other = grants("", &[("search:orders-x", rows("b"))]).unwrap().restrictions;
+        let refused = through("read:orders-* search:orders-x", &[&a, &other]);
+        assert!(refused.is_err(), "{refused:?}");
     }
 
     #[test]

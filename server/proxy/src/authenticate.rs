@@ -25,6 +25,7 @@ use oauth4os_tokens::jose::ForeignToken;
 use crate::basic::BasicRefusal;
 use crate::certificate::{Owner, PeerCertificate, SEVERAL};
 use crate::cluster::Cluster;
+use crate::delegation::Delegation;
 use crate::opaque::OpaqueToken;
 use crate::refusal::Refusal;
 use crate::session::{Credential, Session};
@@ -184,7 +185,7 @@ fn is_current(session: &Session, snapshot: &Snapshot, now: UnixTime) -> bool {
 }
 
 /// Whether scopes that were given out are within those the client may have now. The same scope is, however complex.
-fn may_still_have(allowed: &ScopeSet, given: &ScopeSet) -> bool {
+pub(crate) fn may_still_have(allowed: &ScopeSet, given: &ScopeSet) -> bool {
     given.iter().all(|scope| allowed.iter().any(|other| other.as_str() == scope.as_str())) || given.is_within(allowed)
 }
 
@@ -224,8 +225,9 @@ fn bearer(
     now: UnixTime,
 ) -> Result<Session, Failure> {
     match snapshot.verifier.verify(token, now) {
-        Ok(AccessClaims { jti: id, client_id, scope, exp: expires_at, .. }) => {
-            issued(worker, snapshot, OpaqueToken { id, client_id, scope, expires_at }, revocation_generation)
+        Ok(AccessClaims { jti: id, client_id, sub: subject, act, scope, exp: expires_at, .. }) => {
+            let token = OpaqueToken { id, client_id, subject, act, scope, expires_at };
+            issued(worker, snapshot, token, revocation_generation)
         }
         Err(invalid) => of_provider(snapshot, token, &invalid, now),
     }
@@ -266,12 +268,26 @@ fn issued(
         )
         .into());
     }
-    let restrictions =
-        client.grants.restrictions.of(&scopes).map_err(|error| Refusal::invalid_token(error.to_string()))?;
-    let grants = Grants { scopes, restrictions };
+    let delegation = Delegation::of(snapshot, client, &token)?;
+    let grants = match &delegation {
+        None => client.grants.restrictions.of(&scopes).map(|restrictions| Grants { scopes, restrictions }),
+        Some(delegation) => {
+            delegation.check(client, &scopes)?;
+            delegation.grants(client, scopes)
+        }
+    };
+    let grants = grants.map_err(|error| Refusal::invalid_token(error.to_string()))?;
+    if delegation.is_some() && client.backend_roles.is_some() && !grants.restrictions.is_empty() {
+        return Err(Refusal::invalid_token(
+            "the client of this token reaches the engine under its own backend roles, which know nothing of the rows and fields it is held to",
+        )
+        .into());
+    }
     // Not looked at yet: any generation but the present one.
     let credential = Credential::own(token.id, revocation_generation.wrapping_sub(1));
-    Ok(Session::new(Arc::clone(client), credential, grants, token.scope, token.expires_at, snapshot.generation))
+    let session =
+        Session::new(Arc::clone(client), credential, grants, token.scope, token.expires_at, snapshot.generation);
+    Ok(session.for_another(delegation))
 }
 
 /// A token that is not ours: a provider's, or nobody's.

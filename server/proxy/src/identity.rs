@@ -94,12 +94,7 @@ impl Identities {
         };
         let grant = match &session.backend_roles {
             Some(roles) => EngineGrant::own(roles),
-            None => EngineGrant::of(
-                &session.grants.scopes,
-                &session.grants.restrictions,
-                client.policies.forbids(),
-                catalog,
-            ),
+            None => EngineGrant::of(&session.grants.scopes, &session.grants.restrictions, session.forbids(), catalog),
         };
         // With all that the engine is told: the names of the cluster change, and the groups of a provider's principal,
         // with what is forbidden to it, from token to token.

@@ -20,6 +20,7 @@ mod connection;
 mod control;
 mod dashboards;
 mod deadline;
+mod delegation;
 mod exchange;
 mod fields;
 mod forward;

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{PoisonError, RwLock};
 
+use oauth4os_tokens::access::Actor;
 use oauth4os_tokens::clock::UnixTime;
 
 /// Opaque tokens of one client in force at once: what is issued is kept in memory.
@@ -17,6 +18,10 @@ pub struct OpaqueToken {
     pub id: String,
     /// The client it was issued to.
     pub client_id: String,
+    /// Whom it is about.
+    pub subject: String,
+    /// Who acts for the subject; none of a token that the client has in its own right.
+    pub act: Vec<Actor>,
     /// The granted scopes, separated by spaces.
     pub scope: String,
     /// When it ends.
@@ -120,6 +125,8 @@ mod tests {
         OpaqueToken {
             id: id.to_owned(),
             client_id: client_id.to_owned(),
+            subject: client_id.to_owned(),
+            act: Vec::new(),
             scope: "read:logs-*".to_owned(),
             expires_at: UnixTime::from_secs(ends),
         }

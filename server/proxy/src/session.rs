@@ -7,11 +7,12 @@ use std::sync::Arc;
 use oauth4os_classify::{Action, Class, Hidden, Operation, Targets};
 use oauth4os_engine::HandedIdentity;
 use oauth4os_federation::{Outsider, Provider};
-use oauth4os_policy::{Access, Catalog, Decision, Grants, PrincipalKind, Scope, decide};
+use oauth4os_policy::{Access, Catalog, Decision, Forbids, Grants, PrincipalKind, Scope, decide};
 use oauth4os_telemetry::audit::Event;
 use oauth4os_tokens::clock::UnixTime;
 
 use crate::cluster::Cluster;
+use crate::delegation::Delegation;
 use crate::names::Known;
 use crate::rates::{Rates, Rules};
 use crate::snapshot::GatewayClient;
@@ -49,6 +50,8 @@ pub(crate) struct Session {
     pub(crate) client: Arc<GatewayClient>,
     pub(crate) credential: Credential,
     pub(crate) grants: Grants,
+    /// For whom it is used, and through whom it came, when it was exchanged.
+    delegation: Option<Box<Delegation>>,
     /// The backend roles the engine is told in place of the scopes.
     pub(crate) backend_roles: Option<Arc<[String]>>,
     /// As which user of the cluster requests are sent, where it has users of its own.
@@ -124,6 +127,7 @@ impl Session {
         Self {
             client,
             credential,
+            delegation: None,
             backend_roles,
             backend_user: None,
             holder,
@@ -138,6 +142,17 @@ impl Session {
             names: RefCell::default(),
             decisions: RefCell::new(Decisions::default()),
         }
+    }
+
+    /// The same of an exchanged token.
+    pub(crate) fn for_another(mut self, delegation: Option<Delegation>) -> Self {
+        self.delegation = delegation.map(Box::new);
+        self
+    }
+
+    /// What policies forbid to its client and to those it came through.
+    pub(crate) fn forbids(&self) -> &Forbids {
+        self.delegation.as_ref().map_or_else(|| self.client.policies.forbids(), |delegation| &delegation.forbids)
     }
 
     /// What of it is about the cluster: all, when there is only one. Its requests are counted by `rates`.
@@ -192,6 +207,10 @@ impl Session {
         let principal = &self.client.principal;
         event.client = Some(&principal.id);
         event.scopes = Some(&self.scope_text);
+        if let Some(delegation) = &self.delegation {
+            event.subject = Some(&delegation.subject);
+            event.actors = &delegation.actors;
+        }
         match &self.credential {
             Credential::Own { token_id, .. } => event.token_id = Some(token_id),
             Credential::Provider { provider, outsider } => {
@@ -259,12 +278,25 @@ impl Session {
         // While nothing is known nothing is forwarded: there is no identity.
         let catalog = names.catalog.as_deref().unwrap_or_else(|| Catalog::none());
         let access = Access { operation, class, action, targets, hidden, catalog, may_narrow: self.may_narrow };
-        let decision = decide(&self.client.principal, &self.grants.scopes, &self.client.policies, &access);
+        let parties = self.delegation.iter().flat_map(|delegation| &delegation.parties);
+        let mut decided = Decided::from(self.decide_for(&self.client, &access));
+        for party in parties {
+            if !decided.allow {
+                break;
+            }
+            let other = Decided::from(self.decide_for(party, &access));
+            decided = if other.allow { decided.joined(&other) } else { other };
+        }
         let touched = self.rates.touched(self.grants.scopes.of_cluster(), class, targets, hidden, catalog);
-        let decided = Rc::new(Decided { touched, ..Decided::from(decision) });
+        let decided = Rc::new(Decided { touched, ..decided });
         let question = Question { operation, class, action, targets: targets.clone(), hidden };
         decisions.remember(question, Rc::clone(&decided));
         decided
+    }
+
+    /// What one of those whose rights it has says to an access.
+    fn decide_for(&self, client: &GatewayClient, access: &Access<'_>) -> Decision {
+        decide(&client.principal, &self.grants.scopes, &client.policies, access)
     }
 }
 

@@ -67,6 +67,12 @@ pub enum StoreError {
         /// Its id.
         id: String,
     },
+    /// The token that was shown for another one has been revoked, or is over.
+    #[error("the token `{id}`, for which another one was to be given out, is not in force")]
+    ParentEnded {
+        /// Its id.
+        id: String,
+    },
     /// There is none of this name.
     #[error("there is no {what} `{id}`")]
     NotFound {

@@ -1,5 +1,6 @@
 //! Issued tokens: what was given to whom, and what of it was taken back.
 
+use oauth4os_tokens::access::Actor;
 use oauth4os_tokens::clock::UnixTime;
 
 use crate::{Page, PageRequest, Pending, SecretHash};
@@ -25,6 +26,10 @@ pub struct IssuedToken {
     pub revoked_at: Option<UnixTime>,
     /// The hash of an opaque token; none for one that carries its claims.
     pub hash: Option<SecretHash>,
+    /// The id of the token that was shown for this one, when that was one of ours.
+    pub parent: Option<String>,
+    /// Who acts for the subject, the present one first.
+    pub act: Vec<Actor>,
 }
 
 impl IssuedToken {
@@ -73,10 +78,10 @@ pub struct RevokedToken {
 /// What became of a revocation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Revocation {
-    /// The token is revoked by this call.
-    Revoked(RevokedToken),
-    /// It was revoked before.
-    AlreadyRevoked(RevokedToken),
+    /// The token is revoked by this call, and with it whatever was given out for it: the token itself first.
+    Revoked(Vec<RevokedToken>),
+    /// It was revoked before; what that took out of use.
+    AlreadyRevoked(Vec<RevokedToken>),
     /// It has expired; there is nothing to revoke.
     Expired,
     /// No such token was issued.
@@ -88,7 +93,9 @@ pub trait Tokens {
     /// Records a token, before it is given out. Calls that arrive together share one commit.
     ///
     /// # Errors
-    /// [`Exists`](crate::StoreError::Exists) for an id recorded before.
+    /// [`Exists`](crate::StoreError::Exists) for an id recorded before; [`ParentEnded`](crate::StoreError::ParentEnded) when the
+    /// token it is given out for is not in force. Of a revocation and a record exactly one comes first: either the revocation
+    /// takes the record with it, or there is no record.
     fn record_issued(&self, token: IssuedToken) -> Pending<'_, ()>;
 
     /// One token.
@@ -103,10 +110,11 @@ pub trait Tokens {
     /// Tokens, the latest first.
     fn tokens(&self, filter: TokenFilter, page: PageRequest) -> Pending<'_, Page<IssuedToken>>;
 
-    /// Revokes a token. Of several callers exactly one gets [`Revocation::Revoked`].
+    /// Revokes a token and all that was given out for it, over any number of steps, in one step. Of several callers exactly one
+    /// gets [`Revocation::Revoked`].
     fn revoke_token(&self, id: &str) -> Pending<'_, Revocation>;
 
-    /// Revokes every token of a client that is in force, and returns them.
+    /// Revokes every token of a client that is in force with all that was given out for them, and returns these.
     fn revoke_client_tokens(&self, client_id: &str) -> Pending<'_, Vec<RevokedToken>>;
 
     /// Every revoked token that has not expired, for the data plane's memory.

@@ -50,6 +50,12 @@ pub struct Event<'a> {
     /// The person a provider's token speaks for, `provider/name`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<&'a str>,
+    /// Whom an exchanged token is about: the client or the person somebody acts for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<&'a str>,
+    /// Who acts for the subject, the present one first.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub actors: &'a [String],
     /// The provider the token is from; absent when it is the gateway's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provider: Option<&'a str>,
@@ -137,6 +143,8 @@ impl<'a> Event<'a> {
             opaque_id: None,
             client: None,
             user: None,
+            subject: None,
+            actors: &[],
             provider: None,
             tenant: None,
             credential: None,

@@ -1,9 +1,11 @@
 //! Access tokens by RFC 9068: JWTs of the type `at+jwt`, signed with ES256.
 
+mod actor;
 mod claims;
 mod invalid;
 mod verify;
 
+pub use self::actor::{Actor, MAX_ACTORS, read_actors, write_actors};
 pub use self::claims::AccessClaims;
 pub use self::invalid::Invalid;
 pub use self::verify::Verifier;

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use oauth4os_config::{
-    AddressRules, BackendUser, CertificateName, ClientConfig, IdentityKind, Namespace, Reference, TokenFormat,
+    AddressRules, BackendUser, CertificateName, ClientConfig, IdentityKind, Namespace, Reference, TokenExchange,
+    TokenFormat,
 };
 use oauth4os_policy::{Clusters, Grants, Restriction, RestrictionError, Restrictions, ScopeSet};
 use oauth4os_store::{ClientKind, MAX_LIVE_SECRETS, RateLimit, SecretHash, StoredSecret};
@@ -43,6 +44,8 @@ pub struct Client {
     pub basic: bool,
     /// Whether it may ask about the tokens of all clients.
     pub introspect: bool,
+    /// Whose tokens it may exchange for its own.
+    pub token_exchange: Option<TokenExchange>,
     /// The backend roles the engine is told in place of scopes; `None` for the identity of the scopes.
     pub backend_roles: Option<BTreeSet<String>>,
     /// As which user its requests are sent to clusters that have users of their own.
@@ -96,6 +99,7 @@ impl Client {
                 .map(|limit| RateLimit { per_second: limit.requests_per_second, burst: limit.burst }),
             basic: config.basic,
             introspect: config.introspect,
+            token_exchange: config.token_exchange.clone(),
             backend_roles: (config.identity == IdentityKind::Own).then(|| config.backend_roles.clone()),
             backend_user: config.backend_user.clone(),
             certificate: config.certificate.clone(),
@@ -132,6 +136,7 @@ impl Client {
             rate_limit: client.rate_limit,
             basic: false,
             introspect: false,
+            token_exchange: None,
             backend_roles: None,
             backend_user: None,
             certificate: None,

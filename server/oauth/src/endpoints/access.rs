@@ -5,8 +5,10 @@ use std::sync::Arc;
 use http::HeaderMap;
 use oauth4os_store::{IssuedToken, Revocation, StoreError, TokenState};
 use oauth4os_telemetry::time::Rfc3339;
+use oauth4os_tokens::access::write_actors;
 use oauth4os_tokens::clock::UnixTime;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::Authority;
 use crate::http::{
@@ -69,6 +71,13 @@ pub(super) struct TokenView {
     expires_at: Rfc3339,
     revoked: bool,
     state: &'static str,
+    /// Whom an exchanged token is about, who acts, and the token it was exchanged for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    act: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parent: Option<String>,
 }
 
 impl TokenView {
@@ -78,6 +87,9 @@ impl TokenView {
             state: state_name(token.state(now)),
             created_at: Rfc3339(token.issued_at),
             expires_at: Rfc3339(token.expires_at),
+            subject: (!token.act.is_empty()).then_some(token.subject),
+            act: write_actors(&token.act),
+            parent: token.parent,
             id: token.id,
             client_id: token.client_id,
             scope: token.scope,
@@ -96,18 +108,21 @@ pub(super) const fn state_name(state: TokenState) -> &'static str {
     }
 }
 
-/// Revokes a token, and records it when it was in force until now.
+/// Revokes a token and what was exchanged for it, and records of each that it was in force until now.
 pub(super) async fn revoke_and_record(
     authority: &Arc<Authority>,
     caller: &Caller,
     by_client: &str,
     token_id: &str,
 ) -> Result<(), StoreError> {
-    let revocation = authority.revoke(token_id).await?;
-    if let Revocation::Revoked(token) = revocation {
+    let Revocation::Revoked(tokens) = authority.revoke(token_id).await? else {
+        return Ok(());
+    };
+    for token in tokens {
         let mut event = caller.event(authority.now(), "token.revoked", "allow");
         event.client = Some(by_client);
         event.token_id = Some(&token.id);
+        event.reason = (token.id != token_id).then_some("the token it was exchanged for was revoked");
         authority.audit.record(&event);
         authority.metrics.tokens_revoked.inc();
     }

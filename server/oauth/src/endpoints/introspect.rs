@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::{ACCEPT, CONTENT_TYPE, VARY};
 use http::{HeaderMap, Uri};
 use oauth4os_store::StoreError;
+use oauth4os_tokens::access::write_actors;
 use oauth4os_tokens::introspection::sign;
 use oauth4os_tokens::keys::KeyError;
 use serde_json::{Map, Value, json};
@@ -147,6 +148,9 @@ fn members(found: InForce) -> Map<String, Value> {
     };
     say("iss", json!(claims.iss));
     say("jti", json!(claims.jti));
+    if let Some(act) = write_actors(&claims.act) {
+        say("act", act);
+    }
     said
 }
 

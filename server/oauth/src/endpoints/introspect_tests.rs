@@ -104,6 +104,7 @@ async fn what_is_none_of_ours_has_the_same_answer() {
         nbf: None,
         exp: gateway.now() + Duration::from_secs(60),
         jti: jti.to_owned(),
+        act: Vec::new(),
     };
     let key = gateway.authority.signing().keys.active().clone();
     let unrecorded = sign(&key, &claims("tok_forged")).unwrap();
@@ -134,6 +135,7 @@ async fn a_token_for_another_audience_is_shown_to_that_audience() {
         nbf: None,
         exp: gateway.now() + Duration::from_secs(60),
         jti: jti.to_owned(),
+        act: Vec::new(),
     };
     let issue = async |audience: &str, jti: &str| {
         let claims = claims(audience, jti);
@@ -147,6 +149,8 @@ async fn a_token_for_another_audience_is_shown_to_that_audience() {
             expires_at: claims.exp,
             revoked_at: None,
             hash: None,
+            parent: None,
+            act: Vec::new(),
         };
         gateway.store.record_issued(record).await.unwrap();
         sign(&key, &claims).unwrap()

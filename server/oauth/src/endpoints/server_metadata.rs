@@ -98,7 +98,7 @@ mod tests {
             "revocation_endpoint": format!("{ISSUER}/oauth/revoke"),
             "introspection_endpoint": format!("{ISSUER}/oauth/introspect"),
             "jwks_uri": format!("{ISSUER}/oauth/jwks"),
-            "grant_types_supported": ["client_credentials"],
+            "grant_types_supported": ["client_credentials", "urn:ietf:params:oauth:grant-type:token-exchange"],
             "response_types_supported": [],
             "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
             "revocation_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
@@ -117,15 +117,19 @@ mod tests {
         let gateway = Gateway::start().await;
         let document = gateway.get("/.well-known/oauth-authorization-server").await.json();
         let path = |name: &str| -> String { document[name].as_str().unwrap().strip_prefix(ISSUER).unwrap().to_owned() };
+        let own = gateway.token("runner").await;
+        let access_token = "urn:ietf:params:oauth:token-type:access_token";
         for method in document["token_endpoint_auth_methods_supported"].as_array().unwrap() {
             for grant in document["grant_types_supported"].as_array().unwrap() {
-                let form = format!("grant_type={}", grant.as_str().unwrap());
-                let secret = gateway.secret("agent");
+                let mut form = format!("grant_type={}", grant.as_str().unwrap());
+                if grant.as_str().unwrap().ends_with(":token-exchange") {
+                    form.push_str(&format!("&subject_token={own}&subject_token_type={access_token}"));
+                }
+                let secret = gateway.secret("runner");
                 let request = match method.as_str().unwrap() {
-                    "client_secret_basic" => gateway.form_as(&path("token_endpoint"), &form, "agent", &secret),
-                    "client_secret_post" => {
-                        gateway.form(&path("token_endpoint"), &format!("{form}&client_id=agent&client_secret={secret}"))
-                    }
+                    "client_secret_basic" => gateway.form_as(&path("token_endpoint"), &form, "runner", &secret),
+                    "client_secret_post" => gateway
+                        .form(&path("token_endpoint"), &format!("{form}&client_id=runner&client_secret={secret}")),
                     other => panic!("{other}"),
                 };
                 let answer = gateway.send(request).await;
@@ -135,7 +139,8 @@ mod tests {
                 let keys = gateway.get(&path("jwks_uri")).await.json();
                 assert!(keys["keys"].as_array().unwrap().iter().any(|key| key["kid"] == header["kid"]));
                 assert_eq!(gateway.decoded_part(&token, 1)["iss"], document["issuer"]);
-                let revoke = gateway.form_as(&path("revocation_endpoint"), &format!("token={token}"), "agent", &secret);
+                let revoke =
+                    gateway.form_as(&path("revocation_endpoint"), &format!("token={token}"), "runner", &secret);
                 assert_eq!(gateway.send(revoke).await.status, StatusCode::OK);
             }
         }

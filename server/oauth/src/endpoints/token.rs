@@ -10,8 +10,9 @@ use http::{HeaderMap, Uri};
 use oauth4os_telemetry::audit::Event;
 
 use crate::Authority;
-use crate::grants::client_credentials;
 use crate::grants::issue::{IssueError, SECRET_LENGTH, TokenResponse};
+use crate::grants::token_exchange::ExchangeError;
+use crate::grants::{client_credentials, token_exchange};
 use crate::http::{Caller, ClientAuthError, Credentials, ErrorCode, Form, FormError, Refusal};
 
 /// Why no token was issued.
@@ -23,7 +24,9 @@ enum TokenError {
     Client(#[from] ClientAuthError),
     #[error("the parameter `grant_type` is missing; send `grant_type=client_credentials`")]
     NoGrantType,
-    #[error("this gateway does not know this `grant_type`; it takes `client_credentials`")]
+    #[error(
+        "this gateway does not know this `grant_type`; it takes `client_credentials` and `urn:ietf:params:oauth:grant-type:token-exchange`"
+    )]
     GrantType,
     #[error(
         "tokens are issued for this gateway only; leave `resource` out, or send the `resource` of `/.well-known/oauth-protected-resource`"
@@ -31,6 +34,8 @@ enum TokenError {
     Resource,
     #[error(transparent)]
     Issue(#[from] IssueError),
+    #[error(transparent)]
+    Exchange(#[from] ExchangeError),
 }
 
 impl From<TokenError> for Refusal {
@@ -42,6 +47,7 @@ impl From<TokenError> for Refusal {
             TokenError::GrantType => Self::new(ErrorCode::UnsupportedGrantType, error),
             TokenError::Resource => Self::new(ErrorCode::InvalidTarget, error),
             TokenError::Issue(error) => error.into(),
+            TokenError::Exchange(error) => error.into(),
         }
     }
 }
@@ -77,15 +83,23 @@ async fn answer(
     *claimed = Some(credentials.client_id.clone());
     let client = credentials.authenticate(authority, caller)?;
     let grant_type = form.get("grant_type").ok_or(TokenError::NoGrantType)?;
-    if grant_type != client_credentials::GRANT_TYPE {
-        return Err(TokenError::GrantType);
+    match grant_type {
+        client_credentials::GRANT_TYPE => {
+            is_for_the_gateway(authority, &form)?;
+            Ok(client_credentials::redeem(authority, caller, &client, &form).await?)
+        }
+        token_exchange::GRANT_TYPE => Ok(token_exchange::redeem(authority, caller, &client, &form).await?),
+        _ => Err(TokenError::GrantType),
     }
+}
+
+/// RFC 8707: the address of the gateway is the name its metadata gives itself as a resource.
+fn is_for_the_gateway(authority: &Authority, form: &Form) -> Result<(), TokenError> {
     let settings = &authority.settings;
-    // RFC 8707: the address of the gateway is the name its metadata gives itself as a resource.
     if form.all("resource").any(|resource| resource != settings.audience && resource != settings.issuer) {
         return Err(TokenError::Resource);
     }
-    Ok(client_credentials::redeem(authority, caller, &client, &form).await?)
+    Ok(())
 }
 
 fn record_refused(authority: &Authority, caller: &Caller, claimed: Option<&str>, refusal: &Refusal) {

@@ -22,6 +22,7 @@ fn claims(gateway: &Gateway) -> AccessClaims {
         nbf: None,
         exp: gateway.now() + Duration::from_secs(60),
         jti: "tok_forged".to_owned(),
+        act: Vec::new(),
     }
 }
 

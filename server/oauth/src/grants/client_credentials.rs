@@ -21,6 +21,8 @@ pub(crate) async fn redeem(
         requested: form.get("scope").map(ToOwned::to_owned),
         at_most: None,
         ends_by: None,
+        audience: None,
+        exchanged: None,
         grant_type: GRANT_TYPE,
     };
     issue(authority, caller, grant).await

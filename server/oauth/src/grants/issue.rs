@@ -6,11 +6,12 @@ use std::time::Duration;
 use oauth4os_config::TokenFormat;
 use oauth4os_policy::{RestrictionError, Scope, ScopeError, ScopeSet};
 use oauth4os_store::{IssuedToken, SecretHash, StoreError};
-use oauth4os_tokens::access::{AccessClaims, SignError, sign};
+use oauth4os_tokens::access::{AccessClaims, Actor, SignError, sign};
 use oauth4os_tokens::clock::UnixTime;
 use oauth4os_tokens::id::{NoRandomness, Secret, SecretKind, token_id};
 use serde::Serialize;
 
+use super::parties::{Parties, PartyError};
 use crate::authority::to_the_end;
 use crate::http::{Caller, ClientAuthError, ErrorCode, Refusal};
 use crate::{Authority, Client};
@@ -27,8 +28,20 @@ pub(crate) struct Grant {
     pub(crate) at_most: Option<ScopeSet>,
     /// When the token ends at the latest, besides by the lifetime of the client's tokens.
     pub(crate) ends_by: Option<UnixTime>,
+    /// The audience, when it is not this gateway.
+    pub(crate) audience: Option<String>,
+    /// What the token is exchanged for.
+    pub(crate) exchanged: Option<Exchanged>,
     /// The grant, for the record.
     pub(crate) grant_type: &'static str,
+}
+
+/// Where an exchanged token comes from.
+pub(crate) struct Exchanged {
+    /// Who acts for the subject, the present one first.
+    pub(crate) act: Vec<Actor>,
+    /// The token that was shown, when it is one of ours.
+    pub(crate) parent: Option<String>,
 }
 
 /// RFC 6749 section 5.1.
@@ -38,6 +51,9 @@ pub(crate) struct TokenResponse {
     pub(crate) token_type: &'static str,
     pub(crate) expires_in: u64,
     pub(crate) scope: String,
+    /// RFC 8693 section 2.2.1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) issued_token_type: Option<&'static str>,
 }
 
 /// Why no token was made.
@@ -57,10 +73,16 @@ pub(crate) enum IssueError {
     Restriction(#[from] RestrictionError),
     #[error("the client is registered without scopes, so there is nothing a token could allow")]
     NothingToGrant,
+    #[error("there is no scope that both the client may have and this grant allows")]
+    NothingInCommon,
     #[error("what looks like a token or a secret was sent as a scope")]
     SecretAsScope,
     #[error("what the token would stand for has ended")]
     Ended,
+    #[error("the token that was shown has been revoked, or is over")]
+    ParentEnded,
+    #[error(transparent)]
+    Party(#[from] PartyError),
     #[error("the client has too many tokens in force; revoke some, or wait until they end")]
     TooMany,
     #[error("no token is issued while its audit record cannot be written; try again later")]
@@ -82,9 +104,13 @@ impl From<IssueError> for Refusal {
             | IssueError::Beyond(_)
             | IssueError::Restriction(_)
             | IssueError::NothingToGrant
+            | IssueError::NothingInCommon
+            | IssueError::Party(PartyError::Narrower | PartyError::Restriction(_))
             | IssueError::SecretAsScope
             | IssueError::Sign(SignError::TooLong { .. }) => Self::new(ErrorCode::InvalidScope, error),
             IssueError::Ended => Self::new(ErrorCode::InvalidGrant, error),
+            // RFC 8693 section 2.2.2.
+            IssueError::ParentEnded | IssueError::Party(_) => Self::new(ErrorCode::InvalidRequest, error),
             IssueError::Unrecorded | IssueError::TooMany => Self::new(ErrorCode::TemporarilyUnavailable, error),
             IssueError::Sign(_) | IssueError::Randomness(_) => {
                 tracing::error!(%error, "no token could be made");
@@ -127,20 +153,25 @@ async fn make(authority: &Authority, caller: &Caller, grant: Grant) -> Result<To
     if exp <= iat {
         return Err(IssueError::Ended);
     }
-    let is_opaque = client.token_format == TokenFormat::Opaque;
+    // What an opaque token stands for only this gateway knows.
+    let is_opaque = client.token_format == TokenFormat::Opaque && grant.audience.is_none();
     if is_opaque && !authority.opaque.has_room(&client.id) {
         return Err(IssueError::TooMany);
     }
+    let subject = grant.subject.unwrap_or_else(|| client.id.clone());
+    let (act, parent) = grant.exchanged.map_or_else(Default::default, |exchanged| (exchanged.act, exchanged.parent));
+    Parties::of(authority, &subject, &act)?.check(&client, &scopes)?;
     let claims = AccessClaims {
         iss: authority.settings.issuer.clone(),
-        sub: grant.subject.unwrap_or_else(|| client.id.clone()),
-        aud: vec![authority.settings.audience.clone()],
+        sub: subject,
+        aud: vec![grant.audience.unwrap_or_else(|| authority.settings.audience.clone())],
         client_id: client.id.clone(),
         scope: scopes.to_string(),
         iat,
         nbf: None,
         exp,
         jti: token_id()?,
+        act,
     };
     let opaque = is_opaque.then(|| Secret::generate(SecretKind::AccessToken)).transpose()?;
     let access_token = match &opaque {
@@ -157,8 +188,13 @@ async fn make(authority: &Authority, caller: &Caller, grant: Grant) -> Result<To
         expires_at: claims.exp,
         revoked_at: None,
         hash: opaque.map(|secret| SecretHash::from_bytes(secret.sha256())),
+        parent,
+        act: claims.act,
     };
-    authority.store.record_issued(issued.clone()).await?;
+    authority.store.record_issued(issued.clone()).await.map_err(|error| match error {
+        StoreError::ParentEnded { .. } => IssueError::ParentEnded,
+        other => IssueError::Store(other),
+    })?;
     if let Some(hash) = &issued.hash {
         authority.opaque.issued(hash, &issued);
     }
@@ -166,26 +202,31 @@ async fn make(authority: &Authority, caller: &Caller, grant: Grant) -> Result<To
     event.client = Some(&issued.client_id);
     event.token_id = Some(&issued.id);
     event.scopes = Some(&issued.scope);
+    let actors: Vec<String> = issued.act.iter().map(|actor| actor.sub.clone()).collect();
+    event.subject = (!actors.is_empty()).then_some(issued.subject.as_str());
+    event.actors = &actors;
     event.grant_type = Some(grant.grant_type);
     event.status = Some(200);
     authority.audit.record(&event);
     authority.metrics.tokens_issued.inc();
     let expires_in = exp.since(iat).as_secs();
-    Ok(TokenResponse { access_token, token_type: "Bearer", expires_in, scope: issued.scope })
+    Ok(TokenResponse { access_token, token_type: "Bearer", expires_in, scope: issued.scope, issued_token_type: None })
 }
 
 /// The scopes asked for, each within the client's and within what the grant allows; all of these when none is asked for.
 fn granted(authority: &Authority, client: &Client, grant: &Grant) -> Result<ScopeSet, IssueError> {
     let Some(requested) = grant.requested.as_deref() else {
-        let all = match &grant.at_most {
-            Some(at_most) => {
-                let both = at_most.iter().filter(|scope| is_within(authority, scope, &client.scopes));
-                ScopeSet::collect(both.map(Scope::as_str), &authority.settings.clusters)?
-            }
-            None => client.scopes.clone(),
+        let Some(at_most) = &grant.at_most else {
+            let all = client.scopes.clone();
+            client.restrictions.of(&all)?;
+            return if all.is_empty() { Err(IssueError::NothingToGrant) } else { Ok(all) };
         };
-        client.restrictions.of(&all)?;
-        return if all.is_empty() { Err(IssueError::NothingToGrant) } else { Ok(all) };
+        // Whichever of the two is the narrower one.
+        let allowed = at_most.iter().filter(|scope| is_within(authority, scope, &client.scopes));
+        let own = client.scopes.iter().filter(|scope| is_within(authority, scope, at_most));
+        let both = ScopeSet::collect(allowed.chain(own).map(Scope::as_str), &authority.settings.clusters)?;
+        client.restrictions.of(&both)?;
+        return if both.is_empty() { Err(IssueError::NothingInCommon) } else { Ok(both) };
     };
     // A refusal names the scope: not when it is something else, pasted into the wrong place.
     if requested.contains("o4s_") || requested.starts_with("eyJ") || requested.split(' ').any(looks_like_a_secret) {

@@ -3,6 +3,8 @@
 
 pub(crate) mod client_credentials;
 pub(crate) mod issue;
+pub(crate) mod parties;
+pub(crate) mod token_exchange;
 
 /// The `grant_type`s that are taken.
-pub(crate) const GRANT_TYPES: [&str; 1] = [client_credentials::GRANT_TYPE];
+pub(crate) const GRANT_TYPES: [&str; 2] = [client_credentials::GRANT_TYPE, token_exchange::GRANT_TYPE];

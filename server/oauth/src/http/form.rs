@@ -50,7 +50,7 @@ pub(crate) enum FormError {
 }
 
 /// The parameters that an error may name.
-const KNOWN: [&str; 13] = [
+const KNOWN: [&str; 18] = [
     "grant_type",
     "client_id",
     "client_secret",
@@ -60,6 +60,11 @@ const KNOWN: [&str; 13] = [
     "client_assertion",
     "client_assertion_type",
     "audience",
+    "subject_token",
+    "subject_token_type",
+    "actor_token",
+    "actor_token_type",
+    "requested_token_type",
     "limit",
     "cursor",
     "state",

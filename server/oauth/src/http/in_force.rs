@@ -7,6 +7,7 @@ use oauth4os_store::{SecretHash, StoreError};
 use oauth4os_tokens::access::{AccessClaims, Invalid, Verifier};
 use oauth4os_tokens::id::{SecretKind, verify_checksum};
 
+use crate::grants::parties::{Parties, PartyError};
 use crate::{Authority, Client};
 
 /// A token that is in force, and whose it is.
@@ -40,6 +41,9 @@ pub(crate) enum NotInForce {
     /// It is no longer clear which rows and fields they are about.
     #[error(transparent)]
     Restriction(#[from] RestrictionError),
+    /// Somebody through whom it came may not have it any more.
+    #[error(transparent)]
+    Party(#[from] PartyError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -70,6 +74,7 @@ impl InForce {
             return Err(NotInForce::Narrowed);
         }
         client.restrictions.of(&scopes)?;
+        Parties::of(authority, &claims.sub, &claims.act)?.check(&client, &scopes)?;
         let record = authority.store.token(&claims.jti).await?.ok_or(NotInForce::NotOnRecord)?;
         if record.client_id != claims.client_id {
             return Err(NotInForce::NotOnRecord);
@@ -102,5 +107,6 @@ async fn opaque(authority: &Authority, token: &str) -> Result<AccessClaims, NotI
         nbf: None,
         exp: record.expires_at,
         jti: record.id,
+        act: record.act,
     })
 }

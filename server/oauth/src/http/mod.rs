@@ -14,5 +14,5 @@ pub use self::context::{ClientAddress, RequestId};
 pub(crate) use self::credentials::{ClientAuthError, Credentials, basic_credentials};
 pub(crate) use self::finish::finish;
 pub(crate) use self::form::{Form, FormError};
-pub(crate) use self::in_force::{InForce, NotInForce};
+pub(crate) use self::in_force::{InForce, NotInForce, may_still_have};
 pub(crate) use self::refusal::{Challenge, ErrorCode, Refusal};

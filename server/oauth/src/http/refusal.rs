@@ -18,6 +18,8 @@ pub(crate) enum ErrorCode {
     /// RFC 6749 section 5.2.
     InvalidClient,
     /// RFC 6749 section 5.2.
+    UnauthorizedClient,
+    /// RFC 6749 section 5.2.
     UnsupportedGrantType,
     /// RFC 6749 section 5.2.
     InvalidGrant,
@@ -50,6 +52,7 @@ impl ErrorCode {
         match self {
             Self::InvalidRequest | Self::TooLarge => "invalid_request",
             Self::InvalidClient => "invalid_client",
+            Self::UnauthorizedClient => "unauthorized_client",
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::InvalidGrant => "invalid_grant",
             Self::InvalidScope => "invalid_scope",
@@ -69,6 +72,7 @@ impl ErrorCode {
     pub(crate) const fn status(self) -> StatusCode {
         match self {
             Self::InvalidRequest
+            | Self::UnauthorizedClient
             | Self::UnsupportedGrantType
             | Self::InvalidGrant
             | Self::InvalidScope

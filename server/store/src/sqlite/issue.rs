@@ -5,6 +5,7 @@
 
 use std::sync::{PoisonError, RwLock};
 
+use oauth4os_tokens::access::write_actors;
 use sqlx::{Sqlite, SqlitePool, Transaction};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -58,11 +59,9 @@ async fn run(writer: SqlitePool, mut records: mpsc::Receiver<Record>) {
     while records.recv_many(&mut batch, BATCH).await > 0 {
         let tokens: Vec<&IssuedToken> = batch.iter().map(|record| &record.token).collect();
         let answers: Vec<Result<(), StoreError>> = match commit(&writer, &tokens).await {
-            Ok(recorded) => recorded
-                .into_iter()
-                .zip(&batch)
-                .map(|(recorded, record)| if recorded { Ok(()) } else { Err(exists(&record.token.id)) })
-                .collect(),
+            Ok(recorded) => {
+                recorded.into_iter().zip(&batch).map(|(recorded, record)| recorded.answer(&record.token)).collect()
+            }
             Err(error) => {
                 tracing::error!(records = batch.len(), %error, "issued tokens were not recorded");
                 batch.iter().map(|_| Err(same(&error))).collect()
@@ -75,8 +74,27 @@ async fn run(writer: SqlitePool, mut records: mpsc::Receiver<Record>) {
     }
 }
 
-/// Whether each token was recorded, or its id was taken already.
-async fn commit(writer: &SqlitePool, tokens: &[&IssuedToken]) -> Result<Vec<bool>, StoreError> {
+/// What became of one token of a transaction.
+#[derive(Clone, Copy)]
+enum Recorded {
+    Yes,
+    /// Its id was taken already.
+    Exists,
+    /// The token it is given out for is not in force.
+    ParentEnded,
+}
+
+impl Recorded {
+    fn answer(self, token: &IssuedToken) -> Result<(), StoreError> {
+        match self {
+            Self::Yes => Ok(()),
+            Self::Exists => Err(exists(&token.id)),
+            Self::ParentEnded => Err(StoreError::ParentEnded { id: token.parent.clone().unwrap_or_default() }),
+        }
+    }
+}
+
+async fn commit(writer: &SqlitePool, tokens: &[&IssuedToken]) -> Result<Vec<Recorded>, StoreError> {
     let mut tx = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed(DOING))?;
     let mut recorded = Vec::with_capacity(tokens.len());
     for token in tokens {
@@ -99,11 +117,25 @@ fn same(error: &StoreError) -> StoreError {
     }
 }
 
-async fn insert(tx: &mut Transaction<'static, Sqlite>, token: &IssuedToken) -> Result<bool, sqlx::Error> {
+async fn insert(tx: &mut Transaction<'static, Sqlite>, token: &IssuedToken) -> Result<Recorded, sqlx::Error> {
+    // In this transaction: a revocation of the parent comes before, or finds this token.
+    if let Some(parent) = &token.parent {
+        let in_force: Option<i64> = sqlx::query_scalar(
+            "SELECT 1 FROM issued_tokens WHERE id = ? AND revoked_at IS NULL AND expires_at >= ? AND expires_at > ?",
+        )
+        .bind(parent)
+        .bind(token.expires_at.as_millis())
+        .bind(token.issued_at.as_millis())
+        .fetch_optional(&mut **tx)
+        .await?;
+        if in_force.is_none() {
+            return Ok(Recorded::ParentEnded);
+        }
+    }
     let inserted = sqlx::query(
         "INSERT INTO issued_tokens \
-         (id, client_id, subject, scope, audience, issued_at, expires_at, revoked_at, hash) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+         (id, client_id, subject, scope, audience, issued_at, expires_at, revoked_at, hash, parent, act) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
     )
     .bind(&token.id)
     .bind(&token.client_id)
@@ -114,7 +146,9 @@ async fn insert(tx: &mut Transaction<'static, Sqlite>, token: &IssuedToken) -> R
     .bind(token.expires_at.as_millis())
     .bind(token.revoked_at.map(|at| at.as_millis()))
     .bind(token.hash.map(|hash| hash.as_bytes().to_vec()))
+    .bind(&token.parent)
+    .bind(write_actors(&token.act).map(|act| act.to_string()))
     .execute(&mut **tx)
     .await?;
-    Ok(inserted.rows_affected() == 1)
+    Ok(if inserted.rows_affected() == 1 { Recorded::Yes } else { Recorded::Exists })
 }

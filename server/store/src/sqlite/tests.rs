@@ -1,5 +1,6 @@
 mod clients;
 mod crash;
+mod derived;
 mod files;
 mod keys;
 mod tokens;
@@ -97,6 +98,8 @@ fn token(id: &str, client_id: &str, issued_at: UnixTime) -> IssuedToken {
         expires_at: issued_at + Duration::from_secs(600),
         revoked_at: None,
         hash: None,
+        parent: None,
+        act: vec![],
     }
 }
 

@@ -1,5 +1,6 @@
 //! Issued tokens.
 
+use oauth4os_tokens::access::read_actors;
 use oauth4os_tokens::clock::UnixTime;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row as _, SqliteConnection};
@@ -12,6 +13,18 @@ use crate::{
 
 const READ: &str = "read issued tokens";
 const REVOKE: &str = "revoke tokens";
+
+/// A statement about the tokens that `$begin` selects and all that was given out for them, and for that: the `family`.
+macro_rules! of_family {
+    ($begin:literal, $statement:literal) => {
+        concat!(
+            "WITH RECURSIVE family (id) AS (SELECT ",
+            $begin,
+            " UNION SELECT issued_tokens.id FROM issued_tokens JOIN family ON issued_tokens.parent = family.id) ",
+            $statement
+        )
+    };
+}
 
 /// Rows deleted in one transaction: a purge never holds the writer for long.
 const PURGE_BATCH: u32 = 1000;
@@ -108,17 +121,34 @@ impl Tokens for SqliteStore {
             if now >= token.expires_at {
                 return Ok(Revocation::Expired);
             }
-            let revoked = RevokedToken { id, expires_at: token.expires_at };
+            let own = RevokedToken { id, expires_at: token.expires_at };
+            let mut revoked = vec![own.clone()];
             if token.revoked_at.is_some() {
-                return Ok(Revocation::AlreadyRevoked(revoked));
-            }
-            sqlx::query("UPDATE issued_tokens SET revoked_at = ? WHERE id = ?")
+                let rows: Vec<(String, i64)> = sqlx::query_as(of_family!(
+                    "?2",
+                    "SELECT id, expires_at FROM issued_tokens \
+                     WHERE id IN family AND revoked_at IS NOT NULL AND expires_at > ?1 AND id <> ?2"
+                ))
                 .bind(now.as_millis())
-                .bind(&revoked.id)
-                .execute(&mut *tx)
+                .bind(&own.id)
+                .fetch_all(&mut *tx)
                 .await
                 .map_err(failed(REVOKE))?;
+                revoked.extend(rows.into_iter().map(self::revoked));
+                return Ok(Revocation::AlreadyRevoked(revoked));
+            }
+            let rows: Vec<(String, i64)> = sqlx::query_as(of_family!(
+                "?2",
+                "UPDATE issued_tokens SET revoked_at = ?1 \
+                 WHERE id IN family AND revoked_at IS NULL AND expires_at > ?1 RETURNING id, expires_at"
+            ))
+            .bind(now.as_millis())
+            .bind(&own.id)
+            .fetch_all(&mut *tx)
+            .await
+            .map_err(failed(REVOKE))?;
             tx.commit().await.map_err(failed(REVOKE))?;
+            revoked.extend(rows.into_iter().map(self::revoked).filter(|token| token.id != own.id));
             Ok(Revocation::Revoked(revoked))
         })
     }
@@ -173,17 +203,17 @@ impl Tokens for SqliteStore {
     }
 }
 
-/// Revokes what a client has in force, within the caller's transaction.
+/// Revokes what a client has in force and what was given out for that, within the caller's transaction.
 pub(super) async fn revoke_all_of(
     connection: &mut SqliteConnection,
     client_id: &str,
     now: UnixTime,
 ) -> Result<Vec<RevokedToken>, StoreError> {
-    let rows: Vec<(String, i64)> = sqlx::query_as(
+    let rows: Vec<(String, i64)> = sqlx::query_as(of_family!(
+        "id FROM issued_tokens WHERE client_id = ?2 AND expires_at > ?1",
         "UPDATE issued_tokens SET revoked_at = ?1 \
-         WHERE client_id = ?2 AND revoked_at IS NULL AND expires_at > ?1 \
-         RETURNING id, expires_at",
-    )
+         WHERE id IN family AND revoked_at IS NULL AND expires_at > ?1 RETURNING id, expires_at"
+    ))
     .bind(now.as_millis())
     .bind(client_id)
     .fetch_all(connection)
@@ -205,6 +235,8 @@ fn read_columns(row: &SqliteRow, id: &str) -> Result<IssuedToken, sqlx::Error> {
     let audience: String = row.try_get("audience")?;
     let revoked_at: Option<i64> = row.try_get("revoked_at")?;
     let hash: Option<Vec<u8>> = row.try_get("hash")?;
+    let act: Option<String> = row.try_get("act")?;
+    let act = act.map_or(Some(Vec::new()), |act| read_actors(serde_json::from_str(&act).ok()?));
     let hash = hash
         .map(<[u8; 32]>::try_from)
         .transpose()
@@ -219,5 +251,7 @@ fn read_columns(row: &SqliteRow, id: &str) -> Result<IssuedToken, sqlx::Error> {
         expires_at: UnixTime::from_millis(row.try_get("expires_at")?),
         revoked_at: revoked_at.map(UnixTime::from_millis),
         hash: hash.map(SecretHash::from_bytes),
+        parent: row.try_get("parent")?,
+        act: act.ok_or_else(|| sqlx::Error::Decode("actors of another form".into()))?,
     })
 }

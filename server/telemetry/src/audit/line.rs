@@ -18,6 +18,8 @@ pub(super) fn write(event: &Event<'_>, line: &mut Vec<u8>) -> serde_json::Result
     optional_text(line, br#","opaque_id":"#, event.opaque_id)?;
     optional_text(line, br#","client":"#, event.client)?;
     optional_text(line, br#","user":"#, event.user)?;
+    optional_text(line, br#","subject":"#, event.subject)?;
+    list(line, br#","actors":"#, event.actors)?;
     optional_text(line, br#","provider":"#, event.provider)?;
     optional_text(line, br#","tenant":"#, event.tenant)?;
     optional_text(line, br#","credential":"#, event.credential)?;
@@ -121,6 +123,8 @@ mod tests {
         event.opaque_id = Some("job-7");
         event.client = Some("log-agent");
         event.user = Some("keycloak/a \"b\"");
+        event.subject = Some("keycloak/a");
+        event.actors = &many;
         event.provider = Some("keycloak");
         event.tenant = Some("acme");
         event.credential = Some("certificate");

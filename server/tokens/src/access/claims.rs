@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::Invalid;
+use super::{Actor, Invalid, read_actors, write_actors};
 use crate::clock::UnixTime;
 
 /// The claims of an access token (RFC 9068 section 2.2).
@@ -26,6 +26,8 @@ pub struct AccessClaims {
     pub exp: UnixTime,
     /// The token's id, by which it is listed and revoked.
     pub jti: String,
+    /// Who acts for the subject, the present one first; none when the client has the token in its own right.
+    pub act: Vec<Actor>,
 }
 
 impl AccessClaims {
@@ -76,6 +78,9 @@ impl AccessClaims {
         }
         put("exp", Value::from(self.exp.as_secs()));
         put("jti", Value::from(self.jti.as_str()));
+        if let Some(act) = write_actors(&self.act) {
+            put("act", act);
+        }
         claims
     }
 
@@ -91,6 +96,10 @@ impl AccessClaims {
             nbf: time(&mut claims, "nbf")?,
             exp: time(&mut claims, "exp")?.ok_or(Invalid::Missing("exp"))?,
             jti: text(&mut claims, "jti")?,
+            act: match claims.remove("act") {
+                None => Vec::new(),
+                Some(act) => read_actors(act).ok_or(Invalid::Malformed("act"))?,
+            },
         };
         read.check()?;
         Ok(read)

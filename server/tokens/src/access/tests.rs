@@ -69,6 +69,7 @@ fn claims() -> AccessClaims {
         nbf: None,
         exp: NOW + Duration::from_secs(600),
         jti: "tok_1".to_owned(),
+        act: Vec::new(),
     }
 }
 

@@ -110,11 +110,11 @@ async fn a_revocation_holds_after_a_restart_until_the_token_ends() {
     store.record_issued(place.token("tok_2", "a")).await.unwrap();
     let revoked = RevokedToken { id: "tok_1".to_owned(), expires_at: token.expires_at };
     let first = store.revoke_token("tok_1").await.unwrap();
-    assert_eq!(first, Revocation::Revoked(revoked.clone()));
+    assert_eq!(first, Revocation::Revoked(vec![revoked.clone()]));
     let at = place.now();
     place.clock.advance(Duration::from_secs(1));
     let second = store.revoke_token("tok_1").await.unwrap();
-    assert_eq!(second, Revocation::AlreadyRevoked(revoked.clone()));
+    assert_eq!(second, Revocation::AlreadyRevoked(vec![revoked.clone()]));
     let store = place.reopen(store).await;
     assert_eq!(store.revoked_tokens().await.unwrap(), [revoked]);
     let kept = store.token("tok_1").await.unwrap().unwrap();

@@ -70,6 +70,7 @@ proptest! {
     fn whatever_is_signed_is_verified_as_it_was(
         sub in "\\PC{1,40}", client_id in "[!-~]{1,40}", scope in "[ -~]{0,200}", jti in "\\PC{1,40}",
         others in prop::collection::vec("\\PC{1,40}", 0..4), place in any::<prop::sample::Index>(),
+        actors in prop::collection::vec(("\\PC{1,40}", prop::option::of("[!-~]{1,40}")), 0..=MAX_ACTORS),
         iat in 0_i64..=3600, nbf in prop::option::of(0_i64..=3600), lifetime in 1_i64..=86_400,
     ) {
         let (issuer, _) = &*FIXED;
@@ -81,6 +82,7 @@ proptest! {
             sub, client_id, scope, jti, aud, iat,
             nbf: nbf.map(|nbf| UnixTime::from_secs(NOW.as_secs() - nbf)),
             exp: iat + Duration::from_secs(lifetime as u64),
+            act: actors.into_iter().map(|(sub, client_id)| Actor { sub, client_id }).collect(),
         };
         let token = sign(&issuer.key, &claims).unwrap();
         let verdict = issuer.verify(&token);
