@@ -24,9 +24,9 @@ struct ServerMetadata {
     grant_types_supported: [&'static str; GRANT_TYPES.len()],
     /// Required; empty because there is no authorization endpoint.
     response_types_supported: [&'static str; 0],
-    token_endpoint_auth_methods_supported: [&'static str; 3],
+    token_endpoint_auth_methods_supported: Vec<&'static str>,
     token_endpoint_auth_signing_alg_values_supported: [&'static str; 10],
-    revocation_endpoint_auth_methods_supported: [&'static str; 3],
+    revocation_endpoint_auth_methods_supported: Vec<&'static str>,
     revocation_endpoint_auth_signing_alg_values_supported: [&'static str; 10],
     /// RFC 9728 section 4.
     protected_resources: [String; 1],
@@ -42,7 +42,11 @@ struct OpenIdConfiguration {
     id_token_signing_alg_values_supported: [&'static str; 0],
 }
 
-const AUTH_METHODS: [&str; 3] = ["client_secret_basic", "client_secret_post", "private_key_jwt"];
+/// `tls_client_auth` only where a client has a certificate, which the configuration allows where certificates are asked for.
+fn auth_methods(authority: &Authority) -> Vec<&'static str> {
+    let by_certificate = authority.clients.have_certificates().then_some("tls_client_auth");
+    ["client_secret_basic", "client_secret_post", "private_key_jwt"].into_iter().chain(by_certificate).collect()
+}
 
 impl ServerMetadata {
     fn of(authority: &Authority) -> Self {
@@ -53,9 +57,9 @@ impl ServerMetadata {
             jwks_uri: authority.url(paths::JWKS),
             grant_types_supported: GRANT_TYPES,
             response_types_supported: [],
-            token_endpoint_auth_methods_supported: AUTH_METHODS,
+            token_endpoint_auth_methods_supported: auth_methods(authority),
             token_endpoint_auth_signing_alg_values_supported: Algorithm::ALL.map(Algorithm::as_str),
-            revocation_endpoint_auth_methods_supported: AUTH_METHODS,
+            revocation_endpoint_auth_methods_supported: auth_methods(authority),
             revocation_endpoint_auth_signing_alg_values_supported: Algorithm::ALL.map(Algorithm::as_str),
             protected_resources: [authority.settings.issuer.clone()],
         }
@@ -89,7 +93,7 @@ mod tests {
         assert_eq!(answer.status, StatusCode::OK);
         assert_eq!(answer.header("content-type"), "application/json");
         assert_eq!(answer.header("cache-control"), "public, max-age=300");
-        let methods = ["client_secret_basic", "client_secret_post", "private_key_jwt"];
+        let methods = ["client_secret_basic", "client_secret_post", "private_key_jwt", "tls_client_auth"];
         let algorithms = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"];
         let mut expected = json!({
             "issuer": ISSUER,
@@ -126,6 +130,9 @@ mod tests {
                 let as_poster = |path: &str, form: &str| {
                     gateway.form(path, &format!("{form}&client_id=agent&client_secret={secret}"))
                 };
+                let as_mesh = |path: &str, form: &str| {
+                    gateway.form_by_certificate(path, &format!("{form}&client_id=mesh"), &["mesh.example.com"])
+                };
                 let as_signer = |path: &str, form: &str, jti: &str| {
                     gateway.form(path, &format!("{form}&{}", gateway.client_assertion(jti)))
                 };
@@ -139,6 +146,7 @@ mod tests {
                     (_, "client_secret_basic") => as_agent(&path("token_endpoint"), &form),
                     (_, "client_secret_post") => as_poster(&path("token_endpoint"), &form),
                     (_, "private_key_jwt") => as_signer(&path("token_endpoint"), &form, &jti),
+                    (_, "tls_client_auth") => as_mesh(&path("token_endpoint"), &form),
                     other => panic!("{other:?}"),
                 };
                 let answer = gateway.send(request).await;
@@ -151,6 +159,7 @@ mod tests {
                 let form = format!("token={token}");
                 let revoke = match gateway.decoded_part(&token, 1)["client_id"].as_str().unwrap() {
                     "signer" => as_signer(&path("revocation_endpoint"), &form, &format!("{jti}r")),
+                    "mesh" => as_mesh(&path("revocation_endpoint"), &form),
                     _ if method == "client_secret_post" => as_poster(&path("revocation_endpoint"), &form),
                     _ => as_agent(&path("revocation_endpoint"), &form),
                 };

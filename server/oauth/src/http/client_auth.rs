@@ -1,4 +1,5 @@
-//! Client authentication at the endpoints that take forms: by a secret, or by an assertion (RFC 7523 section 2.2).
+//! Client authentication at the endpoints that take forms: by a secret, by an assertion (RFC 7523 section 2.2), or by the certificate of
+//! the connection (RFC 8705 section 2.1).
 //!
 //! A wrong assertion is not counted as a guess: nobody guesses a signature, and a client whose clock is wrong should not be
 //! shut out for it.
@@ -20,6 +21,11 @@ const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-be
 pub(crate) enum ClientAuth {
     /// `client_secret_basic`, `client_secret_post`.
     Secret(Credentials),
+    /// `tls_client_auth`: nothing but its id, on a connection with a certificate.
+    Certificate {
+        /// Whom it claims to be.
+        client_id: String,
+    },
     /// `private_key_jwt`.
     Assertion {
         /// Whom it claims to be from.
@@ -31,12 +37,19 @@ pub(crate) enum ClientAuth {
 
 impl ClientAuth {
     /// Reads how the client of a form authenticates.
-    pub(crate) fn of_form(headers: &HeaderMap, form: &Form) -> Result<Self, ClientAuthError> {
+    pub(crate) fn of_form(headers: &HeaderMap, form: &Form, caller: &Caller) -> Result<Self, ClientAuthError> {
         let (kind, text) = (form.get("client_assertion_type"), form.get("client_assertion"));
+        let has_secret = authorization(headers)?.is_some() || form.get("client_secret").is_some();
         if kind.is_none() && text.is_none() {
-            return Credentials::of_form(headers, form).map(Self::Secret);
+            // A certificate may be there for other reasons, as in a mesh: it counts where nothing else is shown.
+            return match form.get("client_id") {
+                Some(id) if !has_secret && !caller.certificate.is_empty() => {
+                    Ok(Self::Certificate { client_id: id.to_owned() })
+                }
+                _ => Credentials::of_form(headers, form).map(Self::Secret),
+            };
         }
-        if authorization(headers)?.is_some() || form.get("client_secret").is_some() {
+        if has_secret {
             return Err(ClientAuthError::TwoMethods);
         }
         let (Some(ASSERTION_TYPE), Some(text)) = (kind, text) else {
@@ -53,7 +66,7 @@ impl ClientAuth {
     pub(crate) fn client_id(&self) -> &str {
         match self {
             Self::Secret(credentials) => &credentials.client_id,
-            Self::Assertion { client_id, .. } => client_id,
+            Self::Assertion { client_id, .. } | Self::Certificate { client_id } => client_id,
         }
     }
 
@@ -66,8 +79,19 @@ impl ClientAuth {
         match self {
             Self::Secret(credentials) => credentials.authenticate(authority, caller),
             Self::Assertion { client_id, text } => by_assertion(authority, caller, client_id, text).await,
+            Self::Certificate { client_id } => by_certificate(authority, caller, client_id),
         }
     }
+}
+
+/// A certificate with the names of two clients is neither's, as on the data plane.
+fn by_certificate(authority: &Authority, caller: &Caller, client_id: &str) -> Result<Arc<Client>, ClientAuthError> {
+    let mut owners = authority.clients.of_certificate(&caller.certificate);
+    let client = match (owners.pop(), owners.is_empty()) {
+        (Some(only), true) if only.id == client_id && only.enabled => only,
+        _ => return Err(ClientAuthError::Certificate),
+    };
+    if client.may_come_from(caller.address) { Ok(client) } else { Err(ClientAuthError::Address) }
 }
 
 async fn by_assertion(

@@ -14,7 +14,7 @@ const READ: &str = "read issued tokens";
 const REVOKE: &str = "revoke tokens";
 
 /// Rows deleted in one transaction: a purge never holds the writer for long.
-const PURGE_BATCH: u32 = 1000;
+pub(super) const PURGE_BATCH: u32 = 1000;
 
 impl Tokens for SqliteStore {
     fn record_issued(&self, token: IssuedToken) -> Pending<'_, ()> {
