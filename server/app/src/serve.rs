@@ -7,8 +7,8 @@ use std::time::Duration;
 use oauth4os_config::{Audit as AuditConfig, AuditFailure, Config};
 use oauth4os_federation::{Providers, TrustedIssuers};
 use oauth4os_oauth::{
-    Authority, ClientAddress, ClientDirectory, FirstAdmin, LoggedInPerson, LoginSink, OpaqueSink, Parts, RequestId,
-    RevocationSink, Settings, ensure_first_admin, is_own_path, router,
+    Authority, ClientAddress, ClientCertificate, ClientDirectory, FirstAdmin, LoggedInPerson, LoginSink, OpaqueSink,
+    Parts, RequestId, RevocationSink, Settings, ensure_first_admin, is_own_path, router,
 };
 use oauth4os_proxy::{ControlPlane, Gateway, Logins, OpaqueToken, OpaqueTokens, Person, Revocations, Setup};
 use oauth4os_store::{IssuedToken, KeyUse, RevokedToken, SecretHash, Store, signing_keys};
@@ -30,6 +30,9 @@ const CONTROL_THREADS: usize = 2;
 
 /// How long an expired token is listed, and how often those that are older are looked for.
 const KEPT_AFTER_EXPIRY: Duration = Duration::from_secs(30 * 86_400);
+/// How long a used assertion is remembered once it is refused for its age: a clock that is set back by less than that brings none
+/// to life again.
+const SPENT_KEPT: Duration = Duration::from_secs(86_400);
 const PURGE_INTERVAL: Duration = Duration::from_secs(3_600);
 
 /// How long the start waits for an engine that fetches the keys from this gateway.
@@ -206,6 +209,7 @@ fn start(
             Box::new(|extensions, origin| {
                 extensions.insert(ClientAddress(origin.address));
                 extensions.insert(RequestId(origin.request_id));
+                extensions.insert(ClientCertificate(origin.certificate));
             }),
         ),
         metrics: Arc::clone(&metrics),
@@ -227,8 +231,7 @@ async fn purge(store: Arc<dyn Store>, clock: Arc<dyn Clock>) {
         if let Err(error) = store.purge_expired(clock.now() - KEPT_AFTER_EXPIRY).await {
             tracing::warn!(%error, "expired tokens could not be forgotten; the next try is in an hour");
         }
-        // A clock that is set back by less than that brings none of them to life again.
-        if let Err(error) = store.forget_spent(clock.now() - KEPT_AFTER_EXPIRY).await {
+        if let Err(error) = store.forget_spent(clock.now() - SPENT_KEPT).await {
             tracing::warn!(%error, "used assertions could not be forgotten; the next try is in an hour");
         }
         if let Err(error) = store.purge_logins(clock.now() - KEPT_AFTER_EXPIRY).await {

@@ -1,7 +1,7 @@
 //! The authorization server: tokens are issued, listed, shown, revoked here, and the gateway says what it is.
 //!
 //! [`router`] makes one [`axum::Router`] out of an [`Authority`]. The listener in front of it has made sure of HTTP
-//! hygiene and puts two extensions into every request: [`ClientAddress`] and [`RequestId`].
+//! hygiene and puts extensions into every request: [`ClientAddress`], [`RequestId`] and [`ClientCertificate`].
 //!
 //! | path | file |
 //! |---|---|
@@ -48,7 +48,7 @@ pub use self::bridge::BridgeError;
 pub use self::clients::{Client, ClientDirectory, ClientSource, DirectoryError, configured_grants, configured_keys};
 pub use self::engine_keys::{ClusterKeys, EngineKeys, NewKey, RetiringKey};
 pub use self::first_admin::{FirstAdmin, FirstAdminError, ensure_first_admin};
-pub use self::http::{ClientAddress, RequestId};
+pub use self::http::{ClientAddress, ClientCertificate, RequestId};
 
 /// Every path the gateway answers itself begins with one of these, at the end of a segment. No index name begins with
 /// `_`; indices that are called exactly `oauth`, `.well-known`, `healthz` or `readyz` cannot be named in a path.

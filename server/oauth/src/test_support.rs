@@ -31,8 +31,8 @@ use tower::ServiceExt as _;
 
 use crate::engine_keys::Pretended;
 use crate::{
-    Authority, ClientAddress, ClientDirectory, LoggedInPerson, LoginSink, OpaqueSink, Parts, Readiness, RequestId,
-    RevocationSink, Settings, router,
+    Authority, ClientAddress, ClientCertificate, ClientDirectory, LoggedInPerson, LoginSink, OpaqueSink, Parts,
+    Readiness, RequestId, RevocationSink, Settings, router,
 };
 
 pub(crate) const ISSUER: &str = "https://gateway.example.com";
@@ -145,6 +145,8 @@ impl Gateway {
                 "scopes": ["read:logs-*"],
             },
             {"id": "signer", "jwks": {"keys": [key.public().jwk()]}, "scopes": ["read:logs-*"]},
+            {"id": "mesh", "certificate": {"dns": "mesh.example.com"}, "scopes": ["read:logs-*"]},
+            {"id": "mesh2", "certificate": {"dns": "mesh2.example.com"}, "scopes": ["read:logs-*"]},
             {"id": "deploy", "scopes": ["write:app-logs-*", "read:logs-*"], "token_lifetime": "1h"},
         ]))
         .unwrap();
@@ -253,6 +255,14 @@ impl Gateway {
 
     pub(crate) fn form_as(&self, path: &str, form: &str, id: &str, secret: &str) -> Request<Body> {
         with_basic(self.form(path, form), id, secret)
+    }
+
+    /// On a connection with a certificate that has these names.
+    pub(crate) fn form_by_certificate(&self, path: &str, form: &str, names: &[&str]) -> Request<Body> {
+        let mut request = self.form(path, form);
+        let names = names.iter().map(|name| serde_json::from_value(json!({"dns": name})).unwrap()).collect();
+        request.extensions_mut().insert(ClientCertificate(names));
+        request
     }
 
     /// A token request of `client_id`, with HTTP Basic.

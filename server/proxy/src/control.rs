@@ -7,6 +7,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Limited};
+use oauth4os_config::CertificateName;
 use tokio::runtime::Handle;
 use tower::ServiceExt;
 
@@ -25,6 +26,8 @@ pub struct Origin {
     pub address: IpAddr,
     /// The id the answer will carry.
     pub request_id: String,
+    /// The names in the certificate of the connection, which was verified and still holds; none when none was shown.
+    pub certificate: Vec<CertificateName>,
 }
 
 /// Tags a request with its [`Origin`] in the way the router expects.

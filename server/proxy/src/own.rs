@@ -77,7 +77,8 @@ async fn ask<S: ByteStream>(
             return Err(Stop::Gone);
         }
     }
-    let origin = Origin { address: connection.client, request_id: request_id.to_owned() };
+    let certificate = connection.certificate.as_ref().map(|shown| shown.names.clone()).unwrap_or_default();
+    let origin = Origin { address: connection.client, request_id: request_id.to_owned(), certificate };
     let worker = Rc::clone(&connection.worker);
     worker.shared.control.ask(head, received, origin).await.map_err(|error| {
         tracing::error!(%error, request_id, "an own endpoint gave no answer");

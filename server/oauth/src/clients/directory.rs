@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
-use oauth4os_config::{ClientConfig, RESERVED_ID_PREFIX};
+use oauth4os_config::{CertificateName, ClientConfig, RESERVED_ID_PREFIX};
 use oauth4os_federation::{Keyring, KeysError};
 use oauth4os_policy::{Clusters, RestrictionError, ScopeError, ScopeSet};
 use oauth4os_store::{ClientChange, PageRequest, RevokedToken, SecretHash, Store, StoreError};
@@ -151,6 +151,18 @@ impl ClientDirectory {
         let secrets = client.as_deref().map_or(&[][..], Client::secrets);
         let proven = is_live_secret(&SecretHash::of(secret), secrets, self.clock.now());
         client.filter(|client| proven & client.enabled)
+    }
+
+    /// The clients whose certificate has one of these names.
+    pub(crate) fn of_certificate(&self, names: &[CertificateName]) -> Vec<Arc<Client>> {
+        let clients = self.clients.load();
+        let owns = |client: &&Arc<Client>| client.certificate.as_ref().is_some_and(|name| names.contains(name));
+        clients.values().filter(owns).cloned().collect()
+    }
+
+    /// Whether any client has a certificate.
+    pub(crate) fn have_certificates(&self) -> bool {
+        self.clients.load().values().any(|client| client.certificate.is_some())
     }
 
     /// Changes whenever a client changes: who keeps something made from a client compares it on each use.

@@ -78,7 +78,7 @@ async fn introspect(
     body: Body,
 ) -> Result<Response, IntrospectError> {
     let form = Form::read(uri, headers, body).await?;
-    let client = ClientAuth::of_form(headers, &form)?.authenticate(authority, caller).await?;
+    let client = ClientAuth::of_form(headers, &form, caller)?.authenticate(authority, caller).await?;
     // `token_type_hint` only speeds up a search (section 2.1), and a token says itself what it is.
     let token = form.get("token").ok_or(IntrospectError::NoToken)?;
     let said = said(authority, caller, &client, token).await?;

@@ -64,7 +64,7 @@ async fn revoke(
     body: Body,
 ) -> Result<(), RevokeError> {
     let form = Form::read(uri, headers, body).await?;
-    let client = ClientAuth::of_client(headers, &form)?.authenticate(authority, caller).await?;
+    let client = ClientAuth::of_client(headers, &form, caller)?.authenticate(authority, caller).await?;
     let token = form.get("token").ok_or(RevokeError::NoToken)?;
     let (client_id, id) = match verify_checksum(token) {
         Some(SecretKind::Client) => return Err(RevokeError::ClientSecret),

@@ -41,7 +41,7 @@ struct ServerMetadata {
     token_endpoint_auth_signing_alg_values_supported: [&'static str; 10],
     revocation_endpoint_auth_methods_supported: Vec<&'static str>,
     revocation_endpoint_auth_signing_alg_values_supported: [&'static str; 10],
-    introspection_endpoint_auth_methods_supported: [&'static str; 3],
+    introspection_endpoint_auth_methods_supported: Vec<&'static str>,
     introspection_endpoint_auth_signing_alg_values_supported: [&'static str; 10],
     /// RFC 9701 section 7.
     introspection_signing_alg_values_supported: [&'static str; 1],
@@ -59,13 +59,18 @@ struct OpenIdConfiguration {
     id_token_signing_alg_values_supported: [&'static str; 0],
 }
 
-const AUTH_METHODS: [&str; 3] = ["client_secret_basic", "client_secret_post", "private_key_jwt"];
+/// `tls_client_auth` only where a client has a certificate, which the configuration allows where certificates are asked for.
+fn auth_methods(authority: &Authority) -> Vec<&'static str> {
+    let by_certificate = authority.clients.have_certificates().then_some("tls_client_auth");
+    ["client_secret_basic", "client_secret_post", "private_key_jwt"].into_iter().chain(by_certificate).collect()
+}
 
 impl ServerMetadata {
     fn of(authority: &Authority) -> Self {
         let for_persons = !authority.providers.for_login().is_empty();
         let where_persons_log_in = |values: &[&'static str]| if for_persons { values.to_vec() } else { Vec::new() };
-        let auth_methods = [AUTH_METHODS.to_vec(), where_persons_log_in(&["none"])].concat();
+        let confidential = auth_methods(authority);
+        let auth_methods = [confidential.clone(), where_persons_log_in(&["none"])].concat();
         Self {
             authorization_endpoint: for_persons.then(|| authority.url(paths::AUTHORIZE)),
             issuer: authority.settings.issuer.clone(),
@@ -86,7 +91,7 @@ impl ServerMetadata {
             token_endpoint_auth_signing_alg_values_supported: Algorithm::ALL.map(Algorithm::as_str),
             revocation_endpoint_auth_methods_supported: auth_methods,
             revocation_endpoint_auth_signing_alg_values_supported: Algorithm::ALL.map(Algorithm::as_str),
-            introspection_endpoint_auth_methods_supported: AUTH_METHODS,
+            introspection_endpoint_auth_methods_supported: confidential,
             introspection_endpoint_auth_signing_alg_values_supported: Algorithm::ALL.map(Algorithm::as_str),
             introspection_signing_alg_values_supported: [oauth4os_tokens::keys::Algorithm::Es256.as_str()],
             protected_resources: [authority.settings.issuer.clone()],
@@ -121,7 +126,7 @@ mod tests {
         assert_eq!(answer.status, StatusCode::OK);
         assert_eq!(answer.header("content-type"), "application/json");
         assert_eq!(answer.header("cache-control"), "public, max-age=300");
-        let methods = ["client_secret_basic", "client_secret_post", "private_key_jwt"];
+        let methods = ["client_secret_basic", "client_secret_post", "private_key_jwt", "tls_client_auth"];
         let algorithms = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"];
         let mut expected = json!({
             "issuer": ISSUER,
@@ -172,6 +177,9 @@ mod tests {
                 let as_poster = |path: &str, form: &str| {
                     gateway.form(path, &format!("{form}&client_id=runner&client_secret={secret}"))
                 };
+                let as_mesh = |path: &str, form: &str| {
+                    gateway.form_by_certificate(path, &format!("{form}&client_id=mesh"), &["mesh.example.com"])
+                };
                 let as_signer = |path: &str, form: &str, jti: &str| {
                     gateway.form(path, &format!("{form}&{}", gateway.client_assertion(jti)))
                 };
@@ -187,6 +195,7 @@ mod tests {
                     (grant, "private_key_jwt") => {
                         as_signer(&path("token_endpoint"), &form, &format!("{jti}{}", grant.len()))
                     }
+                    (_, "tls_client_auth") => as_mesh(&path("token_endpoint"), &form),
                     other => panic!("{other:?}"),
                 };
                 let answer = gateway.send(request).await;
@@ -199,6 +208,7 @@ mod tests {
                 let form = format!("token={token}");
                 let revoke = match gateway.decoded_part(&token, 1)["client_id"].as_str().unwrap() {
                     "signer" => as_signer(&path("revocation_endpoint"), &form, &format!("{jti}r{}", grant.len())),
+                    "mesh" => as_mesh(&path("revocation_endpoint"), &form),
                     _ if method == "client_secret_post" => as_poster(&path("revocation_endpoint"), &form),
                     _ => as_runner(&path("revocation_endpoint"), &form),
                 };

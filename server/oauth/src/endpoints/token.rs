@@ -90,7 +90,7 @@ async fn answer(
         check_resource(authority, &form)?;
         return Ok(jwt_bearer::redeem(authority, caller, headers, &form, claimed).await?);
     }
-    let authentication = ClientAuth::of_client(headers, &form)?;
+    let authentication = ClientAuth::of_client(headers, &form, caller)?;
     *claimed = Some(authentication.client_id().to_owned());
     let client = authentication.authenticate(authority, caller).await?;
     let grant_type = form.get("grant_type").ok_or(TokenError::NoGrantType)?;

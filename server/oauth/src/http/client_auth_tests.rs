@@ -150,3 +150,33 @@ async fn an_assertion_is_no_token_and_not_recorded() {
     let record = serde_json::to_string(&events).unwrap();
     assert!(!record.contains(assertion.split('.').nth(1).unwrap()) && !record.contains(&assertion), "{record}");
 }
+
+#[tokio::test]
+async fn a_certificate_is_the_clients_that_is_named_and_nobody_elses() {
+    let gateway = Gateway::start().await;
+    let ask = |form: &str, names: &[&str]| {
+        gateway.send(gateway.form_by_certificate("/oauth/token", &format!("{FORM}{form}"), names))
+    };
+    let answer = ask("&client_id=mesh", &["other.example.com", "mesh.example.com"]).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+    // Not named, another's, nobody's, two clients'.
+    for (form, names) in [
+        ("", &["mesh.example.com"][..]),
+        ("&client_id=mesh2", &["mesh.example.com"]),
+        ("&client_id=agent", &["mesh.example.com"]),
+        ("&client_id=nobody", &["mesh.example.com"]),
+        ("&client_id=mesh", &["other.example.com"]),
+        ("&client_id=mesh", &["mesh.example.com", "mesh2.example.com"]),
+        ("&client_id=mesh", &[]),
+    ] {
+        ask(form, names).await.is_refused(401, "invalid_client");
+    }
+    // Beside another way it is no way of its own, and does not stand in for one that fails.
+    let secret = gateway.secret("agent");
+    assert_eq!(
+        ask(&format!("&client_id=agent&client_secret={secret}"), &["mesh.example.com"]).await.status,
+        StatusCode::OK
+    );
+    ask("&client_id=mesh&client_secret=wrong", &["mesh.example.com"]).await.is_refused(401, "invalid_client");
+    assert_eq!(ask(&format!("&{}", gateway.client_assertion("1")), &["mesh.example.com"]).await.status, StatusCode::OK);
+}

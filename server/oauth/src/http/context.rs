@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
+use oauth4os_config::CertificateName;
 use oauth4os_telemetry::audit::Event;
 use oauth4os_tokens::clock::UnixTime;
 
@@ -16,10 +17,15 @@ pub struct ClientAddress(pub IpAddr);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestId(pub String);
 
+/// The names in the certificate of the connection, verified for this request; a request extension, set by the listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCertificate(pub Vec<CertificateName>);
+
 /// Where a request comes from, for limits and the audit record.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     pub(crate) address: Option<IpAddr>,
+    pub(crate) certificate: Vec<CertificateName>,
     pub(crate) request_id: String,
     pub(crate) method: http::Method,
     pub(crate) path: String,
@@ -42,6 +48,7 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
         Ok(Self {
             address: parts.extensions.get::<ClientAddress>().map(|address| address.0),
+            certificate: parts.extensions.get::<ClientCertificate>().map(|shown| shown.0.clone()).unwrap_or_default(),
             // Always there: `finish` adds one to a request that came without.
             request_id: parts.extensions.get::<RequestId>().map_or_else(String::new, |id| id.0.clone()),
             method: parts.method.clone(),

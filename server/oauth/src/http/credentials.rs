@@ -61,6 +61,9 @@ pub(crate) enum ClientAuthError {
     /// An assertion that has proven something before.
     #[error("the assertion was used before; make a new one, with a `jti` of its own, for each request")]
     Spent,
+    /// Not the client of the connection's certificate, or no client at all.
+    #[error("the client is not known, or the certificate of this connection is not its own")]
+    Certificate,
     /// The store failed; the log says why.
     #[error("the gateway cannot reach its store; nothing was issued, try again")]
     Unavailable,
@@ -174,6 +177,7 @@ impl From<ClientAuthError> for Refusal {
             | ClientAuthError::Scheme
             | ClientAuthError::Assertion(_)
             | ClientAuthError::Spent
+            | ClientAuthError::Certificate
             | ClientAuthError::Address
             | ClientAuthError::Wrong => Self::new(ErrorCode::InvalidClient, error).challenging(Challenge::Basic),
             ClientAuthError::TooManyGuesses(wait) => Self::new(ErrorCode::TooManyGuesses, error).after(wait),

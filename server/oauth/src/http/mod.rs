@@ -12,7 +12,7 @@ mod refusal;
 pub(crate) use self::bearer::{BearerError, BearerToken};
 pub(crate) use self::client_auth::ClientAuth;
 pub(crate) use self::context::Caller;
-pub use self::context::{ClientAddress, RequestId};
+pub use self::context::{ClientAddress, ClientCertificate, RequestId};
 pub(crate) use self::credentials::{ClientAuthError, Credentials, basic_credentials, has_authorization};
 pub(crate) use self::finish::finish;
 pub(crate) use self::form::{Form, FormError};

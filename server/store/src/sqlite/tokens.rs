@@ -27,7 +27,7 @@ macro_rules! of_family {
 }
 
 /// Rows deleted in one transaction: a purge never holds the writer for long.
-const PURGE_BATCH: u32 = 1000;
+pub(super) const PURGE_BATCH: u32 = 1000;
 
 impl Tokens for SqliteStore {
     fn record_issued(&self, token: IssuedToken) -> Pending<'_, ()> {
