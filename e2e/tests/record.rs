@@ -209,7 +209,8 @@ fn every_event_of_a_token_is_recorded_whole() {
     let event = gateway.audit_of(issued.request_id());
     let expected = json!({
         "time": event["time"], "event": "token.issued", "request_id": issued.request_id(), "client": "reader", "token_id": id, "scopes": "read:logs-*",
-        "address": "127.0.0.1", "method": "POST", "path": "/oauth/token", "decision": "allow", "status": 200,
+        "address": "127.0.0.1", "method": "POST", "path": "/oauth/token", "grant_type": "client_credentials", "decision": "allow",
+        "status": 200,
     });
     assert_eq!(event, expected);
 
