@@ -190,6 +190,8 @@ mod tests {
                         let assertion = gateway.signed(&json!({"alg": "ES256"}), &claims);
                         gateway.form(&path("token_endpoint"), &format!("{form}&assertion={assertion}"))
                     }
+                    // Who has these may not exchange.
+                    (grant, "private_key_jwt" | "tls_client_auth") if grant.ends_with(":token-exchange") => continue,
                     (_, "client_secret_basic") => as_runner(&path("token_endpoint"), &form),
                     (_, "client_secret_post") => as_poster(&path("token_endpoint"), &form),
                     (grant, "private_key_jwt") => {
@@ -209,6 +211,7 @@ mod tests {
                 let revoke = match gateway.decoded_part(&token, 1)["client_id"].as_str().unwrap() {
                     "signer" => as_signer(&path("revocation_endpoint"), &form, &format!("{jti}r{}", grant.len())),
                     "mesh" => as_mesh(&path("revocation_endpoint"), &form),
+                    "agent" => gateway.form_as(&path("revocation_endpoint"), &form, "agent", &gateway.secret("agent")),
                     _ if method == "client_secret_post" => as_poster(&path("revocation_endpoint"), &form),
                     _ => as_runner(&path("revocation_endpoint"), &form),
                 };
