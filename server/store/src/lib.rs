@@ -17,7 +17,8 @@
 //! # What an answer means
 //! `Ok` means the change is on the disk and survives `kill -9`. Steps that must happen once are one atomic call
 //! ([`Store::initialise`], [`Keys::ensure_key`], [`Tokens::revoke_token`],
-//! [`Logins::take_ticket`], [`Logins::redeem_code`]).
+//! [`Logins::take_ticket`], [`Logins::redeem_code`],
+//! [`Logins::rotate_refresh`]).
 
 mod client;
 mod error;
@@ -36,7 +37,7 @@ pub use self::client::{
 };
 pub use self::error::StoreError;
 pub use self::key::{KeyState, KeyUse, Keys, StoredKey, signing_keys};
-pub use self::login::{Consent, Family, Login, Logins, Redeemed, Ticket, TicketKind};
+pub use self::login::{Consent, Family, Login, Logins, Redeemed, RefreshToken, Rotated, Ticket, TicketKind};
 pub use self::page::{Cursor, Page, PageRequest};
 pub use self::sqlite::SqliteStore;
 pub use self::token::{Descent, IssuedToken, Revocation, RevokedToken, TokenFilter, TokenState, Tokens};

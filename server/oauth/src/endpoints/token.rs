@@ -12,7 +12,8 @@ use oauth4os_telemetry::audit::Event;
 use crate::Authority;
 use crate::grants::authorization_code::CodeError;
 use crate::grants::issue::{IssueError, SECRET_LENGTH, TokenResponse};
-use crate::grants::{authorization_code, client_credentials};
+use crate::grants::refresh_token::RefreshError;
+use crate::grants::{authorization_code, client_credentials, refresh_token};
 use crate::http::{Caller, ClientAuthError, Credentials, ErrorCode, Form, FormError, Refusal};
 
 /// Why no token was issued.
@@ -24,12 +25,16 @@ enum TokenError {
     Client(#[from] ClientAuthError),
     #[error("the parameter `grant_type` is missing; send `grant_type=client_credentials`")]
     NoGrantType,
-    #[error("this gateway does not know this `grant_type`; it takes `client_credentials` and `authorization_code`")]
+    #[error(
+        "this gateway does not know this `grant_type`; it takes `client_credentials`, `authorization_code` and `refresh_token`"
+    )]
     GrantType,
     #[error(
         "tokens are issued for this gateway only; leave `resource` out, or send the `resource` of `/.well-known/oauth-protected-resource`"
     )]
     Resource,
+    #[error(transparent)]
+    Refresh(#[from] RefreshError),
     #[error(transparent)]
     Code(#[from] CodeError),
     #[error(transparent)]
@@ -44,6 +49,7 @@ impl From<TokenError> for Refusal {
             TokenError::NoGrantType => Self::new(ErrorCode::InvalidRequest, error),
             TokenError::GrantType => Self::new(ErrorCode::UnsupportedGrantType, error),
             TokenError::Resource => Self::new(ErrorCode::InvalidTarget, error),
+            TokenError::Refresh(error) => error.into(),
             TokenError::Code(error) => error.into(),
             TokenError::Issue(error) => error.into(),
         }
@@ -89,6 +95,7 @@ async fn answer(
     match grant_type {
         client_credentials::GRANT_TYPE => Ok(client_credentials::redeem(authority, caller, &client, &form).await?),
         authorization_code::GRANT_TYPE => Ok(authorization_code::redeem(authority, caller, &client, &form).await?),
+        refresh_token::GRANT_TYPE => Ok(refresh_token::redeem(authority, caller, &client, &form).await?),
         _ => Err(TokenError::GrantType),
     }
 }

@@ -48,6 +48,8 @@ pub(crate) struct TokenResponse {
     pub(crate) token_type: &'static str,
     pub(crate) expires_in: u64,
     pub(crate) scope: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) refresh_token: Option<String>,
 }
 
 /// Why no token was made.
@@ -190,7 +192,7 @@ async fn make(authority: &Authority, caller: &Caller, grant: Grant) -> Result<To
     authority.audit.record(&event);
     authority.metrics.tokens_issued.inc();
     let expires_in = exp.since(iat).as_secs();
-    Ok(TokenResponse { access_token, token_type: "Bearer", expires_in, scope: issued.scope })
+    Ok(TokenResponse { access_token, token_type: "Bearer", expires_in, scope: issued.scope, refresh_token: None })
 }
 
 /// The scopes asked for, each within the client's and within what the grant allows; all of these when none is asked for.

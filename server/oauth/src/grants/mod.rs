@@ -4,6 +4,8 @@
 pub(crate) mod authorization_code;
 pub(crate) mod client_credentials;
 pub(crate) mod issue;
+pub(crate) mod refresh_token;
 
 /// The `grant_type`s that are taken.
-pub(crate) const GRANT_TYPES: [&str; 2] = [client_credentials::GRANT_TYPE, authorization_code::GRANT_TYPE];
+pub(crate) const GRANT_TYPES: [&str; 3] =
+    [client_credentials::GRANT_TYPE, authorization_code::GRANT_TYPE, refresh_token::GRANT_TYPE];

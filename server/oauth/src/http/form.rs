@@ -50,7 +50,7 @@ pub(crate) enum FormError {
 }
 
 /// The parameters that an error may name.
-const KNOWN: [&str; 24] = [
+const KNOWN: [&str; 25] = [
     "grant_type",
     "client_id",
     "client_secret",
@@ -74,6 +74,7 @@ const KNOWN: [&str; 24] = [
     "nonce",
     "prompt",
     "redirect_uri",
+    "refresh_token",
     "response_type",
 ];
 
