@@ -126,13 +126,13 @@ fn requests_that_are_not_right_get_the_error_of_rfc_6749() {
             "an authorization code",
             reader.post(token).form(&[("grant_type", "authorization_code"), ("code", "x")]).send(),
             400,
-            "unsupported_grant_type",
+            "invalid_request",
         ),
         (
             "a refresh token",
             reader.post(token).form(&[("grant_type", "refresh_token"), ("refresh_token", "x")]).send(),
             400,
-            "unsupported_grant_type",
+            "invalid_grant",
         ),
         ("the grant twice", reader.post(token).form(&[grant, grant]).send(), 400, "invalid_request"),
         (
