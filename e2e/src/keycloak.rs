@@ -156,6 +156,32 @@ impl Keycloak {
         assert_eq!(answer.status, 204, "{}", answer.text());
     }
 
+    /// Gives a person a role of the realm, or takes it away.
+    ///
+    /// # Panics
+    /// When Keycloak refuses.
+    pub fn set_role(&self, person: &str, role: &str, has_it: bool) {
+        let role = self.administer("GET", &format!("/admin/realms/oauth4os/roles/{role}"), None).json();
+        let path = format!("/admin/realms/oauth4os/users/{}/role-mappings/realm", self.id_of(person));
+        let answer = self.administer(if has_it { "POST" } else { "DELETE" }, &path, Some(&json!([role])));
+        assert_eq!(answer.status, 204, "{}", answer.text());
+    }
+
+    /// Ends every session of a person.
+    ///
+    /// # Panics
+    /// When Keycloak refuses.
+    pub fn log_out(&self, person: &str) {
+        let path = format!("/admin/realms/oauth4os/users/{}/logout", self.id_of(person));
+        let answer = self.administer("POST", &path, None);
+        assert_eq!(answer.status, 204, "{}", answer.text());
+    }
+
+    fn id_of(&self, person: &str) -> String {
+        let found = self.administer("GET", &format!("/admin/realms/oauth4os/users?exact=true&username={person}"), None);
+        found.json()[0]["id"].as_str().expect("a person").to_owned()
+    }
+
     /// Ends the process.
     pub fn stop(&self) {
         self.xtask(&["keycloak", "down", "--dir"]);

@@ -144,6 +144,7 @@ fn start(
                 clusters: cluster_names.clone(),
                 session_lifetime: config.sessions.lifetime.as_duration(),
                 session_idle: config.sessions.idle.as_duration(),
+                refresh_idle: config.sessions.refresh_idle.as_duration(),
             },
             keys: signing_keys(store.as_ref(), KeyUse::Access, now).await?,
             store: Arc::clone(&store),

@@ -59,6 +59,8 @@ pub struct Sessions {
     pub lifetime: Span,
     /// After how long without use a person has to log in again, at most `lifetime`.
     pub idle: Span,
+    /// How long a refresh token is good that is not used, at most `lifetime`. None is good longer than the login it came from.
+    pub refresh_idle: Span,
 }
 
 fn default_scopes() -> Vec<String> {
@@ -67,7 +69,7 @@ fn default_scopes() -> Vec<String> {
 
 impl Default for Sessions {
     fn default() -> Self {
-        Self { lifetime: Span::seconds(12 * 3_600), idle: Span::seconds(3_600) }
+        Self { lifetime: Span::seconds(12 * 3_600), idle: Span::seconds(3_600), refresh_idle: Span::seconds(8 * 3_600) }
     }
 }
 
@@ -75,6 +77,9 @@ impl Sessions {
     pub(crate) fn check(&self, problems: &mut Problems) {
         if !(Span::seconds(300)..=Span::seconds(7 * 86_400)).contains(&self.lifetime) {
             problems.add("sessions.lifetime", "give a time from `5m` to `7d`");
+        }
+        if self.refresh_idle < Span::seconds(60) || self.refresh_idle > self.lifetime {
+            problems.add("sessions.refresh_idle", "give a time from `60s` to `sessions.lifetime`");
         }
         if self.idle < Span::seconds(60) || self.idle > self.lifetime {
             problems.add("sessions.idle", "give a time from `60s` to `sessions.lifetime`");

@@ -60,6 +60,8 @@ pub struct Asked {
 pub struct LoggedIn {
     /// What the provider says of the person, for [`Provider::person`].
     pub claims: Map<String, Value>,
+    /// With which it can be asked again ([`Provider::renew`]), if it gave one.
+    pub refresh_token: Option<String>,
     /// The provider's own session, by which it ends the login.
     pub session: Option<String>,
     /// When the person proved who they are, if the provider says so.
@@ -117,6 +119,33 @@ impl Login {
         let until = self.clock.now() + ENDPOINTS_KEPT;
         *self.endpoints.write().unwrap_or_else(PoisonError::into_inner) = Some((until, Arc::clone(&endpoints)));
         Ok(endpoints)
+    }
+
+    /// Asks the token endpoint, as the client that the gateway is there.
+    async fn ask<'f>(
+        &'f self,
+        endpoints: &Endpoints,
+        mut form: Vec<(&'static str, &'f str)>,
+    ) -> Result<Map<String, Value>, LoginError> {
+        let id = encoded(&self.client_id);
+        let secret = self.secret.as_ref().map(|secret| encoded(secret.expose_secret()));
+        if secret.is_none() {
+            form.push(("client_id", self.client_id.as_str()));
+        }
+        let (url, trust) = &endpoints.token;
+        let basic = secret.as_deref().map(|secret| (id.as_str(), secret));
+        let answer = self.fetcher.post(url, *trust, &form, basic).await?;
+        let content = json_object(&answer.body).ok_or(LoginError::Content("it is not one JSON object"))?;
+        if answer.status == 200 {
+            return Ok(content);
+        }
+        if answer.status >= 500 {
+            return Err(LoginError::Content("it reports a fault of its own"));
+        }
+        let plain =
+            |code: &&str| code.len() <= 64 && code.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        let code = content.get("error").and_then(Value::as_str).filter(plain).unwrap_or("an error");
+        Err(LoginError::Provider(code.to_owned()))
     }
 
     async fn discover(&self) -> Result<Endpoints, FetchError> {
@@ -202,33 +231,50 @@ impl Provider {
     pub async fn redeem(&self, code: &str, asked: &Asked) -> Result<LoggedIn, LoginError> {
         let login = self.login()?;
         let endpoints = login.endpoints().await?;
-        let mut form = vec![
+        let form = vec![
             ("grant_type", "authorization_code"),
             ("code", code),
             ("redirect_uri", asked.redirect_uri.as_str()),
             ("code_verifier", asked.verifier.as_str()),
         ];
-        let (id, secret) =
-            (encoded(&login.client_id), login.secret.as_ref().map(|secret| encoded(secret.expose_secret())));
-        if secret.is_none() {
-            form.push(("client_id", login.client_id.as_str()));
+        let content = login.ask(&endpoints, form).await?;
+        let told = self.told(login, &content, Some(&asked.nonce)).await?;
+        // Whom it is about must be clear now, and not when the first token is asked for.
+        self.person(&told.claims)?;
+        Ok(told)
+    }
+
+    /// What the provider says now of a person who logged in before.
+    ///
+    /// # Errors
+    /// [`LoginError`]; with [`LoginError::Provider`] and [`LoginError::Token`] the login is over.
+    pub async fn renew(&self, refresh_token: &str, before: &Map<String, Value>) -> Result<LoggedIn, LoginError> {
+        let login = self.login()?;
+        let endpoints = login.endpoints().await?;
+        let form = vec![("grant_type", "refresh_token"), ("refresh_token", refresh_token)];
+        let content = login.ask(&endpoints, form).await?;
+        let told = self.told(login, &content, None).await?;
+        if told.claims.get("sub") != before.get("sub") || self.who(&told.claims)? != self.who(before)? {
+            return Err(Refused::TwoPersons.into());
         }
-        let (url, trust) = &endpoints.token;
-        let answer =
-            login.fetcher.post(url, *trust, &form, secret.as_deref().map(|secret| (id.as_str(), secret))).await?;
-        let content = json_object(&answer.body).ok_or(LoginError::Content("it is not one JSON object"))?;
+        Ok(told)
+    }
+
+    /// What an answer of the token endpoint says of a person.
+    async fn told(
+        &self,
+        login: &Login,
+        content: &Map<String, Value>,
+        nonce: Option<&str>,
+    ) -> Result<LoggedIn, LoginError> {
         let text = |name: &str| content.get(name).and_then(Value::as_str);
-        if answer.status != 200 {
-            let plain =
-                |code: &&str| code.len() <= 64 && code.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-            return Err(LoginError::Provider(text("error").filter(plain).unwrap_or("an error").to_owned()));
-        }
         let id_token = text("id_token").ok_or(LoginError::Content("there is no ID token in it"))?;
-        let identity = self.with_keys(|now| self.id_token(login, id_token, &asked.nonce, now)).await?;
+        let identity = self.with_keys(|now| self.id_token(login, id_token, nonce, now)).await?;
         let subject = identity.get("sub").and_then(Value::as_str).filter(|subject| !subject.is_empty());
         let subject = subject.ok_or_else(|| Refused::Missing("sub".to_owned()))?.to_owned();
         let session = identity.get("sid").and_then(Value::as_str).map(ToOwned::to_owned);
         let authenticated_at = identity.get("auth_time").and_then(Value::as_i64).map(UnixTime::from_secs);
+        let refresh_token = text("refresh_token").map(ToOwned::to_owned);
         let claims = match login.rights_from {
             RightsFrom::IdToken => identity,
             RightsFrom::AccessToken => {
@@ -241,9 +287,7 @@ impl Provider {
                 claims
             }
         };
-        // Whom it is about must be clear now, and not when the first token is asked for.
-        self.person(&claims)?;
-        Ok(LoggedIn { claims, session, authenticated_at })
+        Ok(LoggedIn { claims, refresh_token, session, authenticated_at })
     }
 
     /// Looks at a token, and once more when a key was missing that the provider has.
@@ -259,7 +303,13 @@ impl Provider {
     }
 
     /// The claims of an ID token that is the answer to this login (OpenID Connect Core section 3.1.3.7).
-    fn id_token(&self, login: &Login, token: &str, nonce: &str, now: UnixTime) -> Result<Map<String, Value>, Refused> {
+    fn id_token(
+        &self,
+        login: &Login,
+        token: &str,
+        nonce: Option<&str>,
+        now: UnixTime,
+    ) -> Result<Map<String, Value>, Refused> {
         let token = ForeignToken::parse(token)?;
         if !matches!(
             token.typ.as_deref().map(str::to_ascii_lowercase).as_deref(),
@@ -290,7 +340,7 @@ impl Provider {
             return Err(Refused::Type);
         }
         self.rules.check_times(&claims, now)?;
-        if text("nonce") != Some(nonce) {
+        if nonce.is_some() && text("nonce") != nonce {
             return Err(Refused::Nonce);
         }
         Ok(claims)

@@ -406,7 +406,7 @@ impl Provider {
     }
 
     /// The name of a person.
-    fn who(&self, claims: &Map<String, Value>) -> Result<(PrincipalKind, String), Refused> {
+    pub(crate) fn who(&self, claims: &Map<String, Value>) -> Result<(PrincipalKind, String), Refused> {
         let path = &self.paths.subject;
         let subject = claims::name(claims, path)?.ok_or_else(|| Refused::Missing(path.steps().join(".")))?;
         Ok((PrincipalKind::User, subject))

@@ -9,7 +9,9 @@ use arc_swap::ArcSwap;
 use axum::body::Bytes;
 use oauth4os_federation::{Outsider, Provider, Providers, Refused, TrustedIssuers};
 use oauth4os_policy::{Clusters, ScopeError, ScopeSet};
-use oauth4os_store::{IssuedToken, Login, Redeemed, Revocation, RevokedToken, SecretHash, Store, StoreError};
+use oauth4os_store::{
+    IssuedToken, Login, Redeemed, RefreshToken, Revocation, RevokedToken, Rotated, SecretHash, Store, StoreError,
+};
 use oauth4os_telemetry::audit::Audit;
 use oauth4os_telemetry::metrics::Metrics;
 use oauth4os_tokens::access::Verifier;
@@ -18,6 +20,7 @@ use oauth4os_tokens::keys::{Algorithm, KeySet};
 
 use crate::EngineKeys;
 use crate::clients::{ClientDirectory, DirectoryError, GuessLimit};
+use crate::login::{Renewals, Said};
 
 /// What the operator decided.
 #[derive(Clone, Debug)]
@@ -34,6 +37,8 @@ pub struct Settings {
     pub session_lifetime: Duration,
     /// After how long without use a person has to log in again.
     pub session_idle: Duration,
+    /// How long a refresh token is good that is not used.
+    pub refresh_idle: Duration,
 }
 
 /// What an [`Authority`] is made of.
@@ -129,6 +134,7 @@ pub struct Authority {
     pub(crate) opaque: Arc<dyn OpaqueSink>,
     pub(crate) providers: Arc<Providers>,
     pub(crate) logins: Arc<dyn LoginSink>,
+    pub(crate) renewals: Renewals,
     revocations: Arc<dyn RevocationSink>,
     signing: ArcSwap<Signing>,
 }
@@ -192,6 +198,7 @@ impl Authority {
             opaque: parts.opaque,
             providers: parts.providers,
             logins: parts.logins,
+            renewals: Renewals::default(),
             revocations: parts.revocations,
             signing,
         })
@@ -262,6 +269,37 @@ impl Authority {
         .unwrap_or(Err(StoreError::Closed))
     }
 
+    /// Puts a refresh token out of use and its successor in its place, and takes the family out of use of one that was used.
+    pub(crate) async fn rotate_refresh(
+        self: &Arc<Self>,
+        hash: SecretHash,
+        successor: Option<RefreshToken>,
+        grace: Duration,
+    ) -> Result<Rotated, StoreError> {
+        let authority = Arc::clone(self);
+        to_the_end(async move {
+            let rotated = authority.store.rotate_refresh(&hash, successor, grace).await?;
+            if let Rotated::Again { revoked, .. } = &rotated {
+                authority.revocations.revoked(revoked);
+            }
+            Ok(rotated)
+        })
+        .await
+        .unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Takes a family out of use, with its tokens.
+    pub(crate) async fn revoke_family(self: &Arc<Self>, id: &str) -> Result<(), StoreError> {
+        let (authority, id) = (Arc::clone(self), id.to_owned());
+        to_the_end(async move {
+            let revoked = authority.store.revoke_family(&id).await?;
+            authority.revocations.revoked(&revoked);
+            Ok(())
+        })
+        .await
+        .unwrap_or(Err(StoreError::Closed))
+    }
+
     /// Ends a login with all that came of it: on the disk, then on the data plane.
     pub(crate) async fn end_login(self: &Arc<Self>, id: &str) -> Result<(), StoreError> {
         let (authority, id) = (Arc::clone(self), id.to_owned());
@@ -305,8 +343,8 @@ impl Authority {
     /// Who a login is of, by what the provider said then and the mapping says now.
     pub(crate) fn person(&self, login: &Login) -> Result<LoggedInPerson, PersonError> {
         let provider = self.providers.named(&login.provider).ok_or(PersonError::NoProvider)?;
-        let claims = serde_json::from_slice(&login.content).map_err(|_| PersonError::Unreadable)?;
-        let outsider = provider.person(&claims)?;
+        let said: Said = serde_json::from_slice(&login.content).map_err(|_| PersonError::Unreadable)?;
+        let outsider = provider.person(&said.claims)?;
         Ok(LoggedInPerson { provider: Arc::clone(provider), outsider, ends_at: login.ends_at })
     }
 

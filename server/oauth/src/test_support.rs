@@ -195,6 +195,7 @@ impl Gateway {
                 clusters: Clusters::default(),
                 session_lifetime: Duration::from_secs(12 * 3600),
                 session_idle: Duration::from_secs(3600),
+                refresh_idle: Duration::from_secs(3600),
             },
             keys: signing_keys(&*store, KeyUse::Access, clock.now()).await.unwrap(),
             store: store.clone(),

@@ -51,6 +51,15 @@ CREATE UNIQUE INDEX families_by_code ON families (code);
 CREATE INDEX families_by_login ON families (login_id);
 CREATE INDEX families_by_user ON families (user, client_id);
 
+-- One is good at a time in each family; those that were used are kept to be known again.
+CREATE TABLE refresh_tokens (
+    hash    BLOB PRIMARY KEY NOT NULL CHECK (length(hash) = 32),
+    family  TEXT NOT NULL REFERENCES families (id) ON DELETE CASCADE,
+    ends_at INTEGER NOT NULL,
+    used_at INTEGER
+) STRICT;
+CREATE INDEX refresh_tokens_by_family ON refresh_tokens (family);
+
 ALTER TABLE issued_tokens ADD COLUMN family TEXT;
 ALTER TABLE issued_tokens ADD COLUMN login TEXT;
 CREATE INDEX issued_tokens_by_family ON issued_tokens (family) WHERE family IS NOT NULL;

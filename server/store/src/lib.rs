@@ -17,7 +17,7 @@
 //! # What an answer means
 //! `Ok` means the change is on the disk and survives `kill -9`. Steps that must happen once are one atomic call
 //! ([`Store::initialise`], [`Keys::ensure_key`], [`Tokens::revoke_token`], [`Assertions::spend`],
-//! [`Logins::take_ticket`], [`Logins::redeem_code`]).
+//! [`Logins::take_ticket`], [`Logins::redeem_code`], [`Logins::rotate_refresh`]).
 
 mod assertion;
 mod client;
@@ -40,7 +40,7 @@ pub use self::client::{
 pub use self::engine_keys::{ClusterKey, ClusterKeys, EngineKeys, Keyring, RetiringKey};
 pub use self::error::StoreError;
 pub use self::key::{KeyState, KeyUse, Keys, StoredKey, signing_keys};
-pub use self::login::{Consent, Family, Login, Logins, Redeemed, Ticket, TicketKind};
+pub use self::login::{Consent, Family, Login, Logins, Redeemed, RefreshToken, Rotated, Ticket, TicketKind};
 pub use self::page::{Cursor, Page, PageRequest};
 pub use self::sqlite::SqliteStore;
 pub use self::token::{Descent, IssuedToken, Revocation, RevokedToken, TokenFilter, TokenState, Tokens};

@@ -1,6 +1,7 @@
 //! Persons who logged in, what they allowed to whom, and what is under way between two steps of that.
 
 use std::fmt;
+use std::time::Duration;
 
 use oauth4os_tokens::clock::UnixTime;
 
@@ -114,6 +115,37 @@ pub enum Redeemed {
     Unknown,
 }
 
+/// A refresh token: what is kept of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefreshToken {
+    /// Its SHA-256.
+    pub hash: SecretHash,
+    /// The family it renews.
+    pub family: String,
+    /// From this on it is worth nothing.
+    pub ends_at: UnixTime,
+    /// When it was used.
+    pub used_at: Option<UnixTime>,
+}
+
+/// What became of a refresh token that was shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rotated {
+    /// It is used by this call, and replaced.
+    Now,
+    /// It was used within the grace before: nothing has changed.
+    JustUsed,
+    /// It was used longer ago: what came of its family is revoked by this call, or was.
+    Again {
+        /// The family.
+        family: Box<Family>,
+        /// The tokens that were in force.
+        revoked: Vec<RevokedToken>,
+    },
+    /// It has ended, or was taken back, or there is none.
+    Ended,
+}
+
 /// The repository of logins.
 pub trait Logins {
     /// Keeps a ticket.
@@ -136,6 +168,24 @@ pub trait Logins {
 
     /// A login that has not ended, by what the browser shows.
     fn login_of_browser(&self, browser: &SecretHash) -> Pending<'_, Option<Login>>;
+
+    /// What the provider says of the person from now on.
+    fn renew_login(&self, id: &str, content: Vec<u8>) -> Pending<'_, ()>;
+
+    /// Keeps the first refresh token of a family.
+    fn start_refresh(&self, token: RefreshToken) -> Pending<'_, ()>;
+
+    /// A refresh token, used or not, with its family, if that is in use and neither it nor its login has ended.
+    fn refresh_token(&self, hash: &SecretHash) -> Pending<'_, Option<(RefreshToken, Family)>>;
+
+    /// Uses a refresh token and keeps the one that replaces it. Of several callers exactly one gets [`Rotated::Now`]. Without a
+    /// successor one that was not used stays so.
+    fn rotate_refresh(
+        &self,
+        hash: &SecretHash,
+        successor: Option<RefreshToken>,
+        grace: Duration,
+    ) -> Pending<'_, Rotated>;
 
     /// Every login that has not ended, for the data plane's memory.
     fn logins(&self) -> Pending<'_, Vec<Login>>;

@@ -9,6 +9,7 @@ mod keys;
 mod logins;
 mod open;
 mod peek;
+mod refresh;
 mod tokens;
 
 use std::fmt;

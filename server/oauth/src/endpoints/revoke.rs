@@ -68,6 +68,14 @@ async fn revoke(
     let token = form.get("token").ok_or(RevokeError::NoToken)?;
     let (client_id, id) = match verify_checksum(token) {
         Some(SecretKind::Client) => return Err(RevokeError::ClientSecret),
+        // Whoever gives up a refresh token gives up all it could renew (section 2.1).
+        Some(SecretKind::RefreshToken) => {
+            let found = authority.store.refresh_token(&SecretHash::of(token)).await?;
+            if let Some((_, family)) = found.filter(|(_, family)| family.client_id == client.id) {
+                authority.revoke_family(&family.id).await?;
+            }
+            return Ok(());
+        }
         Some(SecretKind::AccessToken) => match authority.store.opaque_token(&SecretHash::of(token)).await? {
             Some(record) => (record.client_id, record.id),
             None => return Ok(()),

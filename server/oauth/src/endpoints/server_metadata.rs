@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::PUBLIC_DOCUMENT;
 use crate::Authority;
-use crate::grants::{GRANT_TYPES, authorization_code};
+use crate::grants::{GRANT_TYPES, client_credentials};
 use crate::paths;
 
 /// RFC 8414 section 2. Only what is true, and only what works at the place named.
@@ -80,7 +80,7 @@ impl ServerMetadata {
             jwks_uri: authority.url(paths::JWKS),
             grant_types_supported: GRANT_TYPES
                 .into_iter()
-                .filter(|grant| for_persons || *grant != authorization_code::GRANT_TYPE)
+                .filter(|grant| for_persons || *grant == client_credentials::GRANT_TYPE)
                 .collect(),
             response_types_supported: where_persons_log_in(&["code"]),
             response_modes_supported: where_persons_log_in(&["query"]),

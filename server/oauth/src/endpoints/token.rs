@@ -13,6 +13,7 @@ use crate::Authority;
 use crate::grants::authorization_code::CodeError;
 use crate::grants::issue::{IssueError, SECRET_LENGTH, TokenResponse};
 use crate::grants::jwt_bearer::{self, JwtBearerError};
+use crate::grants::refresh_token::{self, RefreshError};
 use crate::grants::token_exchange::{self, ExchangeError};
 use crate::grants::{GRANT_TYPES, authorization_code, client_credentials};
 use crate::http::{Caller, ClientAuth, ClientAuthError, ErrorCode, Form, FormError, Refusal};
@@ -33,6 +34,8 @@ enum TokenError {
     )]
     Resource,
     #[error(transparent)]
+    Refresh(#[from] RefreshError),
+    #[error(transparent)]
     Code(#[from] CodeError),
     #[error(transparent)]
     Issue(#[from] IssueError),
@@ -50,6 +53,7 @@ impl From<TokenError> for Refusal {
             TokenError::NoGrantType => Self::new(ErrorCode::InvalidRequest, error),
             TokenError::GrantType => Self::new(ErrorCode::UnsupportedGrantType, error),
             TokenError::Resource => Self::new(ErrorCode::InvalidTarget, error),
+            TokenError::Refresh(error) => error.into(),
             TokenError::Code(error) => error.into(),
             TokenError::Issue(error) => error.into(),
             TokenError::JwtBearer(error) => error.into(),
@@ -102,6 +106,10 @@ async fn answer(
         authorization_code::GRANT_TYPE => {
             check_resource(authority, &form)?;
             Ok(authorization_code::redeem(authority, caller, &client, &form).await?)
+        }
+        refresh_token::GRANT_TYPE => {
+            check_resource(authority, &form)?;
+            Ok(refresh_token::redeem(authority, caller, &client, &form).await?)
         }
         token_exchange::GRANT_TYPE => Ok(token_exchange::redeem(authority, caller, &client, &form).await?),
         _ => Err(TokenError::GrantType),

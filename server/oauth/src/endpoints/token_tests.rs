@@ -128,14 +128,17 @@ async fn the_resource_is_this_gateway() {
 }
 
 #[tokio::test]
-async fn only_the_client_credentials_grant() {
+async fn only_grants_that_are_known_and_shown() {
     let gateway = Gateway::start().await;
     let secret = gateway.secret("agent");
     for (form, code) in [
         ("scope=read:logs-*", "invalid_request"),
         ("grant_type=", "invalid_request"),
         ("grant_type=password&username=x&password=y", "unsupported_grant_type"),
-        ("grant_type=refresh_token&refresh_token=x", "unsupported_grant_type"),
+        ("grant_type=urn:ietf:params:oauth:grant-type:device_code&device_code=x", "unsupported_grant_type"),
+        ("grant_type=refresh_token", "invalid_request"),
+        ("grant_type=refresh_token&refresh_token=x", "invalid_grant"),
+        ("grant_type=authorization_code&code=x", "invalid_request"),
         ("grant_type=Client_Credentials", "unsupported_grant_type"),
     ] {
         gateway.send(gateway.form_as("/oauth/token", form, "agent", &secret)).await.is_refused(400, code);

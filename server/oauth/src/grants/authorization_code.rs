@@ -8,8 +8,9 @@ use oauth4os_store::{Descent, Family, Redeemed, SecretHash, StoreError};
 use oauth4os_tokens::id::{constant_time_eq, sha256};
 
 use super::issue::{Grant, IssueError, PersonGrant, TokenResponse, issue};
+use super::refresh_token::{self, RefreshError};
 use crate::http::{Caller, ErrorCode, Form, Refusal};
-use crate::login::permitted;
+use crate::login::{can_renew, permitted};
 use crate::{Authority, Client};
 
 /// The `grant_type`.
@@ -29,6 +30,8 @@ pub(crate) enum CodeError {
     #[error("the login that the code came from has ended; begin again at the authorization endpoint")]
     LoginEnded,
     #[error(transparent)]
+    Refresh(#[from] RefreshError),
+    #[error(transparent)]
     Issue(#[from] IssueError),
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -39,6 +42,7 @@ impl From<CodeError> for Refusal {
         match error {
             CodeError::Missing(_) | CodeError::Verifier => Self::new(ErrorCode::InvalidRequest, error),
             CodeError::Grant | CodeError::LoginEnded => Self::new(ErrorCode::InvalidGrant, error),
+            CodeError::Refresh(error) => error.into(),
             CodeError::Issue(error) => error.into(),
             CodeError::Store(error) => Self::store(&error),
         }
@@ -73,6 +77,8 @@ pub(crate) async fn redeem(
     }
     let login = authority.store.login(&family.login_id).await?.ok_or(CodeError::LoginEnded)?;
     let person = authority.person(&login).map_err(|_| CodeError::LoginEnded)?;
+    let can_renew = can_renew(&login);
+    let family_id = family.id.clone();
     let rights = person.outsider.grants;
     let consented = authority.parse_scopes(&family.scope).map_err(IssueError::from)?;
     let scopes = permitted(authority, &consented, &rights.scopes).map_err(IssueError::from)?;
@@ -93,7 +99,11 @@ pub(crate) async fn redeem(
         exchanged: None,
         grant_type: GRANT_TYPE,
     };
-    Ok(issue(authority, caller, grant).await?)
+    let mut response = issue(authority, caller, grant).await?;
+    if can_renew {
+        response.refresh_token = Some(refresh_token::first(authority, &family_id).await?);
+    }
+    Ok(response)
 }
 
 fn record_replayed(authority: &Authority, caller: &Caller, family: &Family) {

@@ -64,6 +64,8 @@ pub(crate) struct TokenResponse {
     /// RFC 8693 section 2.2.1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) issued_token_type: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) refresh_token: Option<String>,
 }
 
 /// Why no token was made.
@@ -228,7 +230,14 @@ async fn make(authority: &Authority, caller: &Caller, grant: Grant) -> Result<To
     authority.audit.record(&event);
     authority.metrics.tokens_issued.inc();
     let expires_in = exp.since(iat).as_secs();
-    Ok(TokenResponse { access_token, token_type: "Bearer", expires_in, scope: issued.scope, issued_token_type: None })
+    Ok(TokenResponse {
+        access_token,
+        token_type: "Bearer",
+        expires_in,
+        scope: issued.scope,
+        issued_token_type: None,
+        refresh_token: None,
+    })
 }
 
 /// The scopes asked for, each within the client's and within what the grant allows; all of these when none is asked for.

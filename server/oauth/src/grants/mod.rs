@@ -6,12 +6,14 @@ pub(crate) mod client_credentials;
 pub(crate) mod issue;
 pub(crate) mod jwt_bearer;
 pub(crate) mod parties;
+pub(crate) mod refresh_token;
 pub(crate) mod token_exchange;
 
 /// The `grant_type`s that are taken.
-pub(crate) const GRANT_TYPES: [&str; 4] = [
+pub(crate) const GRANT_TYPES: [&str; 5] = [
     authorization_code::GRANT_TYPE,
     client_credentials::GRANT_TYPE,
     jwt_bearer::GRANT_TYPE,
+    refresh_token::GRANT_TYPE,
     token_exchange::GRANT_TYPE,
 ];

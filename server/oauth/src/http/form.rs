@@ -50,7 +50,7 @@ pub(crate) enum FormError {
 }
 
 /// The parameters that an error may name.
-const KNOWN: [&str; 30] = [
+const KNOWN: [&str; 31] = [
     "grant_type",
     "client_id",
     "client_secret",
@@ -80,6 +80,7 @@ const KNOWN: [&str; 30] = [
     "nonce",
     "prompt",
     "redirect_uri",
+    "refresh_token",
     "response_type",
 ];
 

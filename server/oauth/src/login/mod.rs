@@ -10,6 +10,7 @@
 mod cookies;
 mod html;
 mod pages;
+mod renew;
 mod requests;
 mod words;
 
@@ -31,6 +32,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::cookies::CookieValue;
 pub(crate) use self::html::see_other;
 pub(crate) use self::pages::{account, ask, choose, failed, logged_out};
+pub(crate) use self::renew::{Renewals, Said, can_renew, renew};
 pub(crate) use self::requests::{AuthorizationRequest, Fault, Prompt};
 pub(crate) use self::words::Words;
 use crate::authority::PersonError;
@@ -216,7 +218,7 @@ pub(crate) async fn come_back(
         provider: provider.name().to_owned(),
         user: outsider.principal.id.clone(),
         provider_session: logged_in.session,
-        content: serde_json::Value::Object(logged_in.claims).to_string().into_bytes(),
+        content: Said { claims: logged_in.claims, refresh_token: logged_in.refresh_token }.to_bytes(),
         // The provider's clock may be ahead of ours.
         authenticated_at: logged_in.authenticated_at.map_or(now, |at| if at > now { now } else { at }),
         seen_at: now,

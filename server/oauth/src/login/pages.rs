@@ -46,7 +46,7 @@ pub(crate) fn ask(
     (id, question): (&str, &Question),
 ) -> Response {
     let name = display_name(client);
-    let title = format!("{name} {}", words.consent);
+    let title = format!("{} {name} {}", words.consent.0, words.consent.1);
     let list = |scope: &str| {
         let scopes: ScopeSet = authority.parse_scopes(scope).unwrap_or_default();
         let items = scopes.iter().fold(Html::default().raw("<ul>"), |list, scope| {
@@ -54,7 +54,6 @@ pub(crate) fn ask(
         });
         items.raw("</ul>")
     };
-    let lifetime = client.token_lifetime.unwrap_or(authority.settings.token_lifetime);
     let mut content = Html::default()
         .raw("<p class=\"soft\">")
         .text(words.logged_in_as)
@@ -71,7 +70,7 @@ pub(crate) fn ask(
         .raw("<p>")
         .text(words.until)
         .raw(" <strong>")
-        .text(words.of_span(lifetime.as_secs()))
+        .text(words.of_time(login.ends_at))
         .raw("</strong></p><p class=\"soft\">")
         .text(words.sent_to)
         .raw(" <code>")

@@ -3,12 +3,15 @@
 use http::HeaderMap;
 use http::header::ACCEPT_LANGUAGE;
 use oauth4os_policy::{Scope, Target, Verb};
+use oauth4os_telemetry::time::Rfc3339;
+use oauth4os_tokens::clock::UnixTime;
 
 /// The words of one language.
 pub(crate) struct Words {
     pub(crate) language: &'static str,
     pub(crate) choose: &'static str,
-    pub(crate) consent: &'static str,
+    /// Before and after the name of a client.
+    pub(crate) consent: (&'static str, &'static str),
     pub(crate) logged_in_as: &'static str,
     pub(crate) may: &'static str,
     pub(crate) may_not: &'static str,
@@ -27,6 +30,8 @@ pub(crate) struct Words {
     pub(crate) failed: &'static str,
     pub(crate) details: &'static str,
     verbs: [(Verb, &'static str); 7],
+    /// From the day of 1970-01-01 on.
+    days: [&'static str; 7],
     cluster: &'static str,
     dashboards: &'static str,
     gateway: &'static str,
@@ -38,11 +43,11 @@ pub(crate) struct Words {
 static ENGLISH: Words = Words {
     language: "en",
     choose: "Where do you log in?",
-    consent: "may act for you?",
+    consent: ("Let", "act for you?"),
     logged_in_as: "You are logged in as",
     may: "It will be able to:",
     may_not: "It asked for more than you have. Left out:",
-    until: "Each time for as long as you are logged in, and no longer than:",
+    until: "Until you log out or take it back, at most until:",
     sent_to: "Afterwards you go on to",
     only_this_machine: "This is a program on the computer you are using. Allow it only if you have just started it yourself.",
     allow: "Allow",
@@ -65,6 +70,7 @@ static ENGLISH: Words = Words {
         (Verb::Monitor, "see state and statistics of"),
         (Verb::Admin, "do everything with"),
     ],
+    days: ["Thursday", "Friday", "Saturday", "Sunday", "Monday", "Tuesday", "Wednesday"],
     cluster: "the cluster as a whole",
     dashboards: "OpenSearch Dashboards",
     gateway: "this gateway",
@@ -76,11 +82,11 @@ static ENGLISH: Words = Words {
 static GERMAN: Words = Words {
     language: "de",
     choose: "Wo melden Sie sich an?",
-    consent: "darf für Sie handeln?",
+    consent: ("Darf", "für Sie handeln?"),
     logged_in_as: "Sie sind angemeldet als",
     may: "Damit wird möglich:",
     may_not: "Es wurde mehr verlangt, als Sie dürfen. Weggelassen:",
-    until: "Jeweils solange Sie angemeldet sind, und nicht länger als:",
+    until: "Bis Sie sich abmelden oder es zurücknehmen, längstens bis:",
     sent_to: "Danach geht es weiter zu",
     only_this_machine: "Das ist ein Programm auf dem Rechner, den Sie benutzen. Erlauben Sie es nur, wenn Sie es eben selbst gestartet haben.",
     allow: "Erlauben",
@@ -103,6 +109,7 @@ static GERMAN: Words = Words {
         (Verb::Monitor, "Zustand und Zahlen sehen von:"),
         (Verb::Admin, "alles tun mit:"),
     ],
+    days: ["Donnerstag", "Freitag", "Samstag", "Sonntag", "Montag", "Dienstag", "Mittwoch"],
     cluster: "dem Cluster als Ganzem",
     dashboards: "OpenSearch Dashboards",
     gateway: "diesem Gateway",
@@ -166,14 +173,12 @@ impl Words {
         said
     }
 
-    /// A span of time in round words.
-    pub(crate) fn of_span(&self, seconds: u64) -> String {
-        let (hours, minutes) = (seconds / 3_600, (seconds % 3_600).div_ceil(60));
-        match (hours, minutes) {
-            (0, minutes) => format!("{minutes} min"),
-            (hours, 0) => format!("{hours} h"),
-            (hours, minutes) => format!("{hours} h {minutes} min"),
-        }
+    /// A time, as people say it; the browser does not say in which zone they are.
+    pub(crate) fn of_time(&self, time: UnixTime) -> String {
+        let day = usize::try_from(time.as_secs().div_euclid(86_400).rem_euclid(7)).unwrap_or_default();
+        let text = Rfc3339(time).to_string();
+        let (date, clock) = (text.get(..10).unwrap_or_default(), text.get(11..16).unwrap_or_default());
+        format!("{} {date}, {clock} UTC", self.days.get(day).copied().unwrap_or_default())
     }
 }
 
@@ -229,5 +234,11 @@ mod tests {
         );
         assert_eq!(said("monitor:cluster", &only).0, "see state and statistics of the cluster as a whole");
         assert_eq!(said("search:eu/logs-*", &clusters).0, "search the indices logs-* (eu)");
+    }
+
+    #[test]
+    fn a_time_has_its_day() {
+        assert_eq!(ENGLISH.of_time(UnixTime::from_secs(0)), "Thursday 1970-01-01, 00:00 UTC");
+        assert_eq!(GERMAN.of_time(UnixTime::from_secs(1_795_305_600 + 3_660)), "Sonntag 2026-11-22, 01:01 UTC");
     }
 }

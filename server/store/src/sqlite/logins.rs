@@ -1,5 +1,7 @@
 //! Persons who logged in.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use oauth4os_tokens::clock::UnixTime;
@@ -9,7 +11,8 @@ use sqlx::{Row as _, SqliteConnection};
 use super::{SqliteStore, corrupt, failed, failed_insert, tokens};
 use crate::seal::{DataKeys, Place};
 use crate::{
-    Consent, Family, Login, Logins, Pending, Redeemed, RevokedToken, SecretHash, StoreError, Ticket, TicketKind,
+    Consent, Family, Login, Logins, Pending, Redeemed, RefreshToken, RevokedToken, Rotated, SecretHash, StoreError,
+    Ticket, TicketKind,
 };
 
 const READ: &str = "read logins";
@@ -127,6 +130,38 @@ impl Logins for SqliteStore {
             let row = row.fetch_optional(&self.readers).await.map_err(failed(READ))?;
             row.map(|row| read(&row, &self.data_keys)).transpose()
         })
+    }
+
+    fn renew_login(&self, id: &str, content: Vec<u8>) -> Pending<'_, ()> {
+        let id = id.to_owned();
+        Box::pin(async move {
+            let sealed = self.data_keys.seal(place("logins", &id), &content)?;
+            let mut tx = self.write(WRITE).await?;
+            sqlx::query("UPDATE logins SET sealed = ? WHERE id = ? AND ended_at IS NULL")
+                .bind(sealed)
+                .bind(&id)
+                .execute(&mut *tx)
+                .await
+                .map_err(failed(WRITE))?;
+            tx.commit().await.map_err(failed(WRITE))
+        })
+    }
+
+    fn start_refresh(&self, token: RefreshToken) -> Pending<'_, ()> {
+        Box::pin(self.keep_refresh(token))
+    }
+
+    fn refresh_token(&self, hash: &SecretHash) -> Pending<'_, Option<(RefreshToken, Family)>> {
+        Box::pin(self.find_refresh(*hash))
+    }
+
+    fn rotate_refresh(
+        &self,
+        hash: &SecretHash,
+        successor: Option<RefreshToken>,
+        grace: Duration,
+    ) -> Pending<'_, Rotated> {
+        Box::pin(self.rotate(*hash, successor, grace))
     }
 
     fn logins(&self) -> Pending<'_, Vec<Login>> {
@@ -345,7 +380,7 @@ impl SqliteStore {
 }
 
 /// Revokes a family with its tokens, within the caller's transaction.
-async fn revoke_family(
+pub(super) async fn revoke_family(
     connection: &mut SqliteConnection,
     id: &String,
     now: UnixTime,
@@ -384,7 +419,7 @@ fn consent((user, client_id, scope, created_at): (String, String, String, i64)) 
     Consent { user, client_id, scope, created_at: UnixTime::from_millis(created_at) }
 }
 
-fn read_family(row: &SqliteRow) -> Result<Family, StoreError> {
+pub(super) fn read_family(row: &SqliteRow) -> Result<Family, StoreError> {
     let id: String = row.try_get("id").map_err(failed(READ))?;
     let columns = || {
         Ok::<_, sqlx::Error>(Family {

@@ -1,7 +1,9 @@
 //! Logins, what is under way, codes and consents.
 
 use super::*;
-use crate::{Consent, Descent, Family, Login, Logins as _, Redeemed, Ticket, TicketKind, Tokens as _};
+use crate::{
+    Consent, Descent, Family, Login, Logins as _, Redeemed, RefreshToken, Rotated, Ticket, TicketKind, Tokens as _,
+};
 
 impl Place {
     fn login(&self, id: &str, user: &str) -> Login {
@@ -35,6 +37,11 @@ impl Place {
     fn token_of(&self, id: &str, login: &str, family: &str) -> IssuedToken {
         let descent = Descent { login: login.to_owned(), family: family.to_owned() };
         IssuedToken { descent: Some(descent), ..self.token(id, "console") }
+    }
+
+    fn refresh(&self, name: &str, family: &str) -> RefreshToken {
+        let ends_at = self.now() + Duration::from_secs(1800);
+        RefreshToken { hash: SecretHash::of(name), family: family.to_owned(), ends_at, used_at: None }
     }
 
     fn ticket(&self, kind: TicketKind, name: &str) -> Ticket {
@@ -158,4 +165,91 @@ async fn a_code_ends_and_what_ends_takes_its_tokens_along() {
     place.clock.advance(Duration::from_secs(3600));
     assert!(store.login("ses_2").await.unwrap().is_none());
     assert_eq!(store.purge_logins(place.now()).await.unwrap(), 2);
+}
+
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Uses one refresh token and puts another in its place.
+async fn rotate(place: &Place, store: &SqliteStore, from: &str, to: &str) -> Rotated {
+    let successor = place.refresh(to, "fam_1");
+    store.rotate_refresh(&SecretHash::of(from), Some(successor), GRACE).await.unwrap()
+}
+
+async fn with_a_family(place: &Place) -> SqliteStore {
+    let store = place.open().await;
+    store.start_login(place.login("ses_1", "keycloak/ada")).await.unwrap();
+    store.start_family(place.family("fam_1", "ses_1", "code")).await.unwrap();
+    store.record_issued(place.token_of("tok_1", "ses_1", "fam_1")).await.unwrap();
+    store.start_refresh(place.refresh("a", "fam_1")).await.unwrap();
+    store
+}
+
+#[tokio::test]
+async fn a_refresh_token_is_used_once_and_a_copy_ends_the_family() {
+    let place = Place::new();
+    let store = with_a_family(&place).await;
+    let (a, b) = (SecretHash::of("a"), SecretHash::of("b"));
+    // Looked at without a successor it is as good as before.
+    assert_eq!(store.rotate_refresh(&a, None, GRACE).await.unwrap(), Rotated::Ended);
+    assert_eq!(rotate(&place, &store, "a", "b").await, Rotated::Now);
+    let store = place.reopen(store).await;
+    place.clock.advance(GRACE);
+    assert_eq!(rotate(&place, &store, "a", "x").await, Rotated::JustUsed);
+    assert!(store.refresh_token(&b).await.unwrap().unwrap().0.used_at.is_none());
+    assert!(store.refresh_token(&a).await.unwrap().unwrap().0.used_at.is_some());
+    place.clock.advance(Duration::from_millis(1));
+    match rotate(&place, &store, "a", "x").await {
+        Rotated::Again { family, revoked } => {
+            assert_eq!((family.id.as_str(), revoked.len(), revoked[0].id.as_str()), ("fam_1", 1, "tok_1"));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(rotate(&place, &store, "b", "x").await, Rotated::Ended);
+    assert_eq!(store.refresh_token(&b).await.unwrap(), None);
+    let late = store.record_issued(place.token_of("tok_2", "ses_1", "fam_1")).await;
+    assert!(matches!(late, Err(StoreError::NotFound { .. })), "{late:?}");
+}
+
+#[tokio::test]
+async fn a_refresh_token_ends_unused_and_with_the_login() {
+    let place = Place::new();
+    let store = with_a_family(&place).await;
+    place.clock.advance(Duration::from_secs(1799));
+    assert_eq!(rotate(&place, &store, "a", "b").await, Rotated::Now);
+    place.clock.advance(Duration::from_secs(1800));
+    assert_eq!(rotate(&place, &store, "b", "c").await, Rotated::Ended);
+    store.start_refresh(place.refresh("c", "fam_1")).await.unwrap();
+    // The login of an hour is over, the token is not.
+    place.clock.advance(Duration::from_secs(1));
+    assert_eq!(rotate(&place, &store, "c", "d").await, Rotated::Ended);
+    assert_eq!(store.refresh_token(&SecretHash::of("c")).await.unwrap(), None);
+    assert_eq!(rotate(&place, &store, "nobody's", "d").await, Rotated::Ended);
+
+    let place = Place::new();
+    let store = with_a_family(&place).await;
+    store.end_login("ses_1").await.unwrap();
+    assert_eq!(rotate(&place, &store, "a", "b").await, Rotated::Ended);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_a_hundred_refreshes_one_wins() {
+    let place = Place::new();
+    let store = Arc::new(with_a_family(&place).await);
+    let all: Vec<_> = (0..100)
+        .map(|n| {
+            let (store, successor) = (Arc::clone(&store), place.refresh(&format!("next-{n}"), "fam_1"));
+            tokio::spawn(
+                async move { store.rotate_refresh(&SecretHash::of("a"), Some(successor), GRACE).await.unwrap() },
+            )
+        })
+        .collect();
+    let mut won = 0;
+    for one in all {
+        match one.await.unwrap() {
+            Rotated::Now => won += 1,
+            other => assert_eq!(other, Rotated::JustUsed),
+        }
+    }
+    assert_eq!(won, 1);
+    assert!(store.token("tok_1").await.unwrap().unwrap().revoked_at.is_none());
 }
