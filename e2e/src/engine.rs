@@ -113,6 +113,16 @@ impl Engine {
         self.admin.post(&format!("/{index}/_refresh")).expect(200);
     }
 
+    /// The latest of the indices `logs-app-<day>`, of which there is one for each of the last days.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn log_index(&self) -> String {
+        let answer = self.admin().get("/_cat/indices/logs-app-2*?h=index&s=index:desc").expect(200);
+        answer.text().lines().next().expect("an index").trim().to_owned()
+    }
+
     /// How many documents there are, deleted ones not counted.
     ///
     /// # Panics

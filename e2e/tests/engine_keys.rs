@@ -118,10 +118,10 @@ fn under_load(gateway: &Gateway, work: impl FnOnce()) {
                     let (client, target) = if worker == 0 {
                         number += 1;
                         // Another scope, and so another identity.
-                        let scope = format!("read:logs-app-2026.11.2* read:logs-e2e-{number}");
+                        let scope = format!("read:logs-app-2* read:logs-e2e-{number}");
                         (
                             gateway.http().with_token(&gateway.token_with("reader", &scope)),
-                            "/logs-app-2026.11.2*/_search?size=0",
+                            "/logs-app-2*/_search?size=0",
                         )
                     } else {
                         (kept.clone(), "/logs-*/_search?size=0")

@@ -1,9 +1,12 @@
 //! Scroll and point-in-time ids: they are of use to those who opened them, and to nobody else.
 
-use e2e::{Answer, Client, ClientSettings, Gateway, Settings};
+use e2e::{Answer, Client, ClientSettings, Engine, Gateway, Settings};
 use serde_json::{Value, json};
 
-const INDEX: &str = "logs-app-2026.11.20";
+/// With documents of every level.
+fn index() -> String {
+    Engine::get().log_index()
+}
 
 fn gateway() -> Gateway {
     let rows = json!([{"scope": "read:logs-*", "rows": {"term": {"level": "ERROR"}}}]);
@@ -17,7 +20,7 @@ fn gateway() -> Gateway {
 }
 
 fn open_scroll(client: &Client) -> String {
-    let first = client.post(&format!("/{INDEX}/_search?scroll=1m&size=10")).json(&json!({})).expect(200).json();
+    let first = client.post(&format!("/{}/_search?scroll=1m&size=10", index())).json(&json!({})).expect(200).json();
     first["_scroll_id"].as_str().expect("a scroll id").to_owned()
 }
 
@@ -29,7 +32,7 @@ fn scroll(client: &Client, id: &str) -> (u16, usize) {
 }
 
 fn open_pit(client: &Client) -> String {
-    let opened = client.post(&format!("/{INDEX}/_search/point_in_time?keep_alive=1m")).expect(200).json();
+    let opened = client.post(&format!("/{}/_search/point_in_time?keep_alive=1m", index())).expect(200).json();
     opened["pit_id"].as_str().expect("a point in time").to_owned()
 }
 
@@ -62,7 +65,7 @@ fn a_point_in_time_shows_nobody_more_than_he_may_see() {
     let (status, all) = search_pit(&opener, &id);
     assert_eq!(status, 200);
     let errors = json!({"query": {"term": {"level": "ERROR"}}});
-    let errors = opener.post(&format!("/{INDEX}/_count")).json(&errors).expect(200).json()["count"].clone();
+    let errors = opener.post(&format!("/{}/_count", index())).json(&errors).expect(200).json()["count"].clone();
     assert!(errors.as_u64() > Some(0) && errors != all, "{errors} of {all}");
     // To a gateway that was started since, it is not known whose it is.
     let gateway = self::gateway();
@@ -80,7 +83,7 @@ fn a_point_in_time_is_searched_and_ended_by_its_opener_alone() {
     let of_another = |answer: &Answer| answer.text().contains("the point in time was opened by another client");
     for (field, value) in [("x-any", "1"), ("accept-encoding", "gzip"), ("accept", "application/yaml")] {
         let opened =
-            opener.post(&format!("/{INDEX}/_search/point_in_time?keep_alive=1m")).header(field, value).expect(200);
+            opener.post(&format!("/{}/_search/point_in_time?keep_alive=1m", index())).header(field, value).expect(200);
         let id = opened.json()["pit_id"].as_str().expect("a point in time").to_owned();
         let own = open_pit(&gateway.with("other"));
         for stranger in ["other", "errors-only", "elsewhere"] {
@@ -104,7 +107,7 @@ fn a_point_in_time_is_searched_and_ended_by_its_opener_alone() {
 fn a_point_in_time_whose_id_cannot_be_read_is_not_handed_out() {
     let gateway = gateway();
     let opener = gateway.with("opener");
-    let target = format!("/{INDEX}/_search/point_in_time?keep_alive=1s");
+    let target = format!("/{}/_search/point_in_time?keep_alive=1s", index());
     let refused = opener.post(&format!("{target}&format=yaml")).expect(400);
     assert!(refused.text().contains("leave out `format`"), "{}", refused.text());
     let without = opener.post(&format!("{target}&filter_path=_shards")).expect(200);

@@ -338,9 +338,10 @@ fn an_alias_or_a_data_stream_inside_the_scope_takes_nothing_from_the_filter() {
     // To another index inside, to one outside, and a data stream.
     let alias = format!("{ALIASED}-beside-alias");
     admin.put(&format!("/{other}/_alias/{alias}")).expect(200);
-    admin.put(&format!("/logs-app-2026.11.20/_alias/{alias}-out")).expect(200);
+    let outside = Engine::get().log_index();
+    admin.put(&format!("/{outside}/_alias/{alias}-out")).expect(200);
     let _remove_alias = OnDrop(|| {
-        let _ = admin.delete(&format!("/logs-app-2026.11.20/_alias/{alias}-out")).send();
+        let _ = admin.delete(&format!("/{outside}/_alias/{alias}-out")).send();
     });
     let body = json!({"index_patterns": [stream], "data_stream": {}, "priority": 500,
         "template": {"settings": {"number_of_replicas": 0}, "mappings": {"properties": {"tenant": {"type": "keyword"}}}}});
@@ -365,7 +366,7 @@ fn an_alias_or_a_data_stream_inside_the_scope_takes_nothing_from_the_filter() {
         client.get(&everything).expect(403);
         client.get(&format!("/{ALIASED}-beside*,-{alias}-out/_search?size=100")).expect(403);
     }
-    admin.delete(&format!("/logs-app-2026.11.20/_alias/{alias}-out")).expect(200);
+    admin.delete(&format!("/{outside}/_alias/{alias}-out")).expect(200);
     let answer = until("the alias that led outside to be forgotten", Duration::from_secs(20), || {
         let answer = rows.get(&everything).send();
         (answer.status == 200).then_some(answer)

@@ -8,8 +8,8 @@ mod orders;
 use std::ffi::OsStr;
 
 use e2e::{
-    Answer, Claims, Client, ClientSettings, Forge, Gateway, Issuer, Keycloak, Settings, Upstream, python_with_authlib,
-    report, token_id, workspace,
+    Answer, Claims, Client, ClientSettings, Engine, Forge, Gateway, Issuer, Keycloak, Settings, Upstream,
+    python_with_authlib, report, token_id, workspace,
 };
 use oauth4os_tokens::keys::Algorithm;
 use serde_json::{Value, json};
@@ -219,9 +219,10 @@ fn the_engine_enforces_what_is_forbidden_to_one_of_them() {
     let token = exchanged(&gateway, "runner", &gateway.token("app"), &[]);
     let acting = with(&gateway, &token);
     acting.get("/logs-web-*/_search?size=0").expect(200);
-    acting.get("/logs-app-2026.11.01/_search?size=0").expect(403);
+    let app_log = format!("/{}/_search?size=0", Engine::get().log_index());
+    acting.get(&app_log).expect(403);
     acting.get("/pii-customers/_search?size=0").expect(403);
-    gateway.with("runner").get("/logs-app-2026.11.01/_search?size=0").expect(200);
+    gateway.with("runner").get(&app_log).expect(200);
 }
 
 #[test]

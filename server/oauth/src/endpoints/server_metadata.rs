@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::PUBLIC_DOCUMENT;
 use crate::Authority;
-use crate::grants::{GRANT_TYPES, client_credentials};
+use crate::grants::{GRANT_TYPES, authorization_code, refresh_token};
 use crate::paths;
 
 /// RFC 8414 section 2. Only what is true, and only what works at the place named.
@@ -59,6 +59,9 @@ struct OpenIdConfiguration {
     id_token_signing_alg_values_supported: [&'static str; 0],
 }
 
+/// The grants that begin with a person.
+const FOR_PERSONS: [&str; 2] = [authorization_code::GRANT_TYPE, refresh_token::GRANT_TYPE];
+
 /// `tls_client_auth` only where a client has a certificate, which the configuration allows where certificates are asked for.
 fn auth_methods(authority: &Authority) -> Vec<&'static str> {
     let by_certificate = authority.clients.have_certificates().then_some("tls_client_auth");
@@ -80,7 +83,7 @@ impl ServerMetadata {
             jwks_uri: authority.url(paths::JWKS),
             grant_types_supported: GRANT_TYPES
                 .into_iter()
-                .filter(|grant| for_persons || *grant == client_credentials::GRANT_TYPE)
+                .filter(|grant| for_persons || !FOR_PERSONS.contains(grant))
                 .collect(),
             response_types_supported: where_persons_log_in(&["code"]),
             response_modes_supported: where_persons_log_in(&["query"]),
