@@ -52,8 +52,10 @@ fn a_reindex_copies_from_what_may_be_read_to_what_may_be_written() {
     assert_eq!((&answer["created"], &answer["failures"]), (&json!(5), &json!([])), "{answer}");
     assert_eq!(Engine::get().count(&name), 5);
 
-    // What may only be added to takes what is not there.
-    let body = json!({"source": {"index": "logs-app-*", "query": {"terms": {"service": {"index": source, "id": "000001", "path": "service"}}}},
+    // What may only be added to takes what is not there. Other indices have documents with the same ids.
+    let lookup = json!({"terms": {"service": {"index": source, "id": "000001", "path": "service"}}});
+    let query = json!({"bool": {"filter": [lookup, {"term": {"_index": source}}]}});
+    let body = json!({"source": {"index": "logs-app-*", "query": query},
         "dest": {"index": format!("{name}-more"), "op_type": "create"}, "max_docs": 3});
     let answer = gateway.with("adder").post("/_reindex?refresh=true").json(&body).expect(200).json();
     assert_eq!(answer["created"], 3, "{answer}");
