@@ -71,7 +71,7 @@ pub use issuer::Issuer;
 pub use keycloak::{Keycloak, basic_credentials};
 pub use paths::{cache_dir, workspace};
 pub use port::Port;
-pub use programs::{Language, python, python_with_authlib, python_with_botocore, report};
+pub use programs::{Language, javascript, python, python_with_authlib, python_with_botocore, report};
 pub use relay::Relay;
 pub use settings::{ClientSettings, Driver, Settings};
 pub use shippers::{Shipper, otel_collector, rsyslog};

@@ -141,6 +141,18 @@ pub fn report(mut program: Command, variables: &[(&str, &OsStr)]) -> Value {
         .unwrap_or_else(|error| panic!("`{name}` reports no JSON ({error}):\n{stdout}{stderr}"))
 }
 
+/// A CommonJS script for a Node.js that has the client installed.
+///
+/// # Panics
+/// When it cannot be installed; the message says what is missing.
+#[must_use]
+pub fn javascript(script: &Path) -> Command {
+    drop(Language::JavaScript.program());
+    let mut program = Command::new("node");
+    program.arg(script).env("NODE_PATH", folder("e2e-js").join("node_modules"));
+    program
+}
+
 /// A script for a Python that has the clients installed. The environment is made when it is missing or its list of packages
 /// has changed.
 ///

@@ -35,8 +35,12 @@ fn settings() -> Settings {
 }
 
 fn refused_for_the_alias(answer: &Answer) {
+    refused_for_the_alias_of(OUTSIDE, answer);
+}
+
+fn refused_for_the_alias_of(index: &str, answer: &Answer) {
     assert_eq!(answer.status, 403, "{}", answer.text());
-    for word in [SNEAKY, OUTSIDE, "read:logs-*"] {
+    for word in [SNEAKY, index, "read:logs-*"] {
         assert!(answer.text().contains(word), "{word} is not in {}", answer.text());
     }
     assert!(!answer.text().contains("of others"), "{}", answer.text());
@@ -109,6 +113,109 @@ fn an_alias_made_through_the_gateway_is_known_when_its_maker_is_told() {
         manager.delete(&format!("/{OUTSIDE}/_alias/{SNEAKY}")).expect(200);
     }
     reader.get("/logs-*/_search").expect(200);
+}
+
+/// Indices that a template gives the alias.
+const MADE: &str = "e2e-aliases-made";
+
+/// A gateway that looks of itself once a minute only.
+fn seldom() -> Gateway {
+    Gateway::start(
+        settings()
+            .client("manager", &["manage:cluster", "manage:e2e-aliases-*", "manage:logs-*"])
+            .client("writer", &["write:e2e-aliases-*", "read:e2e-aliases-*"])
+            .engine_option("alias_refresh", json!("60s")),
+    )
+}
+
+#[test]
+fn an_alias_made_by_a_list_of_changes_or_with_its_index_is_known_on_the_next_request() {
+    let _alone = alone();
+    let _outside = outside();
+    let made = format!("{MADE}-with");
+    let _remove = OnDrop(|| Engine::get().delete_index(&made));
+    let gateway = seldom();
+    let (reader, manager) = (gateway.with("reader"), gateway.with("manager"));
+    let change = |what: &str| {
+        let step = json!({"index": OUTSIDE, "alias": SNEAKY});
+        manager.post("/_aliases").json(&json!({"actions": [{what: step}]})).expect(200);
+    };
+    for _ in 0..3 {
+        reader.get("/logs-*/_search").expect(200);
+        change("add");
+        refused_for_the_alias(&reader.get(&format!("/{SNEAKY}/_search")).send());
+        change("remove");
+        reader.get("/logs-*/_search").expect(200);
+        manager.put(&format!("/{made}")).json(&json!({"aliases": {SNEAKY: {}}})).expect(200);
+        refused_for_the_alias_of(&made, &reader.get("/logs-*/_search").send());
+        manager.delete(&format!("/{made}")).expect(200);
+    }
+}
+
+#[test]
+fn an_alias_that_a_template_gives_to_what_a_write_makes_is_known_on_the_next_request() {
+    let _alone = alone();
+    let _outside = outside();
+    let admin = Engine::get().admin();
+    let clear = || {
+        let _ = admin.delete(&format!("/{MADE}*?ignore_unavailable=true")).send();
+        for kind in ["_index_template", "_template"] {
+            let _ = admin.delete(&format!("/{kind}/{MADE}")).send();
+        }
+    };
+    clear();
+    let _clear = OnDrop(clear);
+    let gateway = seldom();
+    let (reader, manager, writer) = (gateway.with("reader"), gateway.with("manager"), gateway.with("writer"));
+    let gives = json!({"settings": {"number_of_replicas": 0}, "aliases": {SNEAKY: {}}});
+    let patterns = json!([format!("{MADE}-*")]);
+    let mut legacy = gives.clone();
+    legacy["index_patterns"] = patterns.clone();
+    let ways = [
+        (&manager, "_index_template", json!({"index_patterns": patterns, "template": gives})),
+        (&manager, "_template", legacy.clone()),
+        // Behind the gateway's back.
+        (admin, "_template", legacy),
+    ];
+    for (number, (by, kind, template)) in ways.into_iter().enumerate() {
+        // What is asked for by date math is not looked for twice within a second.
+        let dated = format!("dated{number}");
+        let template_path = format!("/{kind}/{MADE}");
+        by.put(&template_path).json(&template).expect(200);
+        // A template alone leads nowhere.
+        reader.get("/logs-*/_search").expect(200);
+        let document = json!({"a": 1});
+        let target = |end: &str| format!("/{MADE}-{end}");
+        let copy = json!({"source": {"index": OUTSIDE}, "dest": {"index": format!("{MADE}-copy")}});
+        let lines = [
+            json!({"index": {"_index": OUTSIDE}}),
+            document.clone(),
+            json!({"create": {"_index": format!("{MADE}-bulk")}}),
+            document.clone(),
+        ];
+        let writes: [(&str, &dyn Fn() -> Answer); 6] = [
+            ("doc", &|| writer.post(&target("doc/_doc")).json(&document).expect(201)),
+            ("create", &|| writer.put(&target("create/_create/1")).json(&document).expect(201)),
+            ("update", &|| {
+                let upsert = json!({"doc": document, "doc_as_upsert": true});
+                writer.post(&target("update/_update/1")).json(&upsert).expect(201)
+            }),
+            ("bulk", &|| writer.post("/_bulk").lines(&lines).expect(200)),
+            ("copy", &|| writer.post("/_reindex").json(&copy).expect(200)),
+            (&dated, &|| writer.post(&format!("/%3C{MADE}-{dated}-%7Bnow%2Fd%7D%3E/_doc")).json(&document).expect(201)),
+        ];
+        for (name, write) in writes {
+            write();
+            let index = format!("{MADE}-{name}");
+            for reached in [SNEAKY, "logs-*"] {
+                refused_for_the_alias_of(&index, &reader.get(&format!("/{reached}/_search")).send());
+            }
+            // What is gone is forgotten.
+            manager.delete(&format!("/{index}*")).expect(200);
+            reader.get("/logs-*/_search").expect(200);
+        }
+        by.delete(&template_path).expect(200);
+    }
 }
 
 #[test]

@@ -210,6 +210,8 @@ fn an_engine_that_lets_in_nobody_without_a_certificate_is_reached_with_the_gatew
     let pair = json!({"certificate": Engine::get().gateway_cert, "key": Engine::get().gateway_key});
     let gateway = Gateway::start(tokens.engine_option("client_certificate", pair));
     gateway.with("reader").get("/logs-*/_search").expect(200);
+    let expires = "oauth4os_certificate_expires_timestamp_seconds{certificate=\"engine\",cluster=\"\"}";
+    assert!(gateway.metric(expires) > 1.7e9, "{}", gateway.metric(expires));
 
     // Without it there is no engine.
     gateway.stop();

@@ -123,7 +123,7 @@ fn a_node_that_hangs_or_breaks_off_is_left_out_and_comes_back() {
         let mut refused = 0;
         until("the node to be left out", Duration::from_secs(60), || {
             let status = write(&client, "POST", "/app-logs-a/_doc");
-            assert!(status == 200 || status == if hangs { 504 } else { 502 }, "{status}");
+            assert!(matches!(status, 200 | 500), "{status}");
             refused += usize::from(status != 200);
             (out() > 0.0).then_some(())
         });

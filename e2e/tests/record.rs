@@ -193,9 +193,9 @@ fn an_engine_that_is_gone_is_an_error_of_an_allowed_request() {
     });
     let gateway = Gateway::start(Settings::new().upstream(&upstream.url()).client("writer", &["write:logs-*"]));
     let answer = gateway.with("writer").put("/logs-a/_doc/1").json(&json!({})).send();
-    assert_eq!(answer.status, 502, "{}", answer.text());
+    assert_eq!(answer.status, 500, "{}", answer.text());
     let event = gateway.audit_of(answer.request_id());
-    assert_eq!((&event["decision"], &event["status"], &event["reason"]), (&json!("allow"), &json!(502), &Value::Null));
+    assert_eq!((&event["decision"], &event["status"], &event["reason"]), (&json!("allow"), &json!(500), &Value::Null));
     assert_eq!(event["error"], answer.json()["error"]["reason"]);
     assert_eq!(gateway.metric("oauth4os_requests_total{outcome=\"failed\"}"), 1.0);
     assert_eq!(gateway.metric("oauth4os_upstream_failures_total{reason=\"broken\"}"), 1.0);

@@ -1,9 +1,12 @@
 //! SIGHUP: a changed configuration is in force on the next request, as a whole or not at all, and nobody's request
 //! fails over it.
 
+use std::collections::BTreeSet;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use e2e::{Answer, Client, ClientSettings, Engine, Gateway, Settings, Upstream};
+use e2e::{Answer, Authority, Client, ClientSettings, Engine, Gateway, Settings, Upstream, dns};
+use rcgen::{CertificateParams, SanType};
 use serde_json::{Value, json};
 
 fn settings() -> Settings {
@@ -210,14 +213,48 @@ fn new_connections_get_the_new_certificate_and_old_ones_go_on() {
     assert_eq!(new_client.connect().certificate(), new.certificate());
 }
 
+/// A token of the reader, by a way of one's own.
+fn token_by(gateway: &Gateway, http: &Client) -> String {
+    let asking = http.with_basic("reader", gateway.secret("reader"));
+    let answer = asking.post("/oauth/token").form(&[("grant_type", "client_credentials")]).expect(200);
+    answer.json()["access_token"].as_str().expect("a token").to_owned()
+}
+
+/// Gives the gateway a certificate of this authority, which it shows with it, and its key.
+fn rotate_certificate(gateway: &Gateway, servers: &Authority) {
+    let mut params = CertificateParams::new(["localhost".to_owned()]).expect("a name");
+    params.subject_alt_names.push(SanType::IpAddress(std::net::Ipv4Addr::LOCALHOST.into()));
+    let (certificate, key) = servers.issue(params).write(gateway.folder());
+    let read = |path| std::fs::read_to_string(path).expect("what was written");
+    gateway.write_file("gateway-key.pem", &read(key));
+    gateway.write_file("gateway.pem", &(read(certificate) + &servers.pem()));
+}
+
 #[test]
 fn a_hundred_reloads_under_load_fail_no_request() {
-    let gateway = start(settings().policies("permit(principal, action, resource);"));
-    let reader = gateway.with("reader");
-    let (stop, served) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let (servers, clients) = (Authority::new("servers"), Authority::new("clients"));
+    let shipper =
+        ClientSettings::new("shipper", &["read:logs-*"]).with("certificate", json!({"dns": "shipper.example.com"}));
+    let taken = json!({"ca": "clients-ca.pem", "revoked": ["clients.crl"]});
+    let gateway = start(
+        settings()
+            .client_with(shipper.without_secret())
+            .policies("permit(principal, action, resource);")
+            .file("clients-ca.pem", &clients.pem())
+            .file("clients.crl", &clients.revoked(&[], 4000))
+            .top("tls", json!({"certificate": "gateway.pem", "key": "gateway-key.pem", "client_certificates": taken})),
+    );
+    rotate_certificate(&gateway, &servers);
+    assert_eq!(gateway.reload(), "applied");
+    // They trust the authority, and so each of its certificates.
+    let http = gateway.http_of_present_certificate();
+    let reader = http.with_token(&token_by(&gateway, &http));
+    let shipper = http.with_certificate(&clients.issue_to(dns("shipper.example.com")));
+    let (stop, served, shown) = (AtomicBool::new(false), AtomicUsize::new(0), Mutex::new(BTreeSet::new()));
     std::thread::scope(|scope| {
-        let load = |fresh: bool| {
-            let (reader, gateway, stop, served) = (&reader, &gateway, &stop, &served);
+        let load = |reader, fresh: bool| {
+            let (http, gateway, stop, served, shown) = (&http, &gateway, &stop, &served, &shown);
+            let reader: &Client = reader;
             scope.spawn(move || {
                 let mut kept = reader.connect();
                 let mut number = 0_usize;
@@ -225,6 +262,7 @@ fn a_hundred_reloads_under_load_fail_no_request() {
                     number += 1;
                     if fresh {
                         kept = reader.connect();
+                        shown.lock().expect("the lock").insert(kept.certificate());
                     }
                     let request = match number % 4 {
                         0 => reader.post("/logs-1/_search").json(&json!({"query": {"match_all": {}}})).bytes(),
@@ -234,22 +272,26 @@ fn a_hundred_reloads_under_load_fail_no_request() {
                     kept.write(&request);
                     assert_eq!(kept.answer().status, 200);
                     if number.is_multiple_of(16) {
-                        assert_eq!(gateway.ask_for_token("reader", &[]).status, 200);
+                        let _ = token_by(gateway, http);
                     }
                     served.fetch_add(1, Ordering::Relaxed);
                 }
             })
         };
-        let threads: Vec<_> = [false, false, false, true].into_iter().map(load).collect();
+        let threads = [(&reader, false), (&shipper, false), (&reader, true), (&shipper, true)];
+        let threads: Vec<_> = threads.into_iter().map(|(client, fresh)| load(client, fresh)).collect();
         let new_client = |number: usize| ClientSettings::new(&format!("new-{number}"), &["read:logs-*"]);
         let before = served.load(Ordering::Relaxed);
         for number in 0..100 {
             gateway.change_config(|config| {
-                config["clients"].as_array_mut().expect("clients").truncate(2);
+                config["clients"].as_array_mut().expect("clients").truncate(3);
                 config["clients"].as_array_mut().expect("clients").push(new_client(number).to_json());
                 client_of(config, "other")["scopes"] = json!([format!("read:logs-{number}-*")]);
             });
             gateway.write_file("policies.cedar", &format!("// {number}\npermit(principal, action, resource);"));
+            rotate_certificate(&gateway, &servers);
+            let revoked = clients.issue_to(dns("gone.example.com"));
+            gateway.write_file("clients.crl", &clients.revoked(&[&revoked], 4000));
             assert_eq!(gateway.reload(), "applied");
             assert!(threads.iter().all(|thread| !thread.is_finished()), "a request failed at reload {number}");
         }
@@ -261,7 +303,9 @@ fn a_hundred_reloads_under_load_fail_no_request() {
         assert!(during > 200, "only {during} requests, which proves little");
     });
     let applied = gateway.metric("oauth4os_config_reloads_total{result=\"applied\"}");
-    assert_eq!(applied, 100.0);
+    assert_eq!(applied, 101.0);
+    let shown = shown.into_inner().expect("the lock").len();
+    assert!(shown > 10, "only {shown} certificates were seen");
     assert!(!gateway.audit().iter().any(|event| event["event"] == "request" && event["decision"] == "deny"));
     let client: &Client = &reader;
     client.get("/logs-1/_search").expect(200);

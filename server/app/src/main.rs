@@ -5,6 +5,7 @@ mod api_keys;
 mod arguments;
 mod cluster;
 mod engine;
+mod expiry;
 mod first_admin;
 mod hand_over;
 mod keys;

@@ -13,6 +13,7 @@ use oauth4os_tokens::clock::Clock;
 use oauth4os_tokens::id;
 
 use crate::cluster::{self, PasswordsError, ReplaceError, Running};
+use crate::expiry::{Expiry, Shown};
 use crate::parts::{self, PartsError};
 use crate::tls::{ServerTls, TlsError};
 
@@ -26,6 +27,7 @@ pub(crate) struct Reloader {
     pub(crate) authority: Arc<Authority>,
     pub(crate) providers: Arc<Providers>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) expiry: Arc<Expiry>,
     pub(crate) audit: Audit,
     pub(crate) clock: Arc<dyn Clock>,
 }
@@ -109,6 +111,16 @@ impl Reloader {
         }
         self.config = config;
         self.server_tls = server_tls;
+        self.note_certificates();
         Ok(())
+    }
+
+    /// Has the certificates that are shown now looked at for their end.
+    pub(crate) fn note_certificates(&self) {
+        self.expiry.put(Shown::ToClients, &self.server_tls.chain);
+        for running in &self.clusters {
+            self.expiry.put(Shown::ToEngine(running.name.clone()), &running.engine_tls.chain());
+        }
+        self.expiry.look();
     }
 }

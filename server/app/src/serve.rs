@@ -19,6 +19,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cluster::Running;
+use crate::expiry::Expiry;
 use crate::monitor::{self, EngineWatch};
 use crate::reload::Reloader;
 use crate::rotation::Rotation;
@@ -219,8 +220,11 @@ fn start(
     })?;
     // Last: an engine that is shown a new key may ask for it here.
     rotation.start(control.handle());
-    let reloader =
-        Reloader { path: path.to_owned(), config, server_tls, clusters, authority, providers, metrics, audit, clock };
+    let expiry = Arc::new(Expiry::new(Arc::clone(&metrics), Arc::clone(&clock)));
+    let path = path.to_owned();
+    let reloader = Reloader { path, config, server_tls, clusters, authority, providers, metrics, expiry, audit, clock };
+    reloader.note_certificates();
+    control.spawn(Arc::clone(&reloader.expiry).watch());
     Ok((gateway, reloader))
 }
 

@@ -39,6 +39,25 @@ pub struct Operation {
     pub denied: Option<&'static str>,
 }
 
+impl Operation {
+    /// Whether it is the same when it is done twice: it changes nothing, opens nothing, ends nothing, and takes nothing from
+    /// what is open, as the next page of a scroll does.
+    #[must_use]
+    pub fn is_repeatable(&self) -> bool {
+        let reads = matches!(
+            self.class,
+            Class::Info
+                | Class::Search
+                | Class::Get
+                | Class::Metadata
+                | Class::Monitor
+                | Class::ClusterMonitor
+                | Class::DashboardsRead
+        );
+        reads && !self.scrolls && !matches!(self.name, "clear_scroll" | "create_pit" | "delete_pit")
+    }
+}
+
 /// What an operation touches, as far as method and URL say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Targets {

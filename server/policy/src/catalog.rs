@@ -6,20 +6,25 @@
 //! engine is told ([`crate::EngineGrant::of`]), and refused by the gateway itself ([`crate::decide`]).
 
 use std::collections::{HashMap, HashSet};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use crate::containment::Branch;
 use crate::expression::Expressions;
 use crate::glob::Glob;
 
 /// The indices of a cluster that have more names than their own.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Catalog {
     /// In the order of their names.
     indices: Vec<Index>,
     /// Every name, and the indices it stands for.
     by_name: HashMap<Box<str>, Vec<usize>>,
+    /// Every name of the cluster, where the engine was asked for them.
+    listed: Option<Arc<Listed>>,
 }
+
+/// Every name of a cluster: indices, aliases and data streams.
+pub type Listed = HashSet<Box<str>>;
 
 /// An index and its other names.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -104,8 +109,10 @@ impl Rights<'_> {
 impl Catalog {
     /// The catalog of these indices; those that have no other name are left out.
     pub fn new(indices: impl IntoIterator<Item = Index>) -> Self {
+        let mut listed = Listed::new();
         let mut indices: Vec<Index> = indices
             .into_iter()
+            .inspect(|index| listed.extend(index.names().map(Box::from)))
             .filter(|index| index.data_stream.is_some() || !index.aliases.is_empty())
             .map(|mut index| {
                 index.aliases.sort_unstable();
@@ -119,13 +126,18 @@ impl Catalog {
                 by_name.entry(name.into()).or_default().push(at);
             }
         }
-        Self { indices, by_name }
+        Self { indices, by_name, listed: Some(Arc::new(listed)) }
     }
 
     /// The catalog of a cluster without aliases and data streams.
     pub fn none() -> &'static Self {
         static NONE: LazyLock<Catalog> = LazyLock::new(Catalog::default);
         &NONE
+    }
+
+    /// Every name of the cluster, also of indices that have one name; `None` when nobody asked.
+    pub fn listed(&self) -> Option<Arc<Listed>> {
+        self.listed.clone()
     }
 
     /// Whether the cluster has neither aliases nor data streams.
@@ -193,6 +205,15 @@ impl Catalog {
         self.indices.iter().filter_map(with_name).collect()
     }
 }
+
+/// Indices that have one name decide nothing.
+impl PartialEq for Catalog {
+    fn eq(&self, other: &Self) -> bool {
+        self.indices == other.indices
+    }
+}
+
+impl Eq for Catalog {}
 
 /// The name by which one expression asks for an index; one that is not its own, if there is one, since that says more.
 fn name_asked_for<'a>(index: &'a Index, branch: &Branch<'_>) -> Option<&'a str> {

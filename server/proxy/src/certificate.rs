@@ -5,6 +5,8 @@
 
 mod read;
 
+pub use read::{Validity, validity};
+
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;

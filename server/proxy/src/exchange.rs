@@ -4,9 +4,8 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use oauth4os_classify::{Class, ClassifyError, Operation};
+use oauth4os_classify::{ClassifyError, Operation};
 use oauth4os_config::RateMode;
-use oauth4os_engine::IdentityError;
 use oauth4os_telemetry::audit::Event;
 use oauth4os_telemetry::metrics::{Outcome, OverRate};
 
@@ -18,8 +17,8 @@ use crate::cluster::{self, Entrance};
 use crate::connection::{ByteStream, ClientGone, Connection, Next};
 use crate::forward::Forward;
 use crate::gate::Gate;
-use crate::identity::NoIdentity;
 use crate::limit::Standing;
+use crate::outcome::Twice;
 use crate::own;
 use crate::rates::{Counted, Rules, is_told};
 use crate::record::{Exchange, Stop};
@@ -146,8 +145,8 @@ impl Exchange {
             call.complete(head, &session)?;
             self.dashboards_tenant = call.extra.tenant.map(str::to_owned);
         }
-        let (gate, may_repeat) = if cfg!(feature = "engine-decides") {
-            (Gate::Open, false)
+        let (gate, twice) = if cfg!(feature = "engine-decides") {
+            (Gate::Open, Twice::Harmful)
         } else {
             let operation = match &call {
                 None => classify(&worker, head)?,
@@ -157,26 +156,17 @@ impl Exchange {
                 }
             };
             self.operation = Some(Rc::clone(&operation));
-            let may_repeat = is_repeatable(operation.class);
-            (Gate::new(self, &session, operation, head, &worker.shared.limits, &cluster.points_in_time)?, may_repeat)
+            let twice = Twice::of(&operation);
+            (Gate::new(self, &session, operation, head, &worker.shared.limits, &cluster.points_in_time)?, twice)
         };
         let Some(_in_flight) = cluster.take_flight(worker.shared.limits.requests_in_flight) else {
             worker.shared.metrics.requests_shed.inc();
             return Err(Refusal::overloaded().into());
         };
-        let identity = cluster.identities.of(&session, self.time).map_err(|error| match error {
-            NoIdentity::NamesUnknown | NoIdentity::Signing(_) | NoIdentity::Driver(IdentityError::KeyEnded(_)) => {
-                Refusal::unavailable(error.to_string())
-            }
-            NoIdentity::Restricted
-            | NoIdentity::Driver(IdentityError::NoRight | IdentityError::NoUser | IdentityError::TooLarge { .. }) => {
-                Refusal::forbidden(error.to_string(), None)
-            }
-            _ => Refusal::internal(format!("no identity could be made for the engine: {error}")),
-        })?;
+        let identity = cluster.identities.of(&session, self.time).map_err(Refusal::no_identity)?;
         let dashboards = call.as_ref();
-        let (to, payload) = ((cluster, &ways.engine), None);
-        Forward { exchange: self, connection, to, head, body, gate, identity, payload, dashboards, may_repeat }
+        let (to, payload, may_repeat) = ((cluster, &ways.engine), None, twice.is_harmless());
+        Forward { exchange: self, connection, to, head, body, gate, identity, payload, dashboards, twice, may_repeat }
             .run()
             .await
     }
@@ -365,18 +355,4 @@ fn refuse_token_in_query(target: &str) -> Result<(), Refusal> {
         ));
     }
     Ok(())
-}
-
-/// Whether a request may be sent again when a connection that was kept open turns out to be closed: it changes nothing.
-const fn is_repeatable(class: Class) -> bool {
-    matches!(
-        class,
-        Class::Info
-            | Class::Search
-            | Class::Get
-            | Class::Metadata
-            | Class::Monitor
-            | Class::ClusterMonitor
-            | Class::DashboardsRead
-    )
 }

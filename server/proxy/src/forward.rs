@@ -20,6 +20,7 @@ use crate::gate::Gate;
 use crate::identity::Identity;
 use crate::names;
 use crate::nodes::{Nodes, Place, Tried};
+use crate::outcome::Twice;
 use crate::points_in_time::Opening;
 use crate::pool::{EngineConnection, Sent};
 use crate::record::{Exchange, Stop};
@@ -48,7 +49,9 @@ pub(crate) struct Forward<'r, 'h, S> {
     pub(crate) payload: Option<Payload>,
     /// When it goes to Dashboards.
     pub(crate) dashboards: Option<&'r Call<'r>>,
-    /// Whether it may be sent a second time when a kept connection turns out to be closed.
+    /// What it means to do it twice.
+    pub(crate) twice: Twice,
+    /// Whether it may be sent a second time when a connection turns out to be closed.
     pub(crate) may_repeat: bool,
 }
 
@@ -76,7 +79,8 @@ impl<S: ByteStream> Forward<'_, '_, S> {
 
     /// Forwards a request for a WebSocket, on a connection that no other request was sent on, and once.
     async fn forward_handshake(mut self) -> Result<Next, Stop> {
-        self.may_repeat = false;
+        // One that is not answered is not open.
+        (self.twice, self.may_repeat) = (Twice::Harmless, false);
         let mut place = self.place(&mut Tried::default())?;
         let mut out = Buffer::lend();
         self.write_head(&mut out, place.pool.authority(), Framing::None)?;
@@ -121,6 +125,7 @@ impl<S: ByteStream> Forward<'_, '_, S> {
         }
         let gate = std::mem::replace(&mut self.gate, Gate::Open);
         gate.finish(self.exchange, &held)?;
+        self.renew_identity()?;
         let mut place = self.place(&mut Tried::default())?;
         let mut out = Buffer::lend();
         let length = u64::try_from(held.len()).unwrap_or(u64::MAX);
@@ -137,6 +142,18 @@ impl<S: ByteStream> Forward<'_, '_, S> {
         drop(held);
         let (engine, upload) = self.send_first(&mut place, &mut out).await?;
         self.answer(place, engine, upload, Some(out)).await
+    }
+
+    /// Takes another identity when the body has taken its time and the one there was is about to end.
+    fn renew_identity(&mut self) -> Result<(), Refusal> {
+        let now = self.connection.worker.shared.clock.now();
+        if let Identity::Fields(fields) = &self.identity
+            && fields.is_due(now)
+            && let Some(session) = &self.exchange.session
+        {
+            self.identity = self.to.0.identities.of(session, now).map_err(Refusal::no_identity)?;
+        }
+        Ok(())
     }
 
     /// Forwards the body as it arrives, each piece after it has passed the gate.
@@ -288,24 +305,36 @@ impl<S: ByteStream> Forward<'_, '_, S> {
             (engine, upload) = self.send_on_new(&mut place, &mut sent).await?;
             started = relay::wait(self.connection, &mut engine, timeout).await;
         }
+        self.know_names().await;
         started.map_err(|none| self.no_answer(&place, &engine, none))?;
-        // Whoever is told that an alias was made or moved may rely on it that the gateway knows.
-        if self.exchange.operation.as_ref().is_some_and(|operation| names::are_changed_by(operation.name)) {
-            self.to.0.names.refresh().await;
-        }
         let is_signed = self.identity.is_signed();
-        let Self { exchange, connection, head, dashboards, to: (cluster, _), .. } = self;
+        let Self { exchange, connection, head, dashboards, twice, to: (cluster, _), .. } = self;
         let points = &cluster.points_in_time;
         let opening = exchange.session.as_ref().and_then(|session| {
             let what = Opening::by(exchange.operation.as_deref(), &session.holder)?;
             Some(Opening::new(what, points, &session.holder))
         });
-        relay::Relay { exchange, connection, engine, place, head, dashboards, upload, opening, is_signed }.run().await
+        relay::Relay { exchange, connection, engine, place, head, dashboards, twice, upload, opening, is_signed }
+            .run()
+            .await
+    }
+
+    /// Has the names of the cluster read again when the request may have changed them. Whoever is told that an alias was made or moved,
+    /// or that there is a first document, may rely on it that the gateway knows; the change stands when nobody is told, too.
+    async fn know_names(&self) {
+        let Some(operation) = &self.exchange.operation else { return };
+        let names = &self.to.0.names;
+        if names::are_changed_by(operation.name) || (names::may_make_an_index(operation) && self.exchange.names_more())
+        {
+            names.refresh().await;
+        } else if names::may_make_an_index(operation) {
+            names.refresh_if_new(self.exchange.named()).await;
+        }
     }
 
     /// Waits for more of the body, or for the engine to answer before the end of it.
     async fn next_arrival(&mut self, engine: &mut EngineConnection) -> Result<Arrived, Stop> {
-        let connection = &mut *self.connection;
+        let (connection, twice) = (&mut *self.connection, self.twice);
         connection.deadline.set(connection.worker.shared.limits.body_timeout.as_duration());
         let (stream, input) = (&mut connection.stream, &mut connection.input);
         let arrival = std::future::poll_fn(|context| {
@@ -317,10 +346,9 @@ impl<S: ByteStream> Forward<'_, '_, S> {
                     Poll::Ready(Ok(1..)) if engine.has_answered() => return Poll::Ready(Ok(Arrived::FromEngine)),
                     Poll::Ready(Ok(1..)) => {}
                     Poll::Ready(Ok(0) | Err(_)) => {
-                        return Poll::Ready(Err(Refusal::bad_gateway(
-                            "the connection was closed from behind the gateway before the end of the request",
-                        )
-                        .into()));
+                        let happened =
+                            "the connection was closed from behind the gateway before the end of the request";
+                        return Poll::Ready(Err(twice.broken(happened).into()));
                     }
                     Poll::Pending => return Poll::Pending,
                 }
@@ -421,13 +449,13 @@ impl<S: ByteStream> Forward<'_, '_, S> {
         let who = place.pool.who;
         self.connection.worker.shared.metrics.upstream_failed(UpstreamFailure::Broken);
         tracing::warn!(%error, request_id = self.exchange.request_id, "the connection to {who} broke");
-        Refusal::bad_gateway(format!("the connection to {who} broke; the request may have got there")).into()
+        self.twice.broken(format_args!("the connection to {who} broke before an answer")).into()
     }
 
     fn timed_out(&self, place: &Place) -> Stop {
         place.failed(Ejection::Broken);
         self.connection.worker.shared.metrics.upstream_failed(UpstreamFailure::Timeout);
-        Refusal::timeout(place.pool.who).into()
+        self.twice.timed_out(place.pool.who).into()
     }
 
     fn no_answer(&self, place: &Place, engine: &EngineConnection, none: relay::NoAnswer) -> Stop {

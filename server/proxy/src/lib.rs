@@ -33,6 +33,7 @@ mod logins;
 mod names;
 mod nodes;
 mod opaque;
+mod outcome;
 mod own;
 mod points_in_time;
 mod pool;
@@ -53,7 +54,7 @@ mod worker;
 
 pub use arrival::{Listener, OwnListeners};
 pub use basic::{BasicClient, BasicClients, BasicRefusal};
-pub use certificate::ClientCertificates;
+pub use certificate::{ClientCertificates, Validity, validity};
 pub use control::{ControlPlane, Origin};
 pub use gateway::{ClusterSetup, Gateway, GatewayError, Setup};
 pub use logins::{Logins, Person};

@@ -2,19 +2,34 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use arc_swap::{ArcSwap, Guard};
+use arc_swap::{ArcSwap, ArcSwapOption, Guard};
+use oauth4os_classify::{Class, Operation};
 use oauth4os_policy::Catalog;
+use oauth4os_policy::catalog::Listed;
+use quick_cache::sync::Cache;
 use tokio::sync::{Notify, watch};
 
 /// How long the answer to a request that changes names may wait until the change is known here.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long a name that the engine did not list when it was written to is not asked about again: date math, and what could not
+/// be made.
+const UNLISTED_FOR: Duration = Duration::from_secs(1);
+
+/// Such names that are remembered.
+const UNLISTED: usize = 1_024;
+
 /// The names of one cluster.
 #[derive(Debug)]
 pub struct Names {
     known: ArcSwap<Known>,
+    /// Every name, where the aliases are looked after.
+    listed: ArcSwapOption<Listed>,
+    unlisted: Cache<Box<str>, Instant>,
+    /// Whether somebody looks.
+    is_watched: bool,
     /// How often somebody has asked for another look, and up to which of these it was taken.
     asked: AtomicU64,
     seen: watch::Sender<u64>,
@@ -40,18 +55,21 @@ impl Names {
     /// Nothing is known yet.
     #[must_use]
     pub fn unknown() -> Self {
-        Self::new(None)
+        Self::new(None, true)
     }
 
     /// Nobody looks: aliases may lead anywhere.
     #[must_use]
     pub fn unguarded() -> Self {
-        Self::new(Some(Arc::default()))
+        Self::new(Some(Arc::default()), false)
     }
 
-    fn new(catalog: Option<Arc<Catalog>>) -> Self {
+    fn new(catalog: Option<Arc<Catalog>>, is_watched: bool) -> Self {
         Self {
             known: ArcSwap::from_pointee(Known { generation: 1, catalog }),
+            listed: ArcSwapOption::empty(),
+            unlisted: Cache::new(UNLISTED),
+            is_watched,
             asked: AtomicU64::new(0),
             seen: watch::Sender::new(0),
             wake: Notify::new(),
@@ -73,6 +91,7 @@ impl Names {
     /// What came of it; `None` when nothing is known any more. In force for every request that begins later. Only one
     /// task may look at a time.
     pub fn finish(&self, look: &Look, catalog: Option<Catalog>) {
+        self.listed.store(catalog.as_ref().and_then(Catalog::listed));
         let known = self.known.load();
         if known.catalog.as_deref() != catalog.as_ref() {
             let generation = known.generation + 1;
@@ -97,12 +116,37 @@ impl Names {
 
     /// Has the engine looked at, and waits until that is done: a look that begins after this call.
     pub(crate) async fn refresh(&self) {
+        if !self.is_watched {
+            return;
+        }
         let asked = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
         let mut seen = self.seen.subscribe();
         self.wake.notify_one();
         // Without an answer in time the next regular look has to do.
         let _ = tokio::time::timeout(PATIENCE, seen.wait_for(|seen| *seen >= asked)).await;
     }
+}
+
+impl Names {
+    /// Has the engine looked at when one of these names is new here: writing to it may have made an index, or a data stream, and
+    /// a template may have given that an alias.
+    pub(crate) async fn refresh_if_new(&self, written: impl Iterator<Item = &str> + Clone) {
+        let is_new = |name: &str| self.listed.load().as_ref().is_some_and(|listed| !listed.contains(name));
+        let is_asked_about = |name: &str| self.unlisted.get(name).is_some_and(|since| since.elapsed() < UNLISTED_FOR);
+        if !written.clone().any(|name| is_new(name) && !is_asked_about(name)) {
+            return;
+        }
+        let begun = Instant::now();
+        self.refresh().await;
+        for name in written.filter(|name| is_new(name)) {
+            self.unlisted.insert(name.into(), begun);
+        }
+    }
+}
+
+/// Whether an operation makes an index when the one it names is not there.
+pub(crate) const fn may_make_an_index(operation: &Operation) -> bool {
+    matches!(operation.class, Class::Append | Class::Write)
 }
 
 /// Whether an operation can change what names stand for.
@@ -167,6 +211,35 @@ mod tests {
         names.finish(&names.begin(), Some(catalog("new")));
         asks.await.unwrap();
         assert_eq!(names.load().generation, 3);
+    }
+
+    #[tokio::test]
+    async fn a_write_to_a_name_that_is_not_listed_waits_for_a_look() {
+        let names = Arc::new(Names::unknown());
+        names.finish(&names.begin(), Some(catalog("x")));
+        // What is listed, under whatever name, needs none.
+        names.refresh_if_new(["a", "x"].into_iter()).await;
+        let looks = async |found: Catalog| {
+            let writing = Arc::clone(&names);
+            let writes = tokio::spawn(async move { writing.refresh_if_new(["a", "b"].into_iter()).await });
+            names.wanted().await;
+            names.finish(&names.begin(), Some(found));
+            writes.await.unwrap();
+        };
+        looks(catalog("y")).await;
+        // It was not made, or is called otherwise: not again for a while.
+        names.refresh_if_new(["b"].into_iter()).await;
+        names.unlisted.clear();
+        let plain = Index { name: "b".into(), ..Index::default() };
+        let one = Index { name: "a".into(), data_stream: None, aliases: vec!["y".into()] };
+        let generation = names.load().generation;
+        looks(Catalog::new([plain, one])).await;
+        assert_eq!(names.load().generation, generation, "an index with one name changes no decision");
+        names.unlisted.clear();
+        names.refresh_if_new(["a", "b"].into_iter()).await;
+        // Where nobody looks, nobody waits.
+        Names::unguarded().refresh().await;
+        Names::unguarded().refresh_if_new(["b"].into_iter()).await;
     }
 
     #[test]

@@ -143,6 +143,20 @@ impl Exchange {
         }
     }
 
+    /// The names of indices that the request was decided on, as far as they were noted.
+    pub(crate) fn named(&self) -> impl Iterator<Item = &str> + Clone {
+        let targets = match self.operation.as_deref().map(|operation| &operation.targets) {
+            Some(Targets::Indices(targets)) => targets.as_slice(),
+            _ => &[],
+        };
+        targets.iter().chain(&self.body_targets).map(String::as_str)
+    }
+
+    /// Whether there is no room to note more of them.
+    pub(crate) const fn names_more(&self) -> bool {
+        self.body_targets.len() == MAX_NOTED_TARGETS
+    }
+
     /// Writes the audit event and counts the request.
     pub(crate) fn record<S>(&self, connection: &Connection<S>, head: &RequestHead<'_>, body: &RequestBody) {
         let elapsed = self.started.elapsed();

@@ -4,10 +4,11 @@ use std::borrow::Cow;
 use std::io::Write as _;
 use std::time::Duration;
 
-use oauth4os_engine::SigningError;
+use oauth4os_engine::{IdentityError, SigningError};
 use oauth4os_telemetry::metrics::Outcome;
 
 use crate::body::BodyError;
+use crate::identity::NoIdentity;
 use crate::limit::{Standing, whole_seconds};
 use crate::rates::{Rule, Told};
 use crate::wire::Malformed;
@@ -245,6 +246,20 @@ impl Refusal {
         }
     }
 
+    /// There is nothing the engine could be told, so nothing of the request got to it.
+    pub(crate) fn no_identity(error: NoIdentity) -> Self {
+        match error {
+            NoIdentity::NamesUnknown | NoIdentity::Signing(_) | NoIdentity::Driver(IdentityError::KeyEnded(_)) => {
+                Self::unavailable(error.to_string())
+            }
+            NoIdentity::Restricted
+            | NoIdentity::Driver(IdentityError::NoRight | IdentityError::NoUser | IdentityError::TooLarge { .. }) => {
+                Self::forbidden(error.to_string(), None)
+            }
+            _ => Self::internal(format!("no identity could be made for the engine: {error}")),
+        }
+    }
+
     /// What is done could not be recorded, and is to be recorded.
     pub(crate) fn unrecorded() -> Self {
         Self::unavailable(
@@ -291,6 +306,11 @@ impl Refusal {
     /// The engine did not answer in time.
     pub(crate) fn timeout(who: &str) -> Self {
         Self::new(504, "timeout_exception", Outcome::Failed, format!("{who} did not answer in time"))
+    }
+
+    /// The request was sent, and nobody knows what has become of it.
+    pub(crate) fn unknown_outcome(reason: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(500, "unknown_outcome_exception", Outcome::Failed, reason)
     }
 
     /// The gateway failed.

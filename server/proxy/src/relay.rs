@@ -14,6 +14,7 @@ use crate::connection::{ByteStream, Connection, Next};
 use crate::dashboards::{Call, Dashboards, Location};
 use crate::fields::{ConnectionOptions, is_removed_from_response, opaque_id};
 use crate::nodes::Place;
+use crate::outcome::{Hold, Twice};
 use crate::points_in_time::{Opening, Progress};
 use crate::pool::{EngineConnection, MAX_HEAD, Sent};
 use crate::record::{Exchange, Stop};
@@ -42,6 +43,8 @@ pub(crate) struct Relay<'r, 'h, S> {
     pub(crate) head: &'r RequestHead<'h>,
     /// When the answer is that of Dashboards.
     pub(crate) dashboards: Option<&'r Call<'r>>,
+    /// What it means to do the request twice.
+    pub(crate) twice: Twice,
     pub(crate) upload: Upload,
     /// When the answer tells the id of a point in time or of a scroll.
     pub(crate) opening: Option<Opening>,
@@ -185,7 +188,7 @@ impl<S: ByteStream> Relay<'_, '_, S> {
                         }
                         Err(_) => {
                             self.connection.worker.shared.metrics.upstream_failed(UpstreamFailure::Timeout);
-                            return Err(Refusal::timeout(self.place.pool.who).into());
+                            return Err(self.twice.timed_out(self.place.pool.who).into());
                         }
                     }
                 }
@@ -224,6 +227,12 @@ impl<S: ByteStream> Relay<'_, '_, S> {
             300..=399 if self.dashboards.is_some_and(|call| leads_to_login(call.dashboards, &answer)) => {
                 return Err(self.not_accepted());
             }
+            // Of what stands between, which knows no more than the gateway would.
+            status @ (502 | 504) if !self.twice.is_harmless() => {
+                let who = self.place.pool.who;
+                let happened = format_args!("{who}, or what stands in front of it, answered with {status}");
+                return Err(self.twice.broken(happened).into());
+            }
             status => {
                 self.place.succeeded();
                 self.exchange.status = Some(status);
@@ -235,9 +244,11 @@ impl<S: ByteStream> Relay<'_, '_, S> {
         Ok(outline)
     }
 
-    /// Passes the body on. `out` is what has to be sent before it.
+    /// Passes the body on. `out` is what has to be sent before it. An answer that must not be asked for again is held back until it is
+    /// whole, as far as there is room.
     async fn pass_body(&mut self, outline: &Outline, mut out: Buffer) -> Result<(), Stop> {
         let mut left = AnswerBody::new(outline.framing);
+        let (mut hold, mut has_begun) = (Hold::new(!self.twice.is_harmless()), false);
         let is_chunked = outline.to_client == Framing::Chunked;
         let mut opening = self.opening.take().filter(|_| matches!(self.exchange.status, Some(200..=299)));
         let mut read = Ok(Progress::More);
@@ -261,8 +272,7 @@ impl<S: ByteStream> Relay<'_, '_, S> {
             match passed {
                 Ok(count) => self.exchange.bytes_out += u64::try_from(count).unwrap_or(u64::MAX),
                 Err(problem) => {
-                    self.exchange.error = Some(format!("the engine's answer broke off: {problem}"));
-                    return Err(Stop::Gone);
+                    return Err(self.broke_off(has_begun, &format!("the engine's answer broke off: {problem}")));
                 }
             }
             if read.is_ok_and(|read| read == Progress::Done) {
@@ -290,7 +300,9 @@ impl<S: ByteStream> Relay<'_, '_, S> {
                 out.extend_from_slice(chunked::END);
             }
             // Whoever opens a point in time learns nothing of its id before it is known to be his.
-            if !out.is_empty() && opening.is_none() && denial.is_none() {
+            let is_held = opening.is_some() || denial.is_some() || (!left.is_done() && hold.has_room_for(out.len()));
+            if !out.is_empty() && !is_held {
+                has_begun = true;
                 self.connection.send(&out).await?;
                 out.clear();
             }
@@ -301,13 +313,9 @@ impl<S: ByteStream> Relay<'_, '_, S> {
             match self.connection.deadline.guard(self.engine.receive()).await {
                 Ok(Ok(_)) => {}
                 Ok(Err(_)) => {
-                    self.exchange.error = Some("the connection to the engine broke within the answer".to_owned());
-                    return Err(Stop::Gone);
+                    return Err(self.broke_off(has_begun, "the connection to the engine broke within the answer"));
                 }
-                Err(_) => {
-                    self.exchange.error = Some("the engine stopped within its answer".to_owned());
-                    return Err(Stop::Gone);
-                }
+                Err(_) => return Err(self.broke_off(has_begun, "the engine stopped within its answer")),
             }
         }
     }
@@ -322,6 +330,11 @@ impl<S: ByteStream> Relay<'_, '_, S> {
     }
 
     fn broken(&self, reason: &str) -> Stop {
+        self.note_broken(reason);
+        self.twice.broken(format_args!("{} gave no usable answer", self.place.pool.who)).into()
+    }
+
+    fn note_broken(&self, reason: &str) {
         self.connection.worker.shared.metrics.upstream_failed(UpstreamFailure::Broken);
         self.place.failed(Ejection::Broken);
         tracing::warn!(
@@ -331,8 +344,17 @@ impl<S: ByteStream> Relay<'_, '_, S> {
             "{} gave no usable answer",
             self.place.pool.who
         );
-        let who = self.place.pool.who;
-        Refusal::bad_gateway(format!("{who} gave no usable answer; the request may have been carried out")).into()
+    }
+
+    /// The answer has ended before its end. Where the client has got nothing of it, it is told; else the connection ends.
+    fn broke_off(&mut self, has_begun: bool, problem: &str) -> Stop {
+        if has_begun {
+            self.exchange.error = Some(problem.to_owned());
+            return Stop::Gone;
+        }
+        self.note_broken(problem);
+        self.exchange.bytes_out = 0;
+        self.twice.broken(problem).into()
     }
 }
 

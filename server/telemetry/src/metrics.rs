@@ -14,8 +14,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use self::labels::{
-    ConnectionLabels, EjectionLabels, FailureLabels, OutcomeLabels, OverRateLabels, ProviderFetchLabels,
-    ProviderLabels, ReloadLabels,
+    CertificateLabels, ConnectionLabels, EjectionLabels, FailureLabels, OutcomeLabels, OverRateLabels,
+    ProviderFetchLabels, ProviderLabels, ReloadLabels,
 };
 pub use self::labels::{ConnectionRefusal, Ejection, Outcome, OverRate, Reload, UpstreamFailure};
 
@@ -26,6 +26,7 @@ pub struct Metrics {
     requests: PerOutcome<Counter>,
     durations: PerOutcome<Histogram>,
     upstream_failures: Family<FailureLabels, Counter>,
+    certificate_expires: Family<CertificateLabels, Gauge>,
     provider_keys_stale: Family<ProviderLabels, Gauge>,
     provider_key_fetches: Family<ProviderFetchLabels, Counter>,
     config_reloads: Family<ReloadLabels, Counter>,
@@ -89,6 +90,13 @@ impl Metrics {
             "upstream_failures",
             "Requests the engine did not answer, by reason",
             upstream_failures.clone(),
+        );
+        let certificate_expires = Family::<CertificateLabels, Gauge>::default();
+        registry.register_with_unit(
+            "certificate_expires_timestamp",
+            "When a certificate that the gateway shows runs out, in Unix time; the first of its chain that does",
+            Unit::Seconds,
+            certificate_expires.clone(),
         );
         let provider_keys_stale = Family::<ProviderLabels, Gauge>::default();
         registry.register(
@@ -177,6 +185,7 @@ impl Metrics {
             durations: PerOutcome::new(|outcome| durations.get_or_create_owned(&OutcomeLabels { outcome })),
             registry,
             upstream_failures,
+            certificate_expires,
             provider_keys_stale,
             provider_key_fetches,
             config_reloads,
@@ -209,6 +218,12 @@ impl Metrics {
     /// Counts a request the engine did not answer.
     pub fn upstream_failed(&self, reason: UpstreamFailure) {
         self.upstream_failures.get_or_create(&FailureLabels { reason }).inc();
+    }
+
+    /// Says when a certificate that is shown to clients (`listener`) or to the engine of a cluster (`engine`) runs out, in Unix time.
+    pub fn certificate_expires(&self, certificate: &'static str, cluster: &str, at: i64) {
+        let labels = CertificateLabels { certificate, cluster: cluster.to_owned() };
+        self.certificate_expires.get_or_create(&labels).set(at);
     }
 
     /// Says whether a provider's keys are missing or older than they should be. The name is one of the configuration.
@@ -302,12 +317,16 @@ mod tests {
         metrics.provider_keys_stale("keycloak", true);
         metrics.provider_keys_fetched("keycloak", false);
         metrics.config_reloaded(Reload::NeedsRestart);
+        metrics.certificate_expires("engine", "eu", 1_900_000_000);
         let text = metrics.render().unwrap();
         assert!(text.contains("oauth4os_provider_keys_stale{provider=\"keycloak\"} 1"), "{text}");
         assert!(
             text.contains("oauth4os_provider_key_fetches_total{provider=\"keycloak\",outcome=\"failed\"} 1"),
             "{text}"
         );
+        let expires =
+            "oauth4os_certificate_expires_timestamp_seconds{certificate=\"engine\",cluster=\"eu\"} 1900000000";
+        assert!(text.contains(expires), "{text}");
         assert!(text.contains("oauth4os_requests_total{outcome=\"denied\"} 1"), "{text}");
         assert!(text.contains("oauth4os_upstream_failures_total{reason=\"timeout\"} 1"), "{text}");
         assert!(text.contains("oauth4os_tokens_issued_total 1"), "{text}");

@@ -19,6 +19,8 @@ pub(crate) struct ServerTls {
     pub(crate) config: Arc<ServerConfig>,
     /// Which certificates of clients are taken, if any are asked for.
     pub(crate) client_certificates: Option<ClientCertificates>,
+    /// What is shown, the gateway's own first.
+    pub(crate) chain: Vec<CertificateDer<'static>>,
     /// SHA-256 of everything it was made of, to tell whether that is something else now.
     version: [u8; 32],
     with_http2: bool,
@@ -38,7 +40,7 @@ impl ServerTls {
     }
 
     fn of(files: Files, with_http2: bool) -> Result<Self, TlsError> {
-        let version = files.version();
+        let (version, chain) = (files.version(), files.chain.clone());
         let client_certificates = files.clients.map(ClientFiles::verifier).transpose()?;
         let verifier = client_certificates
             .as_ref()
@@ -50,7 +52,7 @@ impl ServerTls {
         config.alpn_protocols = if with_http2 { vec![b"h2".to_vec(), HTTP_1.to_vec()] } else { vec![HTTP_1.to_vec()] };
         config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new().map_err(TlsError::Tickets)?;
         config.send_tls13_tickets = 1;
-        Ok(Self { config: Arc::new(config), client_certificates, version, with_http2 })
+        Ok(Self { config: Arc::new(config), client_certificates, chain, version, with_http2 })
     }
 }
 

@@ -8,8 +8,8 @@ use oauth4os_config::{Dashboards, Engine, KeyPair};
 use oauth4os_tokens::id::sha256;
 use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, RootCertStore, SignatureScheme};
 
@@ -52,6 +52,11 @@ impl EngineTls {
         };
         config.alpn_protocols = vec![HTTP_1.to_vec()];
         Ok(Self { config: Arc::new(config), shown })
+    }
+
+    /// What the engine is shown, the gateway's own first; nothing when it is shown none.
+    pub(crate) fn chain(&self) -> Vec<CertificateDer<'static>> {
+        self.shown.as_ref().map(|shown| shown.0.load().key.cert.clone()).unwrap_or_default()
     }
 
     /// Reads certificate and key again; `None` when they are the same.

@@ -1,8 +1,10 @@
 use oauth4os_tokens::clock::ManualClock;
+use reqwest::Url;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::test_support::{Double, PATIENCE, Reply, Signer, answer, ok};
+use crate::address::Trust;
+use crate::test_support::{Double, PATIENCE, Reply, Signer, answer, install_tls, ok};
 use crate::{Provider, Providers, Refused};
 
 fn claims(double: &Double, clock: &ManualClock) -> Value {
@@ -76,6 +78,51 @@ async fn an_unknown_key_is_fetched_once_however_many_wait() {
     clock.advance(FORCED_INTERVAL);
     assert!(provider.wait_for_keys().await);
     assert_eq!(provider.generation(), generation);
+}
+
+/// Keys are good for as long as the provider says, within bounds, and the last fifth of that is for fetching them again.
+#[tokio::test(start_paused = true)]
+async fn keys_are_fetched_again_ahead_of_their_end() {
+    install_tls();
+    let (clock, metrics) = (ManualClock::default(), Arc::new(Metrics::new()));
+    let url = Url::parse("https://idp.example.com/keys").unwrap();
+    let place = KeyPlace { url, trust: Trust::Configured };
+    let source = Source {
+        name: "idp".to_owned(),
+        issuer: "https://idp.example.com".to_owned(),
+        place: Some(place.clone()),
+        algorithms: Vec::new(),
+        fetcher: Fetcher::new(None).unwrap(),
+    };
+    let cache = Arc::new(KeyCache::new(source, Arc::new(clock.clone()), Some(Arc::clone(&metrics))));
+    let is_stale = || {
+        let text = metrics.render().unwrap();
+        text.lines().any(|line| line == "oauth4os_provider_keys_stale{provider=\"idp\"} 1")
+    };
+    let seconds = Duration::from_secs;
+    for (said, lifetime) in [(None, 900), (Some(3), 60), (Some(100), 100), (Some(1_000_000), 3_600)] {
+        let set = KeySet { keys: Vec::new(), fingerprint: [1; 32], max_age: said.map(seconds), refused: Vec::new() };
+        let due = cache.settle(Ok((place.clone(), set)));
+        let ahead = seconds(lifetime * 4 / 5);
+        assert_eq!(due.since(clock.now()), ahead, "{said:?}");
+        let waiting = tokio::spawn({
+            let cache = Arc::clone(&cache);
+            async move { cache.until(due).await }
+        });
+        clock.advance(ahead - seconds(1));
+        // This time goes by itself, and says nothing of the other.
+        tokio::time::sleep(3 * LOOK_AT_CLOCK).await;
+        assert!(!waiting.is_finished(), "{said:?}");
+        clock.advance(seconds(1));
+        assert!(!waiting.await.unwrap(), "nobody has asked for it");
+        // Ahead: when the provider is down just then, there is time for another try before the keys are stale.
+        let failed = || Err(FetchError::Prepare("down".to_owned()));
+        assert_eq!(cache.settle(failed()).since(clock.now()), FIRST_RETRY);
+        assert!(!is_stale(), "{said:?}");
+        clock.advance(seconds(lifetime / 5));
+        let _ = cache.settle(failed());
+        assert!(is_stale(), "{said:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

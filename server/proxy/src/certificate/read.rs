@@ -34,6 +34,21 @@ const IP_ADDRESS: u8 = 0x87;
 /// 2.5.29.17
 const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 0x11];
 
+/// From when to when a certificate is valid, both included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Validity {
+    /// The first moment.
+    pub not_before: UnixTime,
+    /// The last one.
+    pub not_after: UnixTime,
+}
+
+/// Reads from when to when a certificate is valid; `None` when it is none.
+#[must_use]
+pub fn validity(certificate: &[u8]) -> Option<Validity> {
+    fields(certificate).map(|(validity, _)| validity)
+}
+
 /// What is of interest in a certificate.
 #[derive(Debug)]
 pub(super) struct Content {
@@ -45,17 +60,7 @@ pub(super) struct Content {
 
 /// Reads a certificate; `None` when it is none.
 pub(super) fn content(der: &[u8]) -> Option<Content> {
-    let mut input = Reader(der);
-    let mut certificate = Reader(input.take(SEQUENCE)?);
-    let mut fields = Reader(certificate.take(SEQUENCE)?);
-    if !input.is_done() {
-        return None;
-    }
-    fields.take_if(VERSION);
-    fields.take(INTEGER)?;
-    fields.take(SEQUENCE)?;
-    fields.take(SEQUENCE)?;
-    let not_after = validity(fields.take(SEQUENCE)?)?;
+    let (Validity { not_after, .. }, mut fields) = fields(der)?;
     let subject = fields.take(SEQUENCE)?;
     fields.take(SEQUENCE)?;
     fields.take_if(ISSUER_ID);
@@ -161,11 +166,24 @@ fn string(tag: u8, value: &[u8]) -> Option<String> {
     is_one.then(|| text.to_owned())
 }
 
-/// The last moment of a validity.
-fn validity(der: &[u8]) -> Option<UnixTime> {
-    let mut times = Reader(der);
-    times.next()?;
-    let (tag, text) = times.next()?;
+/// When a certificate is valid, and its fields behind that.
+fn fields(der: &[u8]) -> Option<(Validity, Reader<'_>)> {
+    let mut input = Reader(der);
+    let mut certificate = Reader(input.take(SEQUENCE)?);
+    let mut fields = Reader(certificate.take(SEQUENCE)?);
+    if !input.is_done() {
+        return None;
+    }
+    fields.take_if(VERSION);
+    fields.take(INTEGER)?;
+    fields.take(SEQUENCE)?;
+    fields.take(SEQUENCE)?;
+    let mut times = Reader(fields.take(SEQUENCE)?);
+    let validity = Validity { not_before: time(times.next()?)?, not_after: time(times.next()?)? };
+    times.is_done().then_some((validity, fields))
+}
+
+fn time((tag, text): (u8, &[u8])) -> Option<UnixTime> {
     let digits = text.strip_suffix(b"Z")?;
     let (year, rest) = match tag {
         UTC_TIME if digits.len() == 12 => {
@@ -184,7 +202,7 @@ fn validity(der: &[u8]) -> Option<UnixTime> {
     let (month, day, hour, minute, second) = (next()?, next()?, next()?, next()?, next()?);
     let in_range = (1..=12).contains(&month) && (1..=31).contains(&day) && hour < 24 && minute < 60 && second < 60;
     let seconds = ((days_since_1970(year, month, day) * 24 + hour) * 60 + minute) * 60 + second;
-    (in_range && times.is_done()).then(|| UnixTime::from_secs(seconds))
+    in_range.then(|| UnixTime::from_secs(seconds))
 }
 
 fn number(digits: &[u8]) -> Option<i64> {

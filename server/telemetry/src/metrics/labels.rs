@@ -173,6 +173,14 @@ pub(super) struct ProviderLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct CertificateLabels {
+    /// Whom it is shown to: `listener` or `engine`.
+    pub(super) certificate: &'static str,
+    /// A name of the configuration, empty when there are none.
+    pub(super) cluster: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct ProviderFetchLabels {
     pub(super) provider: String,
     pub(super) outcome: &'static str,
