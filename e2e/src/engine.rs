@@ -139,6 +139,16 @@ impl Engine {
         assert!(matches!(answer.status, 200 | 404), "`DELETE /{index}`: {}", answer.text());
     }
 
+    /// What it has written to one of its own logs so far: `index_search_slowlog`, `deprecation`.
+    ///
+    /// # Panics
+    /// When the log cannot be read.
+    #[must_use]
+    pub fn own_log(&self, name: &str) -> String {
+        let file = self.dir.join("logs").join(format!("oauth4os-development_{name}.json"));
+        std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+    }
+
     /// Ends it. To be called by a process that has it [alone](Self::get_alone).
     pub fn stop(&self) {
         self.xtask(&["down"]);

@@ -79,6 +79,9 @@ fn the_gateway_is_never_wider_than_the_engine() {
             match says {
                 AtEngine::Undecided(answer) => {
                     not_asked.add(&route, &answer);
+                    if allows {
+                        not_asked.grant(&route, verb);
+                    }
                     if answer == lists::NO_HANDLER {
                         break;
                     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use e2e::{Client, Connection, Engine, Gateway, Received, Settings, Upstream, until};
+use e2e::{Client, Connection, Engine, Gateway, OnDrop, Received, Settings, Upstream, until};
 use serde_json::{Value, json};
 
 fn settings() -> Settings {
@@ -69,6 +69,45 @@ fn without_a_plain_one_the_engine_sees_the_request_id() {
     }
     let answer = reader.get("/logs-own/_search").header("x-opaque-id", "mine").expect(200);
     assert_eq!(answer.header("x-opaque-id"), Some("mine"));
+}
+
+/// What the engine writes down of slow searches and of what will go away leads to the record, and so to the token.
+#[test]
+fn the_engines_own_logs_lead_to_the_record() {
+    let engine = Engine::get();
+    let index = "app-logs-e2e-slow";
+    engine.delete_index(index);
+    let _remove = OnDrop(|| Engine::get().delete_index(index));
+    let slow = json!({"settings": {
+        "number_of_shards": 1, "number_of_replicas": 0,
+        "index.search.slowlog.threshold.query.trace": "0ms", "index.search.slowlog.level": "TRACE",
+    }});
+    engine.admin().put(&format!("/{index}")).json(&slow).expect(200);
+    engine.admin().put(&format!("/{index}/_doc/1?refresh=true")).json(&json!({"message": "slow"})).expect(201);
+    let gateway =
+        Gateway::start(Settings::new().client("reader", &["read:app-logs-*"]).client("keeper", &["manage:app-logs-*"]));
+    let lines_of = |log: &str, id: &str| -> Vec<String> {
+        let is_of = |line: &&str| line.contains(&format!("\"{id}\""));
+        engine.own_log(log).lines().filter(is_of).map(str::to_owned).collect()
+    };
+    let own = format!("e2e-slow-{}", std::process::id());
+    for (client, method, target, log) in [
+        ("reader", "GET", format!("/{index}/_search?q=message:slow"), "index_search_slowlog"),
+        ("keeper", "POST", format!("/{index}/_flush/synced"), "deprecation"),
+    ] {
+        let client = gateway.with(client);
+        let named = client.request(method, &target).header("X-Opaque-Id", &own).expect(200);
+        let unnamed = client.request(method, &target).expect(200);
+        for (answer, id) in [(&named, own.as_str()), (&unnamed, unnamed.request_id())] {
+            let lines = until(&format!("the line of {id} in {log}"), Duration::from_secs(20), || {
+                Some(lines_of(log, id)).filter(|lines| !lines.is_empty())
+            });
+            assert!(lines.iter().all(|line| !line.contains("Bearer") && !line.contains("eyJ")), "{lines:?}");
+            let event = gateway.audit_of(answer.request_id());
+            assert!(event["opaque_id"] == id || event["request_id"] == id, "{event}");
+            assert!(event["token_id"].is_string() && event["client"].is_string(), "{event}");
+        }
+    }
 }
 
 /// A search of well over half a minute: every one of many documents keeps a script busy for a millisecond. The engine asks

@@ -1,6 +1,8 @@
 //! Searches that reach beyond what is permitted, narrowed by the engine to what is: only where both sides are told to.
 
-use e2e::{ClientSettings, Engine, Gateway, OnDrop, Settings};
+use std::time::Duration;
+
+use e2e::{ClientSettings, Engine, Gateway, OnDrop, Settings, until};
 use serde_json::{Value, json};
 
 const SWITCH: &str = "/config/dynamic/do_not_fail_on_forbidden";
@@ -45,20 +47,28 @@ fn the_engine_answers_for_the_permitted_part_and_the_answer_says_so() {
     let _ = Engine::get_alone();
     let by_index = json!({"size": 0, "aggs": {"by": {"terms": {"field": "_index", "size": 100}}}});
 
-    // Told to one side only, it is refused by the other.
-    let gateway = Gateway::start(settings("narrow"));
-    let refused = gateway.with("reader").post("/_search").json(&by_index).expect(403);
+    // Told to one side only, it is refused: by the engine where the gateway does not decide, and by the gateway, which has seen that.
+    let undecided = Gateway::start(settings("narrow").engine_decides());
+    let refused = undecided.with("reader").post("/_search").json(&by_index).expect(403);
     assert!(refused.text().contains("no permissions for"), "{}", refused.text());
+    let gateway = Gateway::start(settings("narrow").engine_option("alias_refresh", json!("1s")));
+    let refused = gateway.with("reader").post("/_search").json(&by_index).expect(403);
+    assert!(refused.text().contains("needs the scope"), "{}", refused.text());
+    assert!(gateway.log().contains("the engine is not seen to do it"), "{}", gateway.log());
     let run = gateway.engine_command(&["check"]);
     assert!(!run.succeeded && run.stdout.contains("needs `do_not_fail_on_forbidden: true`"), "{run:?}");
 
-    let _narrowing = narrowing_engine();
+    let narrowing = narrowing_engine();
     let strict = Gateway::start(settings("refuse"));
     let refused = strict.with("reader").post("/_search").json(&by_index).expect(403);
     assert!(refused.text().contains("read:logs-*"), "{}", refused.text());
 
     assert!(gateway.engine_command(&["check"]).succeeded);
     let reader = gateway.with("reader");
+    // It is seen at the next look.
+    until("a narrowed search", Duration::from_secs(20), || {
+        Some(reader.get("/_count").send()).filter(|it| it.status == 200)
+    });
     let inside = reader.post("/logs-*/_search").json(&by_index).expect(200);
     assert_eq!(inside.header("x-oauth4os-partial"), None);
     let all = indices(&inside.json());
@@ -86,4 +96,12 @@ fn the_engine_answers_for_the_permitted_part_and_the_answer_says_so() {
     }
     gateway.with("writer").get("/_search").expect(403);
     gateway.with("own").get("/_search").expect(403);
+
+    // Switched off there, it is refused here as soon as that is seen.
+    drop(narrowing);
+    let refused = until("a refusal by the gateway", Duration::from_secs(20), || {
+        Some(reader.get("/_count").send()).filter(|answer| answer.text().contains("needs the scope"))
+    });
+    assert_eq!(refused.status, 403);
+    reader.get("/logs-*/_count").expect(200);
 }

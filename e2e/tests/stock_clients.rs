@@ -1,4 +1,5 @@
-//! The official clients, unmodified, through the gateway with everything on: tokens, TLS, gzip, and the engine's aliases known.
+//! The official clients, unmodified, through the gateway with everything on: tokens, TLS, gzip, the engine's aliases known, rows and
+//! fields, policies, rates that are told, and partial access.
 //! `e2e/clients/README.md` says what each does.
 
 use std::collections::BTreeMap;
@@ -11,6 +12,11 @@ use serde_json::{Value, json};
 const DOCUMENTS: u64 = 3_000;
 const READ: &str = "logs-app-*";
 const OUTSIDE: &str = "pii-customers";
+
+/// The rows of what is read: most of them.
+fn rows() -> Value {
+    json!({"bool": {"must_not": [{"term": {"level": "DEBUG"}}]}})
+}
 
 /// What differs between the clients.
 struct Client {
@@ -82,12 +88,23 @@ fn scenario(client: &Client) {
     engine.delete_index(&index);
     let _remove = OnDrop(|| engine.delete_index(&index));
     let customers = engine.count(OUTSIDE);
-    let own = [format!("read:{READ}"), format!("read:{index}*"), format!("write:{index}*")];
+    let own = [format!("read:{index}*"), format!("write:{index}*")];
+    let held = json!([{"scope": format!("read:{READ}"), "rows": rows(), "fields": "slim"}]);
+    let limit = json!({"requests_per_second": 1_000, "burst": 1_000});
     let gateway = Gateway::start(
-        Settings::new().client("stock", &own.each_ref().map(String::as_str)).client_with(
-            ClientSettings::new("limited", &["read:logs-*"])
-                .with("rate_limit", json!({"requests_per_second": 1, "burst": 2})),
-        ),
+        Settings::new()
+            .policies(
+                "permit(principal, action, resource);\nforbid(principal, action, resource in Index::\"secret-*\");\n",
+            )
+            .client_with(ClientSettings::new("stock", &own.each_ref().map(String::as_str)).with("grants", held))
+            .client_with(
+                ClientSettings::new("limited", &["read:logs-*"])
+                    .with("rate_limit", json!({"requests_per_second": 1, "burst": 2})),
+            )
+            .engine_option("strict_aliases", json!("enforce"))
+            .engine_option("partial_access", json!("narrow"))
+            .limit("rate_headers", json!("all"))
+            .top("rates", json!([{"name": "reading", "per": "client", "scope": "search:logs-*", "limit": limit}])),
     );
     let found = run(client.language, &gateway, &index, false);
 
@@ -99,7 +116,9 @@ fn scenario(client: &Client) {
     assert_eq!(engine.count(&index), DOCUMENTS);
     let last = engine.admin().get(&format!("/{index}/_doc/{}", DOCUMENTS - 1)).expect(200).json();
     assert_eq!(last["_source"], json!({"message": format!("line {} äöü", DOCUMENTS - 1), "number": DOCUMENTS - 1}));
-    let readable = engine.count(READ);
+    let readable = engine.admin().post(&format!("/{READ}/_count")).json(&json!({"query": rows()})).expect(200).json();
+    let readable = readable["count"].as_u64().expect("a number");
+    assert!(readable < engine.count(READ), "the filter hides nothing");
     assert_eq!((&found["scrolled"], &found["paged"]), (&json!(readable), &json!(DOCUMENTS)));
     let (errors, services) = errors_by_service(engine);
     assert_eq!((&found["errors"], &found["services"]), (&errors, &services));

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use crate::build::{cargo, target};
 use crate::cache::Cache;
 use crate::progress::say;
-use crate::{files, generate};
+use crate::{corpus, files, generate};
 
 /// One check; its error says what to do.
 type Check = fn() -> Result<()>;
@@ -66,10 +66,10 @@ pub fn advisories() -> Result<()> {
 
 fn units() -> Result<()> {
     // These two speak to an engine in their integration tests.
-    passes(
-        cargo().args(["test", "--locked", "--workspace", "--exclude", "e2e", "--exclude", "oauth4os-engine"]),
-        "mend what the tests name",
-    )?;
+    let mut tests = cargo();
+    tests.args(["test", "--locked", "--workspace", "--exclude", "e2e", "--exclude", "oauth4os-engine"]);
+    tests.env("OAUTH4OS_REST_TESTS", corpus::ensure_made()?);
+    passes(&mut tests, "mend what the tests name")?;
     passes(cargo().args(["test", "--locked", "--package", "oauth4os-engine", "--lib"]), "mend what the tests name")?;
     // The fuzz targets are a workspace of their own; without the fuzzer their seeds are tested on stable.
     let mut corpus = cargo();

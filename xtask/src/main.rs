@@ -10,6 +10,7 @@ mod build;
 mod cache;
 mod certs;
 mod check;
+mod corpus;
 mod data;
 mod demo;
 mod download;
@@ -108,6 +109,8 @@ enum Command {
         #[arg(long)]
         advisories: bool,
     },
+    /// The engine's own REST tests, from their package, as seeds for the fuzz targets; they stay in the cache
+    Corpus,
     /// Write the generated files of the repository
     Generate {
         /// Write nothing; fail if a file is not what would be written
@@ -219,6 +222,10 @@ fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Check { advisories: true } => check::advisories(),
         Command::Check { .. } => check::run(),
+        Command::Corpus => {
+            println!("{}", corpus::ensure_made()?.display());
+            Ok(())
+        }
         Command::Generate { check } => generate::run(check),
     }
 }

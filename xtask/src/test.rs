@@ -88,7 +88,8 @@ fn against(version: Version, keycloak: &keycloak::State) -> Result<()> {
 }
 
 /// The tests of what the engine itself enforces, which have to hold however it learns who is asking.
-const BY_EVERY_DRIVER: [&str; 6] = ["aliases", "cedar", "own_identity", "rows", "scopes", "two_walls"];
+const BY_EVERY_DRIVER: [&str; 8] =
+    ["aliases", "cedar", "own_identity", "pipelines", "rows", "rows_hostile", "scopes", "two_walls"];
 
 const KEYCLOAK_PORT: u16 = 19280;
 

@@ -21,6 +21,8 @@ pub struct Narrower {
 #[derive(Default)]
 pub struct NotAsked {
     found: BTreeMap<String, String>,
+    /// The verbs that have them here all the same.
+    granted: BTreeMap<String, Vec<&'static str>>,
 }
 
 impl Narrower {
@@ -79,15 +81,44 @@ impl NotAsked {
         self.found.entry(format!("{} {}", route.method, route.path)).or_insert_with(|| answer.to_owned());
     }
 
-    /// What the file does not say or says too much. Empty when it is exactly this.
+    pub fn grant(&mut self, route: &Route, verb: &str) {
+        let verb = VERBS.iter().find(|(name, _)| *name == verb).expect("a verb").0;
+        self.granted.entry(format!("{} {}", route.method, route.path)).or_default().push(verb);
+    }
+
+    /// What the file does not say, says too much, or says without a reason. Empty when it is exactly this.
     pub fn compare(&self) -> String {
-        let found: BTreeSet<String> = self.found.iter().map(|(route, answer)| format!("{route} : {answer}")).collect();
-        if is_to_be_written() {
-            write("not_asked.txt", found.iter().cloned().collect());
+        let found: BTreeSet<String> = self
+            .found
+            .iter()
+            .map(|(route, answer)| match self.granted.get(route) {
+                None => format!("{route} : {answer}"),
+                Some(verbs) => format!("{route} : {answer} : granted to {}", verbs.join(",")),
+            })
+            .collect();
+        // Behind who has it stands why the engine is not asked, and why it is right.
+        let mut reasons = BTreeMap::new();
+        for (key, rest) in lines("not_asked.txt") {
+            let (answer, granted) = rest.split_once(" : granted to ").unwrap_or((&rest, ""));
+            let (verbs, reason) = granted.split_once(" : ").unwrap_or((granted, ""));
+            let line = match verbs {
+                "" => format!("{key} : {answer}"),
+                _ => format!("{key} : {answer} : granted to {verbs}"),
+            };
+            reasons.insert(line, reason.to_owned());
         }
-        let written: BTreeSet<String> =
-            lines("not_asked.txt").map(|(key, answer)| format!("{key} : {answer}")).collect();
-        differences("not_asked.txt", &found, &written)
+        if is_to_be_written() {
+            let with_reason = |line: &String| match reasons.get(line).filter(|reason| !reason.is_empty()) {
+                Some(reason) => format!("{line} : {reason}"),
+                None => line.clone(),
+            };
+            write("not_asked.txt", found.iter().map(with_reason).collect());
+        }
+        let mut problems = differences("not_asked.txt", &found, &reasons.keys().cloned().collect());
+        for (line, _) in reasons.iter().filter(|(line, reason)| line.contains(" : granted to ") && reason.len() < 10) {
+            problems.push_str(&format!("not_asked.txt gives no reason for `{line}`\n"));
+        }
+        problems
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use oauth4os_config::{Cluster, StrictAliases};
+use oauth4os_config::{Cluster, PartialAccess, StrictAliases};
 use oauth4os_engine::check::ClientScopes;
 use oauth4os_engine::{CatalogReader, EngineClient, guard};
 use oauth4os_policy::Catalog;
@@ -26,7 +26,7 @@ pub(crate) fn at_first(cluster: &Cluster) -> Arc<Names> {
             cluster = cluster.name,
             "nobody looks at aliases (`upstream.engine.strict_aliases: off`): whoever may add one can widen a token"
         );
-        if engine.client_certificate.is_none() {
+        if engine.client_certificate.is_none() && engine.partial_access == PartialAccess::Refuse {
             return Arc::new(Names::unguarded());
         }
     }
@@ -49,12 +49,15 @@ pub(crate) fn watch(
 ) -> oneshot::Receiver<()> {
     let engine = &cluster.upstream.engine;
     let (looked, first) = oneshot::channel();
-    if engine.strict_aliases == StrictAliases::Off && guarded.is_none() {
+    let partial = engine.partial_access == PartialAccess::Narrow;
+    if engine.strict_aliases == StrictAliases::Off && guarded.is_none() && !partial {
         return first;
     }
     let mut watch = Watch {
         cluster: cluster.name.clone(),
         strict: engine.strict_aliases,
+        partial,
+        narrows: None,
         guarded,
         reader,
         clients,
@@ -81,6 +84,10 @@ pub(crate) fn watch(
 struct Watch {
     cluster: Option<String>,
     strict: StrictAliases,
+    /// Searches may be narrowed by the engine.
+    partial: bool,
+    /// Whether it was seen to do it.
+    narrows: Option<bool>,
     /// Until it is shown that the gateway's certificate opens nothing by itself.
     guarded: Option<EngineClient>,
     reader: CatalogReader,
@@ -104,8 +111,8 @@ impl Watch {
             }
             self.guarded = None;
         }
-        if self.strict == StrictAliases::Off {
-            return self.names.finish(&look, Some(Catalog::default()));
+        if self.strict == StrictAliases::Off && !self.partial {
+            return self.names.finish(&look, Some(Catalog::default()), false);
         }
         match self.reader.read(self.clock.now()).await {
             Ok(catalog) => {
@@ -116,18 +123,46 @@ impl Watch {
                     );
                 }
                 self.last_good = Instant::now();
-                self.name(&catalog);
-                self.names.finish(&look, Some(if self.is_enforced() { catalog } else { Catalog::default() }));
+                if self.strict != StrictAliases::Off {
+                    self.name(&catalog);
+                }
+                let narrows = self.partial && self.look_at_narrowing().await;
+                self.names.finish(&look, Some(if self.is_enforced() { catalog } else { Catalog::default() }), narrows);
             }
             Err(error) => {
                 self.say(error.to_string());
-                if self.last_good.elapsed() > GOOD_FOR {
-                    self.names.finish(&look, None);
+                if self.strict == StrictAliases::Off {
+                    // They were read for the sake of narrowing alone.
+                    self.names.finish(&look, Some(Catalog::default()), false);
+                } else if self.last_good.elapsed() > GOOD_FOR {
+                    self.names.finish(&look, None, false);
                 } else {
                     self.names.give_up(&look);
                 }
             }
         }
+    }
+
+    /// Whether the engine answers for the permitted part of a search; says so when that changes.
+    async fn look_at_narrowing(&mut self) -> bool {
+        let narrows = match self.reader.narrows(self.clock.now()).await {
+            Ok(narrows) => narrows,
+            Err(error) => {
+                tracing::debug!(cluster = self.cluster, %error, "it cannot be seen whether the engine narrows searches");
+                false
+            }
+        };
+        if self.narrows.replace(narrows) != Some(narrows) {
+            if narrows {
+                tracing::info!(cluster = self.cluster, "searches may be narrowed: the engine is seen to do it");
+            } else {
+                tracing::warn!(
+                    cluster = self.cluster,
+                    "searches are not narrowed (`partial_access: narrow`): the engine is not seen to do it, set `do_not_fail_on_forbidden: true` in its security configuration"
+                );
+            }
+        }
+        narrows
     }
 
     /// Names the aliases that lead out of what the configured clients may, each once.

@@ -22,6 +22,7 @@ mod reindex;
 pub mod restricted;
 mod saved_objects;
 mod search;
+pub(crate) mod settings;
 mod template;
 mod update;
 
@@ -39,7 +40,7 @@ pub enum Body {
     Bulk {
         /// The index of actions that name none.
         default_index: Option<String>,
-        /// A pipeline is named for the whole request.
+        /// A pipeline is named for the whole request; `_none` names none.
         pipeline: bool,
         /// The query asks for the documents that updates change.
         returns_source: bool,
@@ -75,6 +76,8 @@ pub enum Body {
     Create,
     /// Definition of a template, which may give aliases to indices made later.
     Template,
+    /// Settings of indices, which may name pipelines.
+    Settings,
     /// A question about a shard.
     Explain,
     /// Commands that move shards.
@@ -115,7 +118,12 @@ impl Body {
             Self::Opaque => {}
             Self::Bulk { default_index, pipeline, returns_source } => {
                 let mut scanner = bulk::BulkScanner::new(default_index.as_deref(), *pipeline, *returns_source);
-                scanner.feed(body, |item| found.add(item.class, item.action, item.index))?;
+                scanner.feed(body, |item| {
+                    if item.pipeline && !found.pipelines.contains(&(item.class, item.action)) {
+                        found.pipelines.push((item.class, item.action));
+                    }
+                    found.add(item.class, item.action, item.index)
+                })?;
                 scanner.finish()?;
             }
             Self::Msearch { default } => {
@@ -147,6 +155,7 @@ impl Body {
             Self::Alias => definition::inspect_alias(body, &mut found)?,
             Self::Handles => handles::inspect(body, &mut found)?,
             Self::Create => definition::inspect_create(body, &mut found)?,
+            Self::Settings => settings::inspect(body, &mut found)?,
             Self::Update { indices } => {
                 if update::reads_document(body)? {
                     indices.iter().try_for_each(|index| found.add(Class::Get, Action::Get, index))?;

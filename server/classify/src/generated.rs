@@ -686,7 +686,7 @@ pub(crate) static OPERATIONS: &[Spec] = &[
         action: Action::Manage,
         also: None,
         targets: TargetRule::Params(&[Param { name: "index", optional: false }]),
-        body: BodyRule::Opaque,
+        body: BodyRule::Settings,
         denied: None,
     },
     Spec {

@@ -25,8 +25,8 @@ pub struct Operation {
     pub hidden: bool,
     /// Nothing that exists can be changed: `_create`, `op_type=create`, a document whose id the engine makes.
     pub create_only: bool,
-    /// A `pipeline` parameter is present. The pipeline may change the target index, which only the engine sees: it
-    /// checks the rights after the pipeline ran.
+    /// A `pipeline` parameter names an ingest pipeline. It may choose another index, which only the engine sees: it checks the
+    /// rights that it has been told of after the pipeline ran.
     pub pipeline: bool,
     /// A parameter asks for what a row filter does not hold for: suggestions, statistics, rewritten queries
     /// ([`past_restriction`](crate::past_restriction) says why).

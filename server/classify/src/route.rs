@@ -5,6 +5,7 @@
 //! segment, captured segments are percent-decoded once. (`RestController`, `PathTrie` in OpenSearch's server.)
 
 use crate::body::Body;
+use crate::body::settings::is_a_pipeline;
 use crate::class::{Action, Class};
 use crate::error::ClassifyError;
 use crate::expression;
@@ -156,7 +157,7 @@ impl Request<'_, '_> {
             body,
             hidden,
             create_only,
-            pipeline: self.query.get("pipeline").is_some(),
+            pipeline: self.names_pipeline(),
             past_rows: self.query.past_rows(),
             handles,
             scrolls: spec.name == "scroll" || (spec.name == "search" && self.query.scrolls()),
@@ -185,12 +186,16 @@ impl Request<'_, '_> {
             "create" => true,
             "index" if op_type.is_some_and(|value| value.eq_ignore_ascii_case("create")) => true,
             "index" if self.captures.get("id").is_none() && self.query.get("id").is_none() => {
-                op_type.is_none() || self.query.get("pipeline").is_none()
+                op_type.is_none() || !self.names_pipeline()
             }
             "index" => false,
             _ => return (spec.class, spec.action, false),
         };
         if create { (Class::Append, Action::Create, true) } else { (Class::Write, Action::Update, false) }
+    }
+
+    fn names_pipeline(&self) -> bool {
+        self.query.get("pipeline").is_some_and(is_a_pipeline)
     }
 
     /// The second right: what the table says, or reading the document that an update returns.
@@ -207,7 +212,7 @@ impl Request<'_, '_> {
             BodyRule::Opaque => Body::Opaque,
             BodyRule::Bulk => Body::Bulk {
                 default_index: single(default)?,
-                pipeline: self.query.get("pipeline").is_some(),
+                pipeline: self.names_pipeline(),
                 returns_source: self.query.returns_source(),
             },
             BodyRule::Mget => Body::Mget { default_index: single(default)? },
@@ -227,6 +232,7 @@ impl Request<'_, '_> {
             BodyRule::Explain => Body::Explain,
             BodyRule::Reroute => Body::Reroute,
             BodyRule::Create => Body::Create,
+            BodyRule::Settings => Body::Settings,
             BodyRule::Handles => Body::Handles,
             BodyRule::Update => Body::Update { indices: targets.to_vec() },
         })

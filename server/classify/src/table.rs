@@ -52,6 +52,7 @@ pub(crate) enum BodyRule {
     Alias,
     Aliases,
     Create,
+    Settings,
     Template,
     Explain,
     Reroute,

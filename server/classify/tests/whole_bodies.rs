@@ -223,6 +223,49 @@ fn multiple_term_vectors_read_every_index_they_may_mean() {
     );
 }
 
+/// A pipeline may choose another index: what is done with what comes out of it.
+#[test]
+fn pipelines_that_a_body_chooses_are_told() {
+    let settings = (Class::Write, Action::Update);
+    let bulk = |pipeline| Body::Bulk { default_index: Some("a".to_owned()), pipeline, returns_source: false };
+    for (body, text, expected) in [
+        (Body::Settings, r#"{"index.default_pipeline":"p"}"#, &[settings][..]),
+        (Body::Settings, r#"{"settings":{"index":{"final_\u0070ipeline":"p"}}}"#, &[settings]),
+        (Body::Settings, r#"{"default_pipeline":["p"]}"#, &[settings]),
+        (
+            Body::Settings,
+            r#"{"index":{"default_pipeline":"_none","final_pipeline":null,"refresh_interval":"1s"}}"#,
+            &[],
+        ),
+        (Body::Settings, r#"{"pipeline":"p","analysis":{"filter":{"default_pipelines":{"type":"x"}}}}"#, &[]),
+        (Body::Create, r#"{"settings":{"index":{"default_pipeline":"p"}},"aliases":{}}"#, &[settings]),
+        (Body::Create, r#"{"mappings":{"properties":{"default_pipeline":{"type":"text"}}}}"#, &[]),
+        (Body::Template, r#"{"index_patterns":"x-*","template":{"settings":{"final_pipeline":"p"}}}"#, &[settings]),
+        (Body::Template, r#"{"index_patterns":["x-*"],"settings":{"index.default_pipeline":"p"}}"#, &[settings]),
+        (Body::Reindex, r#"{"source":{"index":"a"},"dest":{"index":"b","pipeline":"p"}}"#, &[WRITE]),
+        (
+            Body::Reindex,
+            r#"{"source":{"index":"a"},"dest":{"pipeline":"p","index":"b","op_type":"create"}}"#,
+            &[(Class::Append, Action::Create)],
+        ),
+        (Body::Reindex, r#"{"source":{"index":"a"},"dest":{"index":"b","pipeline":"_none"}}"#, &[]),
+        (bulk(false), "{\"create\":{\"pipeline\":\"p\"}}\n{}\n", &[(Class::Append, Action::Create)]),
+        (bulk(false), "{\"update\":{\"_id\":\"1\",\"pipeline\":\"p\"}}\n{}\n", &[WRITE]),
+        (
+            bulk(false),
+            "{\"index\":{\"pipeline\":\"_none\"}}\n{}\n{\"delete\":{\"_id\":\"1\",\"pipeline\":\"p\"}}\n",
+            &[],
+        ),
+        (bulk(true), "{\"index\":{\"pipeline\":null}}\n{}\n{\"delete\":{\"_id\":\"1\"}}\n", &[WRITE]),
+        (bulk(true), "{\"index\":{\"pipeline\":\"_none\"}}\n{}\n", &[]),
+    ] {
+        assert_eq!(body.inspect(text.as_bytes()).map(|found| found.pipelines), Ok(expected.to_vec()), "{text}");
+    }
+    for text in [r#"{"index.default_pipeline":"_none","index.default_pipeline":"p"}"#, "{/**/}", "{", "[]x"] {
+        assert!(Body::Settings.inspect(text.as_bytes()).is_err(), "{text}");
+    }
+}
+
 #[test]
 fn a_rank_evaluation_adds_what_its_queries_look_up() {
     reads(

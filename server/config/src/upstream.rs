@@ -121,7 +121,7 @@ pub enum PartialAccess {
     #[default]
     Refuse,
     /// The engine answers for the part that is permitted, and `X-OAuth4OS-Partial: true` says so. For tokens under the identity of their
-    /// scopes only, and only in a cluster with `do_not_fail_on_forbidden: true` (`oauth4os engine check`); in others the engine refuses.
+    /// scopes only, and only while the gateway sees that the cluster does it (`do_not_fail_on_forbidden: true`); in others it is refused.
     Narrow,
 }
 

@@ -1,5 +1,7 @@
 //! What the names of a cluster stand for, read under an identity of the gateway's own that may do nothing else.
 
+mod narrows;
+
 use oauth4os_policy::catalog::Index;
 use oauth4os_policy::{Catalog, EngineGrant};
 use oauth4os_tokens::clock::UnixTime;
@@ -24,6 +26,8 @@ pub struct CatalogReader {
     engine: EngineClient,
     hand_over: HandOver,
     identity: Mutex<Option<HandedIdentity>>,
+    /// One of the indices that were read last.
+    an_index: Mutex<Option<Box<str>>>,
 }
 
 /// The catalog could not be read.
@@ -52,7 +56,7 @@ impl CatalogReader {
     /// A reader of the cluster behind `engine`, which needs no identity of its own.
     #[must_use]
     pub fn new(engine: EngineClient, hand_over: HandOver) -> Self {
-        Self { engine, hand_over, identity: Mutex::new(None) }
+        Self { engine, hand_over, identity: Mutex::new(None), an_index: Mutex::new(None) }
     }
 
     /// Asks the engine.
@@ -80,6 +84,8 @@ impl CatalogReader {
             _ => return Err(answer.refused().into()),
         }
         let names = Names::deserialize(&answer.body).map_err(|error| CatalogError::Answer(error.to_string()))?;
+        let is_fit = |index: &&NamedIndex| index.data_stream.is_none() && narrows::for_one(&index.name).is_some();
+        *self.an_index.lock().await = names.indices.iter().find(is_fit).map(|index| index.name.clone());
         Ok(names.into_catalog())
     }
 

@@ -13,6 +13,8 @@
 
 #[path = "live/configuration.rs"]
 mod configuration;
+#[path = "live/names.rs"]
+mod names;
 #[path = "live/roles.rs"]
 mod roles;
 #[path = "live/support.rs"]

@@ -122,6 +122,16 @@ pub enum Refusal {
         /// The policy's id.
         policy: Quoted,
     },
+    /// The engine lets an ingest pipeline write more than is permitted.
+    #[error(
+        "an ingest pipeline may choose any index that the engine lets this token write, by {held}, and not all of that is permitted: {why}; leave the pipeline out, or use a token with no other right to write"
+    )]
+    Pipeline {
+        /// The scopes of the token.
+        held: Quoted,
+        /// What is not permitted.
+        why: Box<Refusal>,
+    },
     /// An index expression without a sure reading.
     #[error(transparent)]
     Expression(#[from] ExpressionError),
@@ -147,6 +157,7 @@ impl Refusal {
             Self::Forbidden { .. } => "policy_forbid",
             Self::NotPermitted { .. } => "policy_default",
             Self::PolicyError { .. } => "policy_error",
+            Self::Pipeline { .. } => "pipeline",
             Self::Expression(_) => "expression",
             Self::TooComplex(_) => "too_complex",
             Self::UnknownTargets { .. } => "unknown_targets",
@@ -229,13 +240,7 @@ fn judge(
     if access.class == Class::Info {
         return Ok(());
     }
-    let uncovered = |why| match why {
-        Uncovered::Needs { scope } => {
-            Refusal::Scope { operation: operation(), needed: scope, held: scopes.to_string().as_str().into() }
-        }
-        Uncovered::Never => Refusal::UnknownTargets { operation: operation() },
-        Uncovered::TooComplex(error) => error.into(),
-    };
+    let uncovered = |why| uncovered(why, scopes, access);
     let mut ruled = Ruled::new(principal, policies, access.action, determining);
     match access.targets {
         Targets::Body => Err(Refusal::UnknownTargets { operation: operation() }),
@@ -275,6 +280,18 @@ fn judge(
             // What a policy forbids, it forbids under every name.
             ruled.by_policies(&Resource::Mentioned(&catalog::behind(&reached)))
         }
+    }
+}
+
+/// Why scopes do not cover an access, as a refusal of it.
+pub(crate) fn uncovered(why: Uncovered, scopes: &ScopeSet, access: &Access<'_>) -> Refusal {
+    let operation = access.operation.to_owned();
+    match why {
+        Uncovered::Needs { scope } => {
+            Refusal::Scope { operation, needed: scope, held: scopes.to_string().as_str().into() }
+        }
+        Uncovered::Never => Refusal::UnknownTargets { operation },
+        Uncovered::TooComplex(error) => error.into(),
     }
 }
 

@@ -40,6 +40,8 @@ pub(crate) struct Judge {
     points_in_time: Arc<PointsInTime>,
     /// The last item and its decision: mostly the next item is for the same index.
     last: Option<(Class, oauth4os_classify::Action, Targets, Rc<Decided>)>,
+    /// The same of the last item that a pipeline chooses the index for.
+    pipeline: Option<(Class, oauth4os_classify::Action)>,
 }
 
 impl Gate {
@@ -57,6 +59,10 @@ impl Gate {
         if session.hidden.rows && operation.past_rows {
             exchange.note(&Decided::past_restriction("one of the parameters of the URL"))?;
         }
+        // In a bulk it is asked of each item, of which some may only add.
+        if operation.pipeline && is_write(operation.class) && !matches!(operation.body, Body::Bulk { .. }) {
+            exchange.note(&session.decide_pipeline(operation.name, operation.class, operation.action))?;
+        }
         let is_inspected = !matches!(operation.body, Body::Opaque);
         operation.handles.iter().try_for_each(|id| points_in_time.check(id, &session.holder))?;
         if !is_inspected || !(has_body || operation.targets == Targets::Body) {
@@ -69,6 +75,7 @@ impl Gate {
             operation: Rc::clone(&operation),
             points_in_time: Arc::clone(points_in_time),
             last: None,
+            pipeline: None,
         };
         let plain = match &operation.body {
             Body::Bulk { default_index, pipeline, returns_source } => {
@@ -96,9 +103,12 @@ impl Gate {
     pub(crate) fn pass(&mut self, exchange: &mut Exchange, bytes: &[u8]) -> Result<(), Stop> {
         match self {
             Self::Open | Self::Whole { .. } => Ok(()),
-            Self::Bulk { judge, scanner } => {
-                scanner.feed(bytes, |item| judge.one(exchange, item.class, item.action, item.index))
-            }
+            Self::Bulk { judge, scanner } => scanner.feed(bytes, |item| {
+                if item.pipeline {
+                    judge.pipeline(exchange, item.class, item.action)?;
+                }
+                judge.one(exchange, item.class, item.action, item.index)
+            }),
             Self::Msearch { judge, scanner } => scanner.feed(bytes, |item| {
                 judge.search(exchange, item.targets, item.hidden, &item.body)?;
                 Ok(no_way_past(exchange, item.past_restriction)?)
@@ -155,6 +165,20 @@ impl Judge {
             decided
         };
         Ok(exchange.note(&decided)?)
+    }
+
+    /// A document whose index a pipeline may choose.
+    fn pipeline(
+        &mut self,
+        exchange: &mut Exchange,
+        class: Class,
+        action: oauth4os_classify::Action,
+    ) -> Result<(), Stop> {
+        if self.pipeline != Some((class, action)) {
+            exchange.note(&self.session.decide_pipeline(self.operation.name, class, action))?;
+            self.pipeline = Some((class, action));
+        }
+        Ok(())
     }
 
     /// One search: its targets, or the points in time it names instead, and what its query looks up elsewhere.
@@ -217,8 +241,14 @@ impl Judge {
     }
 
     fn lookups(&mut self, exchange: &mut Exchange, body: &Inspection) -> Result<(), Stop> {
+        body.pipelines.iter().try_for_each(|(class, action)| self.pipeline(exchange, *class, *action))?;
         body.targets.iter().try_for_each(|target| self.one(exchange, target.class, target.action, &target.index))
     }
+}
+
+/// Whether it writes documents.
+const fn is_write(class: Class) -> bool {
+    matches!(class, Class::Append | Class::Write)
 }
 
 /// Refuses a search that rows or fields would not be held to.

@@ -43,6 +43,8 @@ pub(crate) struct Known {
     pub(crate) generation: u64,
     /// `None` when the engine has not said yet, or not for too long: then nothing on indices is forwarded.
     pub(crate) catalog: Option<Arc<Catalog>>,
+    /// The engine was seen to answer for the permitted part of what is asked for.
+    pub(crate) narrows: bool,
 }
 
 /// One look at the engine, begun.
@@ -66,7 +68,7 @@ impl Names {
 
     fn new(catalog: Option<Arc<Catalog>>, is_watched: bool) -> Self {
         Self {
-            known: ArcSwap::from_pointee(Known { generation: 1, catalog }),
+            known: ArcSwap::from_pointee(Known { generation: 1, catalog, narrows: false }),
             listed: ArcSwapOption::empty(),
             unlisted: Cache::new(UNLISTED),
             is_watched,
@@ -88,14 +90,14 @@ impl Names {
         Look { asked: self.asked.load(Ordering::SeqCst) }
     }
 
-    /// What came of it; `None` when nothing is known any more. In force for every request that begins later. Only one
-    /// task may look at a time.
-    pub fn finish(&self, look: &Look, catalog: Option<Catalog>) {
+    /// What came of it; `None` when nothing is known any more. `narrows`: the engine was seen to answer for the permitted part of
+    /// what is asked for. In force for every request that begins later. Only one task may look at a time.
+    pub fn finish(&self, look: &Look, catalog: Option<Catalog>, narrows: bool) {
         self.listed.store(catalog.as_ref().and_then(Catalog::listed));
         let known = self.known.load();
-        if known.catalog.as_deref() != catalog.as_ref() {
+        if known.catalog.as_deref() != catalog.as_ref() || known.narrows != narrows {
             let generation = known.generation + 1;
-            self.known.store(Arc::new(Known { generation, catalog: catalog.map(Arc::new) }));
+            self.known.store(Arc::new(Known { generation, catalog: catalog.map(Arc::new), narrows }));
         }
         self.seen.send_replace(look.asked);
     }
@@ -191,10 +193,12 @@ mod tests {
         assert!(!names.are_known());
         let mut generations = Vec::new();
         for found in [Some(catalog("x")), Some(catalog("x")), Some(catalog("y")), None, Some(catalog("y"))] {
-            names.finish(&names.begin(), found);
+            names.finish(&names.begin(), found, false);
             generations.push(names.load().generation);
         }
         assert_eq!(generations, [2, 2, 3, 4, 5]);
+        names.finish(&names.begin(), Some(catalog("y")), true);
+        assert_eq!((names.load().generation, names.load().narrows), (6, true));
         assert!(names.are_known() && Names::unguarded().are_known());
     }
 
@@ -205,10 +209,10 @@ mod tests {
         let asking = Arc::clone(&names);
         let asks = tokio::spawn(async move { asking.refresh().await });
         names.wanted().await;
-        names.finish(&before, Some(catalog("old")));
+        names.finish(&before, Some(catalog("old")), false);
         tokio::task::yield_now().await;
         assert!(!asks.is_finished(), "that look began too early");
-        names.finish(&names.begin(), Some(catalog("new")));
+        names.finish(&names.begin(), Some(catalog("new")), false);
         asks.await.unwrap();
         assert_eq!(names.load().generation, 3);
     }
@@ -216,14 +220,14 @@ mod tests {
     #[tokio::test]
     async fn a_write_to_a_name_that_is_not_listed_waits_for_a_look() {
         let names = Arc::new(Names::unknown());
-        names.finish(&names.begin(), Some(catalog("x")));
+        names.finish(&names.begin(), Some(catalog("x")), false);
         // What is listed, under whatever name, needs none.
         names.refresh_if_new(["a", "x"].into_iter()).await;
         let looks = async |found: Catalog| {
             let writing = Arc::clone(&names);
             let writes = tokio::spawn(async move { writing.refresh_if_new(["a", "b"].into_iter()).await });
             names.wanted().await;
-            names.finish(&names.begin(), Some(found));
+            names.finish(&names.begin(), Some(found), false);
             writes.await.unwrap();
         };
         looks(catalog("y")).await;

@@ -1,5 +1,7 @@
 //! What a verified credential may do, kept ready for its next request.
 
+mod pipeline;
+
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -127,6 +129,7 @@ pub(crate) struct Session {
     /// The names decisions and identity were made with.
     names: RefCell<Arc<Known>>,
     decisions: RefCell<Decisions>,
+    pipelines: RefCell<Vec<pipeline::Known>>,
 }
 
 /// A decision with its explanation as text, made once for all the audit events that show it.
@@ -194,6 +197,7 @@ impl Session {
             identity: RefCell::new(None),
             names: RefCell::default(),
             decisions: RefCell::new(Decisions::default()),
+            pipelines: RefCell::default(),
         }
     }
 
@@ -246,6 +250,7 @@ impl Session {
             *self.names.borrow_mut() = Arc::clone(names);
             self.identity.take();
             self.decisions.take();
+            self.pipelines.take();
         }
     }
 
@@ -338,19 +343,15 @@ impl Session {
         let names = self.names.borrow();
         // While nothing is known nothing is forwarded: there is no identity.
         let catalog = names.catalog.as_deref().unwrap_or_else(|| Catalog::none());
+        // An engine that was not seen to narrow would refuse it, or answer in a way that nobody has looked at.
+        let may_narrow = self.may_narrow && names.narrows;
         let decide_for = |party: &GatewayClient, hidden| {
-            let access = Access { operation, class, action, targets, hidden, catalog, may_narrow: self.may_narrow };
+            let access = Access { operation, class, action, targets, hidden, catalog, may_narrow };
             Decided::from(self.decide_for(party, &access))
-        };
-        // A client that acts for a person, and everybody a token came through, must be permitted it as well: what is forbidden
-        // to them stays forbidden.
-        let others = || {
-            let through = self.client.through.iter();
-            through.chain(self.delegation.iter().flat_map(|delegation| &delegation.parties))
         };
         let decision = |hidden| {
             let mut decided = decide_for(&self.client, hidden);
-            for party in others() {
+            for party in self.others() {
                 if !decided.allow {
                     break;
                 }
@@ -368,6 +369,13 @@ impl Session {
         let question = Question { operation, class, action, targets: targets.clone(), hidden };
         decisions.remember(question, Rc::clone(&decided));
         decided
+    }
+
+    /// Those who must be permitted whatever it does, beside its client: a client that acts for a person, and everybody a token
+    /// came through. What is forbidden to them stays forbidden.
+    fn others(&self) -> impl Iterator<Item = &GatewayClient> {
+        let through = self.client.through.iter();
+        through.chain(self.delegation.iter().flat_map(|delegation| &delegation.parties)).map(|party| &**party)
     }
 
     /// What one of those whose rights it has says to an access.
@@ -396,18 +404,23 @@ impl Decisions {
 }
 
 impl Decided {
-    /// A refusal of what the engine would answer without regard to rows or fields.
-    pub(crate) fn past_restriction(what: &str) -> Rc<Self> {
-        Rc::new(Self {
+    /// A refusal for this reason.
+    fn refused(reason: String) -> Self {
+        Self {
             allow: false,
             is_partial: false,
-            reason: Some(format!(
-                "the engine does not hold {what} to the rows and fields of this token; leave it out, or use a token for all of them"
-            )),
+            reason: Some(reason),
             needed_scope: None,
             determining: Vec::new(),
             touched: Rules::default(),
-        })
+        }
+    }
+
+    /// A refusal of what the engine would answer without regard to rows or fields.
+    pub(crate) fn past_restriction(what: &str) -> Rc<Self> {
+        Rc::new(Self::refused(format!(
+            "the engine does not hold {what} to the rows and fields of this token; leave it out, or use a token for all of them"
+        )))
     }
 
     /// Two permissions, both of which were needed.

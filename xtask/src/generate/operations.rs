@@ -205,7 +205,7 @@ fn target_rule(targets: &str) -> anyhow::Result<String> {
 }
 
 fn body_rule(rule: &str) -> anyhow::Result<String> {
-    const RULES: [&str; 17] = [
+    const RULES: [&str; 18] = [
         "opaque",
         "bulk",
         "msearch",
@@ -218,6 +218,7 @@ fn body_rule(rule: &str) -> anyhow::Result<String> {
         "alias",
         "aliases",
         "create",
+        "settings",
         "template",
         "explain",
         "reroute",

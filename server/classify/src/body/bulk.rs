@@ -8,6 +8,7 @@
 //! other actions are data.
 
 use super::lines::{Lines, is_blank};
+use super::settings::is_a_pipeline;
 use super::update;
 use crate::class::{Action, Class};
 use crate::error::BodyError;
@@ -32,6 +33,8 @@ pub struct BulkItem<'a> {
     pub index: &'a str,
     /// The line of the action, counted from 1.
     pub line: u64,
+    /// The request chooses an ingest pipeline for it, which may choose another index.
+    pub pipeline: bool,
 }
 
 /// Reads a bulk body chunk by chunk, in constant memory.
@@ -163,7 +166,7 @@ impl BulkScanner {
             self.due = Due::Action;
             if reads {
                 let index = &self.updated;
-                on_item(BulkItem { class: Class::Get, action: Action::Get, index, line })?;
+                on_item(BulkItem { class: Class::Get, action: Action::Get, index, line, pipeline: false })?;
             }
         }
         Ok(rest)
@@ -196,7 +199,7 @@ impl BulkScanner {
 impl BulkItem<'_> {
     /// The right to read what the item writes.
     const fn read(self) -> Self {
-        Self { class: Class::Get, action: Action::Get, ..self }
+        Self { class: Class::Get, action: Action::Get, pipeline: false, ..self }
     }
 }
 
@@ -216,18 +219,20 @@ struct Parsed {
     id: bool,
     /// `op_type` beside an `index` action.
     creates: bool,
-    pipeline: bool,
+    /// Whether the line names a pipeline; `None` leaves it to the request.
+    pipeline: Option<bool>,
     /// The metadata asks for the document.
     returns_source: bool,
 }
 
 impl Parsed {
     fn item<'a>(&'a self, default: Option<&'a str>, pipeline: bool, line: u64) -> Result<BulkItem<'a>, BodyError> {
+        let pipeline = self.pipeline.unwrap_or(pipeline) && self.verb != Verb::Delete;
         let (class, action) = match self.verb {
             Verb::Create => (Class::Append, Action::Create),
             Verb::Index if self.creates => (Class::Append, Action::Create),
             // The engine makes an id that no other document has, unless a pipeline sets one.
-            Verb::Index if !self.id && !self.pipeline && !pipeline => (Class::Append, Action::Create),
+            Verb::Index if !self.id && !pipeline => (Class::Append, Action::Create),
             Verb::Index | Verb::Update => (Class::Write, Action::Update),
             Verb::Delete => (Class::Write, Action::Delete),
         };
@@ -238,7 +243,7 @@ impl Parsed {
         if !expression::is_single_name(index) {
             return Err(BodyError::IndexName(index.to_owned()));
         }
-        Ok(BulkItem { class, action, index, line })
+        Ok(BulkItem { class, action, index, line, pipeline })
     }
 }
 
@@ -267,7 +272,7 @@ fn parse_action(line: &[u8], number: u64) -> Result<Parsed, BodyError> {
 }
 
 fn parse_metadata(reader: &mut Reader<'_>, verb: Verb, number: u64) -> Result<Parsed, BodyError> {
-    let mut parsed = Parsed { verb, index: None, id: false, creates: false, pipeline: false, returns_source: false };
+    let mut parsed = Parsed { verb, index: None, id: false, creates: false, pipeline: None, returns_source: false };
     reader.object(&mut |reader, key| {
         match key {
             "_index" => {
@@ -278,7 +283,7 @@ fn parse_metadata(reader: &mut Reader<'_>, verb: Verb, number: u64) -> Result<Pa
             }
             "_id" => parsed.id = reader.scalar()?.is_some(),
             "op_type" => parsed.creates = reader.scalar()?.is_some_and(|value| value == "create"),
-            "pipeline" => parsed.pipeline = reader.scalar()?.is_some(),
+            "pipeline" => parsed.pipeline = reader.scalar()?.map(|name| is_a_pipeline(&name)),
             "_source" => {
                 parsed.returns_source |= update::asks(reader)?;
                 reader.skip()?;

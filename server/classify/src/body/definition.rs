@@ -1,7 +1,7 @@
 //! Definitions of indices and aliases: the alias names in them are targets, and queries in them may read elsewhere.
 
 use super::inspection::Inspection;
-use super::search;
+use super::{search, settings};
 use crate::class::{Action, Class};
 use crate::error::BodyError;
 use crate::json::{Kind, Reader};
@@ -36,6 +36,7 @@ pub(super) fn inspect_create(body: &[u8], found: &mut Inspection) -> Result<(), 
             found.add(Class::Manage, Action::Manage, name)?;
             search::inspect_value(reader, found)
         }),
+        "settings" => settings::inspect_value(reader, found),
         _ => reader.skip(),
     })?;
     reader.end()

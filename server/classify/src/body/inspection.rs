@@ -14,6 +14,9 @@ pub struct Inspection {
     pub pits: Vec<String>,
     /// Types of saved objects of Dashboards, each once; `*` for any. They are the operation's targets.
     pub saved_objects: Vec<String>,
+    /// For each ingest pipeline that the body chooses, what is done with the documents that come out of it: it may choose
+    /// another index.
+    pub pipelines: Vec<(Class, Action)>,
     /// The body reaches hidden indices: a target begins with a dot, or a header expands wildcards to hidden ones.
     pub hidden: bool,
 }

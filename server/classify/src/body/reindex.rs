@@ -4,6 +4,7 @@
 //! sender's choice. A script is refused, since it may set `ctx._index`: where it writes is known when it has run.
 
 use super::inspection::Inspection;
+use super::settings::is_a_pipeline;
 use super::{list, search};
 use crate::class::{Action, Class};
 use crate::error::BodyError;
@@ -50,7 +51,7 @@ fn source(reader: &mut Reader<'_>, found: &mut Inspection) -> Result<(), BodyErr
 }
 
 fn destination(reader: &mut Reader<'_>, found: &mut Inspection) -> Result<(), BodyError> {
-    let (mut index, mut creates) = (None, false);
+    let (mut index, mut creates, mut pipeline) = (None, false, false);
     reader.object(&mut |reader, key| match (key, reader.kind()?) {
         ("index", Kind::String) => {
             index = Some(reader.string()?.into_owned());
@@ -59,6 +60,10 @@ fn destination(reader: &mut Reader<'_>, found: &mut Inspection) -> Result<(), Bo
         ("index", _) => Err(BodyError::Form("the `index` of `dest` is not a string")),
         ("op_type", _) => {
             creates = reader.scalar()?.is_some_and(|value| value.eq_ignore_ascii_case("create"));
+            Ok(())
+        }
+        ("pipeline", _) => {
+            pipeline = reader.scalar()?.is_some_and(|name| is_a_pipeline(&name));
             Ok(())
         }
         _ => reader.scalar().map(drop),
@@ -70,5 +75,8 @@ fn destination(reader: &mut Reader<'_>, found: &mut Inspection) -> Result<(), Bo
         return Err(BodyError::IndexName(index));
     }
     let (class, action) = if creates { (Class::Append, Action::Create) } else { (Class::Write, Action::Update) };
+    if pipeline {
+        found.pipelines.push((class, action));
+    }
     found.add(class, action, &index)
 }

@@ -6,7 +6,7 @@
 //! needs it for all indices.
 
 use super::inspection::Inspection;
-use super::{list, search};
+use super::{list, search, settings};
 use crate::class::{Action, Class};
 use crate::error::BodyError;
 use crate::json::{Kind, Reader};
@@ -21,9 +21,11 @@ pub(super) fn inspect(body: &[u8], found: &mut Inspection) -> Result<(), BodyErr
             Ok(())
         }
         ("aliases", Kind::Object) => aliases(reader, &mut has_aliases, found),
+        ("settings", _) => settings::inspect_value(reader, found),
         ("template", Kind::Object) => reader.object(&mut |reader, key| match (key, reader.kind()?) {
             ("aliases", Kind::Object) => aliases(reader, &mut has_aliases, found),
             ("aliases", _) => no_aliases(reader),
+            ("settings", _) => settings::inspect_value(reader, found),
             _ => reader.skip(),
         }),
         ("aliases", _) => no_aliases(reader),

@@ -18,6 +18,7 @@ pub fn bodies() -> Vec<Body> {
         Body::Aliases,
         Body::Alias,
         Body::Create,
+        Body::Settings,
         Body::Template,
         Body::Explain,
         Body::Reroute,

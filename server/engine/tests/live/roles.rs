@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::support::{Gateway, expect, filled, on_gateway};
 
 /// Two indices and a data stream inside `T-logs-*`, one index outside, an alias inside and one across the border.
-async fn furnish(gateway: &Gateway) {
+pub(crate) async fn furnish(gateway: &Gateway) {
     gateway.set_up().await;
     let path = |text: &str| filled(gateway, text);
     let settings = json!({"settings": {"number_of_shards": 1, "number_of_replicas": 0}, "mappings": {"properties": {"m": {"type": "text"}}}});
@@ -27,7 +27,7 @@ async fn furnish(gateway: &Gateway) {
 }
 
 /// Refused to every token that is not about it.
-const OUTSIDE: &[(u16, &str, &str, &str)] = &[
+pub(crate) const OUTSIDE: &[(u16, &str, &str, &str)] = &[
     (403, "GET", "/T-pii/_search", ""),
     (403, "GET", "/T-pii/_doc/1", ""),
     (403, "GET", "/T-logs-a,T-pii/_search", ""),
@@ -59,7 +59,7 @@ const OUTSIDE: &[(u16, &str, &str, &str)] = &[
     (200, "GET", "/", ""),
 ];
 
-const SEARCHING: &[(u16, &str, &str, &str)] = &[
+pub(crate) const SEARCHING: &[(u16, &str, &str, &str)] = &[
     (200, "GET", "/T-logs-*/_search", ""),
     (200, "GET", "/T-logs-alias/_search", ""),
     (200, "GET", "/T-logs-stream/_search", ""),
@@ -71,7 +71,7 @@ const SEARCHING: &[(u16, &str, &str, &str)] = &[
     (200, "GET", "/T-logs-a/_search_shards", ""),
 ];
 
-const METADATA: &[(u16, &str, &str, &str)] = &[
+pub(crate) const METADATA: &[(u16, &str, &str, &str)] = &[
     (200, "GET", "/T-logs-a", ""),
     (200, "HEAD", "/T-logs-a", ""),
     (200, "GET", "/T-logs-*/_mapping", ""),
@@ -84,7 +84,7 @@ const METADATA: &[(u16, &str, &str, &str)] = &[
     (200, "POST", "/T-logs-a/_analyze", r#"{"text":"a b"}"#),
 ];
 
-const BY_ID: &[(u16, &str, &str, &str)] = &[
+pub(crate) const BY_ID: &[(u16, &str, &str, &str)] = &[
     (200, "GET", "/T-logs-a/_doc/1", ""),
     (200, "HEAD", "/T-logs-a/_doc/1", ""),
     (200, "GET", "/T-logs-a/_source/1", ""),
@@ -93,7 +93,7 @@ const BY_ID: &[(u16, &str, &str, &str)] = &[
     (200, "POST", "/T-logs-a/_mget", r#"{"ids":["1"]}"#),
 ];
 
-const STATE: &[(u16, &str, &str, &str)] = &[
+pub(crate) const STATE: &[(u16, &str, &str, &str)] = &[
     (200, "GET", "/T-logs-a/_stats", ""),
     (200, "GET", "/T-logs-a/_segments", ""),
     (200, "GET", "/T-logs-a/_recovery", ""),
@@ -372,7 +372,7 @@ const LIFE: &[(u16, &str, &str, &str)] = &[
     (200, "DELETE", "/T-logs-w*", ""),
 ];
 
-const CLUSTER_STATE: &[(u16, &str, &str, &str)] = &[
+pub(crate) const CLUSTER_STATE: &[(u16, &str, &str, &str)] = &[
     (200, "GET", "/_cluster/health", ""),
     (200, "GET", "/_cluster/state/version", ""),
     (200, "GET", "/_cluster/stats", ""),
@@ -393,7 +393,7 @@ const CLUSTER_STATE: &[(u16, &str, &str, &str)] = &[
     (200, "GET", "/", ""),
 ];
 
-const CLUSTER_MANAGING: &[(u16, &str, &str, &str)] = &[
+pub(crate) const CLUSTER_MANAGING: &[(u16, &str, &str, &str)] = &[
     (200, "PUT", "/_index_template/T-t", r#"{"index_patterns":["T-q*"]}"#),
     (200, "GET", "/_index_template/T-t", ""),
     (200, "HEAD", "/_index_template/T-t", ""),
@@ -411,7 +411,7 @@ const CLUSTER_MANAGING: &[(u16, &str, &str, &str)] = &[
     (200, "GET", "/_cat/repositories", ""),
 ];
 
-const CLUSTER_RUNNING: &[(u16, &str, &str, &str)] = &[
+pub(crate) const CLUSTER_RUNNING: &[(u16, &str, &str, &str)] = &[
     (200, "PUT", "/_cluster/settings", r#"{"transient":{"cluster.routing.allocation.enable":null}}"#),
     (200, "POST", "/_cluster/reroute", "{}"),
     (200, "POST", "/_tasks/_cancel?actions=none-such", ""),
@@ -420,7 +420,7 @@ const CLUSTER_RUNNING: &[(u16, &str, &str, &str)] = &[
 ];
 
 /// Nothing of the indices and nothing of the security plugin, whatever the cluster scope.
-const NEVER: &[(u16, &str, &str, &str)] = &[
+pub(crate) const NEVER: &[(u16, &str, &str, &str)] = &[
     (403, "GET", "/T-logs-a/_search", ""),
     (403, "GET", "/T-logs-a/_mapping", ""),
     (403, "GET", "/_stats", ""),

@@ -85,8 +85,12 @@ impl Gateway {
     /// The `Authorization` of a token with these scopes.
     pub fn token(&self, scopes: &str) -> String {
         let scopes = ScopeSet::parse(scopes, &Clusters::default()).unwrap();
-        let grant = EngineGrant::of(&scopes, &Restrictions::default(), &Forbids::new(), Catalog::none());
-        let identity = self.identities.hand_over("tester", &grant, None, SystemClock.now()).unwrap();
+        self.token_of(&EngineGrant::of(&scopes, &Restrictions::default(), &Forbids::new(), Catalog::none()))
+    }
+
+    /// The `Authorization` of a token with these rights.
+    pub fn token_of(&self, grant: &EngineGrant) -> String {
+        let identity = self.identities.hand_over("tester", grant, None, SystemClock.now()).unwrap();
         identity.fields().trim_end().strip_prefix("authorization: ").unwrap().to_owned()
     }
 
