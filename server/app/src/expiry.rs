@@ -9,6 +9,9 @@ use oauth4os_telemetry::metrics::Metrics;
 use oauth4os_tokens::clock::{Clock, UnixTime};
 use rustls::pki_types::CertificateDer;
 
+use crate::cluster::Running;
+use crate::tls::ServerTls;
+
 /// How long before its end a certificate is spoken of, or a third of its life if that is shorter.
 const IN_TIME: Duration = Duration::from_secs(14 * 86_400);
 
@@ -26,7 +29,7 @@ pub(crate) struct Expiry {
 
 /// Whom a certificate is shown to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Shown {
+enum Shown {
     ToClients,
     /// To the engine of the cluster of this name, if it has one.
     ToEngine(Option<String>),
@@ -52,7 +55,7 @@ impl Expiry {
     }
 
     /// This chain is shown from now on. It ends with the first of its certificates that does.
-    pub(crate) fn put(&self, shown: Shown, chain: &[CertificateDer<'_>]) {
+    fn put(&self, shown: Shown, chain: &[CertificateDer<'_>]) {
         let ends = chain.iter().filter_map(|certificate| validity(certificate));
         let Some(validity) = ends.min_by_key(|validity| validity.not_after) else { return };
         self.metrics.certificate_expires(shown.name(), shown.cluster(), validity.not_after.as_secs());
@@ -62,8 +65,17 @@ impl Expiry {
         }
     }
 
+    /// These are shown from now on; says of each what has to be said now.
+    pub(crate) fn note(&self, server_tls: &ServerTls, clusters: &[Running]) {
+        self.put(Shown::ToClients, &server_tls.chain);
+        for running in clusters {
+            self.put(Shown::ToEngine(running.name.clone()), &running.engine_tls.chain());
+        }
+        self.look();
+    }
+
     /// Says of each what has to be said now.
-    pub(crate) fn look(&self) {
+    fn look(&self) {
         self.due(self.clock.now()).iter().for_each(Notice::say);
     }
 

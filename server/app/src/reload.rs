@@ -13,7 +13,7 @@ use oauth4os_tokens::clock::Clock;
 use oauth4os_tokens::id;
 
 use crate::cluster::{self, PasswordsError, ReplaceError, Running};
-use crate::expiry::{Expiry, Shown};
+use crate::expiry::Expiry;
 use crate::parts::{self, PartsError};
 use crate::tls::{ServerTls, TlsError};
 
@@ -111,16 +111,7 @@ impl Reloader {
         }
         self.config = config;
         self.server_tls = server_tls;
-        self.note_certificates();
+        self.expiry.note(&self.server_tls, &self.clusters);
         Ok(())
-    }
-
-    /// Has the certificates that are shown now looked at for their end.
-    pub(crate) fn note_certificates(&self) {
-        self.expiry.put(Shown::ToClients, &self.server_tls.chain);
-        for running in &self.clusters {
-            self.expiry.put(Shown::ToEngine(running.name.clone()), &running.engine_tls.chain());
-        }
-        self.expiry.look();
     }
 }

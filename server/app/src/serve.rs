@@ -193,6 +193,8 @@ fn start(
 
     control.block_on(providers.start(PROVIDERS_PATIENCE));
     let snapshot = parts::snapshot(&config, &authority, Arc::clone(&providers), &policies, rates);
+    let expiry = Arc::new(Expiry::new(Arc::clone(&metrics), Arc::clone(&clock)));
+    expiry.note(&server_tls, &clusters);
     let gateway = Gateway::start(Setup {
         listen: config.listen,
         workers: config.workers,
@@ -220,10 +222,8 @@ fn start(
     })?;
     // Last: an engine that is shown a new key may ask for it here.
     rotation.start(control.handle());
-    let expiry = Arc::new(Expiry::new(Arc::clone(&metrics), Arc::clone(&clock)));
     let path = path.to_owned();
     let reloader = Reloader { path, config, server_tls, clusters, authority, providers, metrics, expiry, audit, clock };
-    reloader.note_certificates();
     control.spawn(Arc::clone(&reloader.expiry).watch());
     Ok((gateway, reloader))
 }
