@@ -56,7 +56,8 @@ fn a_gibibyte_of_bulk_arrives_intact_and_is_held_nowhere() {
         turn.discard_body();
         turn.write(&json_answer(200, "{\"errors\":false}"));
     });
-    let gateway = Gateway::start(settings().upstream(&upstream.url()));
+    // Each worker makes room for itself when it serves its first request; of two the warm one might not get the large one.
+    let gateway = Gateway::start(settings().top("workers", json!(1)).upstream(&upstream.url()));
     let client = gateway.with("both");
     let part = bulk_body("app-logs-a", MIB);
     let send = |target: &str, times: usize| {
@@ -76,20 +77,12 @@ fn a_gibibyte_of_bulk_arrives_intact_and_is_held_nowhere() {
     // Once in small, so that what is allocated for good is allocated.
     send("/_bulk", 64);
 
-    // What the request takes, it takes each time; what the process does beside it in the same seconds, it does not.
     let times = GIB / part.len();
-    let mut seen = Vec::new();
-    let (target, sent) = ["/_bulk?refresh=false", "/_bulk?refresh=true", "/_bulk?refresh=wait_for"]
-        .into_iter()
-        .find_map(|target| {
-            let before = gateway.taken_kib();
-            let (sent, peak) = send(target, times);
-            seen.push((before, peak));
-            (peak <= before + 2 * 1024).then_some((target, sent))
-        })
-        .unwrap_or_else(|| panic!("KiB before and at most, each time: {seen:?}"));
+    let before = gateway.taken_kib();
+    let (sent, peak) = send("/_bulk?refresh=false", times);
+    assert!(peak <= before + 2 * 1024, "{before} KiB before, {peak} KiB at most");
 
-    let received = upstream.the_request_for(target);
+    let received = upstream.the_request_for("/_bulk?refresh=false");
     let length = part.len() * times;
     assert_eq!(received.body.length, length as u64);
     assert_eq!(received.body.sha256, sent);
